@@ -1,0 +1,300 @@
+"""The configuration: one strict schema, loaded from YAML, overridden by flags, saved with every run.
+
+Precedence: defaults < file < flags and `--set`. Every fault is reported at once, with its dotted key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rdrop_cli.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True, protected_namespaces=())
+
+
+class DataConfig(_Group):
+    """Where the labelled text comes from and how it is split."""
+
+    source: str = Field("rotten-tomatoes", min_length=1)
+    """Built-in name, file, folder, prepared folder or hub id."""
+    text_column: str | None = None
+    label_column: str | None = None
+    text_pair_column: str | None = None
+    label_names: list[str] | None = None
+    """Names of the classes in the order of their ids; None: as the data has them."""
+    validation: Fraction = 0.1
+    test: Fraction = 0.1
+    seed: Seed = 42
+    """Seed of the split alone, so that training seeds share one split."""
+
+    @model_validator(mode="after")
+    def _splits_leave_training_data(self) -> DataConfig:
+        if self.validation + self.test >= 1.0:
+            raise ValueError("validation + test must leave something to train on")
+        return self
+
+
+class ModelConfig(_Group):
+    """The encoder that is fine-tuned."""
+
+    name: str = Field("starter", min_length=1)
+    """`starter`, a folder that `from_pretrained` loads, or a hub id."""
+    revision: str | None = None
+    max_length: Annotated[int, Field(ge=8)] = 128
+    """Longest input in tokens, special tokens included; the rest of a text is cut off."""
+    config: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
+    """Overrides for the model's own configuration, such as hidden_dropout_prob."""
+
+
+class RDropConfig(_Group):
+    """The regulariser: CE + alpha * symmetric KL of two dropout passes."""
+
+    alpha: NonNegative = 5.0
+    """Weight of the KL term; 0 is plain fine-tuning with one pass."""
+    ce_reduction: Literal["mean", "sum"] = "mean"
+    """`sum` is the paper's CE1 + CE2: its alpha is twice this one's at `mean`."""
+    passes: Literal["concat", "sequential"] = "concat"
+    allow_zero_dropout: bool = False
+
+
+class EarlyStoppingConfig(_Group):
+    """Stop when the validation metric has not improved by `threshold` for `patience` evaluations."""
+
+    patience: Annotated[int, Field(ge=0)] = 3
+    """0 turns early stopping off."""
+    threshold: NonNegative = 0.01
+
+
+class TrainConfig(_Group):
+    """Optimisation, evaluation and saving."""
+
+    epochs: Count = 3
+    batch_size: Count = 32
+    """Examples per optimizer step; a step's loss is the mean over them."""
+    micro_batch_size: Count | None = None
+    """Examples per forward pass; must divide batch_size. None: batch_size."""
+    eval_batch_size: Count = 64
+    lr: Positive = 1e-4
+    weight_decay: NonNegative = 0.01
+    warmup: Fraction = 0.1
+    """Share of the steps in which the learning rate rises."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    max_grad_norm: NonNegative = 1.0
+    label_smoothing: Fraction = 0.1
+    metric: Literal["f1", "accuracy", "roc_auc", "nll"] = "f1"
+    """The validation metric that picks the best epoch."""
+    early_stopping: EarlyStoppingConfig = Field(default_factory=EarlyStoppingConfig)
+    keep_checkpoints: Count = 2
+    log_steps: Count = 50
+    precision: Precision = "auto"
+    group_by_length: bool = True
+    gradient_checkpointing: bool = False
+    num_workers: Annotated[int, Field(ge=0)] = 0
+    tensorboard: bool = True
+    seed: Seed = 42
+
+    @model_validator(mode="after")
+    def _micro_batches_fill_the_batch(self) -> TrainConfig:
+        if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
+            raise ValueError(f"micro_batch_size {self.micro_batch_size} must divide batch_size {self.batch_size}")
+        return self
+
+
+class HubConfig(_Group):
+    """How models and data sets are fetched; HF_ENDPOINT and HF_HUB_OFFLINE are honoured too."""
+
+    endpoint: str | None = None
+    offline: bool = False
+
+
+class Config(_Group):
+    """Everything that decides what a run computes."""
+
+    data: DataConfig = Field(default_factory=lambda: DataConfig())
+    model: ModelConfig = Field(default_factory=lambda: ModelConfig())
+    rdrop: RDropConfig = Field(default_factory=RDropConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    hub: HubConfig = Field(default_factory=HubConfig)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses repeated keys and reads 2e-5 as the number it is (YAML 1.1 reads a string)."""
+
+
+def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str | int | float | bool | None):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} appears twice", key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def recipe_folder() -> Path:
+    """Where the recipes are: inside an installed package, or at the top of a checkout."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+def recipe_names() -> list[str]:
+    """Names that `--config` takes without a path."""
+    return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
+
+
+def find_config(name: str) -> Path:
+    """The file of a recipe's name or of a path.
+
+    Raises:
+        ConfigError: neither a recipe nor a file.
+    """
+    recipe = recipe_folder() / f"{name}.yaml"
+    if "/" not in name and recipe.is_file():
+        return recipe
+    path = Path(name)
+    if path.is_file():
+        return path
+    near = difflib.get_close_matches(name, recipe_names(), n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"Recipes: {', '.join(recipe_names())}; or give a YAML file."
+    raise ConfigError(f"--config {name}: no such recipe or file", hint)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Read YAML safely.
+
+    Raises:
+        ConfigError: not YAML, a repeated key, or a tag that builds an object.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{where}{line}: {error.problem or 'not valid YAML'}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from error
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`a.b=value` as a dotted key and a value typed as YAML types it.
+
+    Raises:
+        ConfigError: no `=`, or a value that is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}: expected KEY=VALUE", "For example --set train.lr=3e-5.")
+    return key.strip(), parse_yaml(value, f"--set {key}")
+
+
+def load_config(name: str | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> Config:
+    """Defaults, then the named recipe or file (`starter` when None), then the overrides.
+
+    Args:
+        name: A recipe's name or a YAML file's path.
+        overrides: Dotted keys with their values, applied in order.
+
+    Raises:
+        ConfigError: every unknown key, wrong type and value out of range, in one message.
+    """
+    path = find_config(name or "starter")
+    where = f"{path.name}" if path.parent == recipe_folder() else str(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    tree = parse_yaml(text, where)
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where}: expected keys and values at the top", f"Groups: {', '.join(Config.model_fields)}.")
+    for key, value in overrides:
+        _assign(tree, key, value)
+    return validate(tree, where)
+
+
+def validate(tree: Mapping[str, Any], where: str) -> Config:
+    """Check a tree against the schema.
+
+    Raises:
+        ConfigError: with every fault, each with its dotted key.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        faults = [_describe(fault) for fault in error.errors()]
+        raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(faults))) from error
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Keys whose values differ, as `key: old -> new`."""
+    before, after = _flatten(old.model_dump()), _flatten(new.model_dump())
+    keys = [*before, *(key for key in after if key not in before)]
+    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
+
+
+def dotted_keys() -> list[str]:
+    """Every key of the schema, dotted."""
+    return list(_flatten(Config().model_dump()))
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{dotted}.")
+        else:
+            flat[dotted] = value
+    return flat
+
+
+def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *groups, last = dotted.split(".")
+    for group in groups:
+        child = tree.get(group)
+        if not isinstance(child, dict):
+            child = tree[group] = {}
+        tree = child
+    tree[last] = value
+
+
+def _describe(fault: Mapping[str, Any]) -> str:
+    dotted = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        keys = dotted_keys()
+        near = difflib.get_close_matches(dotted, keys, n=1, cutoff=0.5) or [
+            key for key in keys if key.rpartition(".")[2] == dotted.rpartition(".")[2]
+        ]
+        return f"unknown key {dotted}" + (f" (did you mean {near[0]}?)" if near else "")
+    message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ").replace("Input should", "should")
+    got = "" if isinstance(fault["input"], dict) else f", got {fault['input']!r}"
+    return f"{dotted or 'configuration'} {message}{got}"

@@ -1,0 +1,171 @@
+"""What happens around training steps: showing, keeping the best model, stopping on a signal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from transformers import TrainerCallback
+
+from rdrop_cli.core.files import write_text
+from rdrop_cli.core.metrics import SCALARS
+
+HISTORY_COLUMNS = (
+    "step",
+    "epoch",
+    "loss",
+    "ce",
+    "kl",
+    "kl_share",
+    "agreement",
+    "learning_rate",
+    "grad_norm",
+    "examples_per_second",
+    "tokens_per_second",
+    *(f"validation_{name}" for name in SCALARS),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training is about to do, for showing."""
+
+    run: Path
+    model: str
+    data: str
+    device: str
+    precision: str
+    parameters: int
+    examples: Mapping[str, int]
+    epochs: int
+    steps: int
+    first_step: int
+    batch_size: int
+    micro_batch_size: int
+    alpha: float
+    ce_reduction: str
+    label_smoothing: float
+    metric: str
+
+
+class Observer:
+    """Is told of a training's progress; this one ignores it."""
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        """A stage other than training went on: `done` of `total` (None: not known)."""
+
+    def plan(self, plan: Plan) -> None:
+        """Training is about to begin."""
+
+    def step(self, step: int) -> None:
+        """An optimizer step has ended."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """A history row was added; evaluations have `validation_...` keys."""
+
+    def evaluating(self, done: int) -> None:
+        """Batches of the validation set done; 0 when it has ended."""
+
+
+def history_row(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A Trainer log entry in the names of history.csv; empty when it has nothing for it."""
+    row = {}
+    for key, value in entry.items():
+        name = f"validation_{key.removeprefix('eval_')}" if key.startswith("eval_") else key
+        if name in HISTORY_COLUMNS:
+            row[name] = value
+    return row if row.keys() - {"step", "epoch"} else {}
+
+
+class ObserveTraining(TrainerCallback):
+    """Forwards progress to an observer and keeps history.csv equal to the state's log history."""
+
+    def __init__(self, observer: Observer, history: Path) -> None:
+        self.observer = observer
+        self.history = history
+        self._evaluated = 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.observer.step(state.global_step)
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._evaluated += 1
+        self.observer.evaluating(self._evaluated)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._evaluated = 0
+        self.observer.evaluating(0)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        rows = [row for row in map(history_row, state.log_history) if row]
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, HISTORY_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.history, buffer.getvalue())
+        if newest := history_row(state.log_history[-1]):
+            self.observer.log(newest)
+
+
+class KeepBest(TrainerCallback):
+    """Saves the model whenever the validation metric is better than at every evaluation before."""
+
+    def __init__(self, save: Callable[[Any], None]) -> None:
+        self.save = save
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        # The base class updates state.best_metric after this event.
+        value, best = metrics[f"eval_{args.metric_for_best_model}"], state.best_metric
+        if best is None or (value > best if args.greater_is_better else value < best):
+            self.save(kwargs["model"])
+
+
+class StopOnSignal(TrainerCallback):
+    """On SIGINT or SIGTERM finishes the step, saves and stops; a second signal ends the process at once.
+
+    The signal only sets a flag, so that no write is cut in the middle.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._mid_epoch = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle the signals while the block runs. Outside the main thread signals cannot be handled."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        steps_in_epoch = state.max_steps // int(args.num_train_epochs)
+        if self.requested and state.global_step % steps_in_epoch:
+            self._mid_epoch = True
+            control.should_save = control.should_training_stop = True
+            control.should_evaluate = False
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._mid_epoch:
+            # The epoch has not ended; its evaluation and checkpoint belong to the resumed run.
+            control.should_evaluate = control.should_save = control.should_log = False
+        elif self.requested:
+            control.should_training_stop = True

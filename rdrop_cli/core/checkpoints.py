@@ -1,0 +1,157 @@
+"""Run folders and checkpoints: naming, finding, and what a checkpoint says about itself.
+
+A run folder holds config.yaml, data.json, best/, checkpoints/, metrics.json, history.csv and tensorboard/.
+best/ is what `from_pretrained` loads; its rdrop.json tells how the model wants its input.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli.config import HubConfig
+from rdrop_cli.core import hub, models
+from rdrop_cli.errors import CheckpointError, ModelError
+
+RUNS = Path("runs")
+CONFIG, DATA, METRICS, HISTORY = "config.yaml", "data.json", "metrics.json", "history.csv"
+BEST, CHECKPOINTS, TENSORBOARD = "best", "checkpoints", "tensorboard"
+CARD = "rdrop.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model to evaluate or predict with.
+
+    Attributes:
+        name: What `from_pretrained` takes: a folder or a hub id.
+        run: The run folder it belongs to, if any.
+        card: What rdrop.json says; empty for a model that rdrop did not train.
+    """
+
+    name: str
+    run: Path | None = None
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def max_length(self) -> int | None:
+        """Longest input in tokens, where the checkpoint says."""
+        value = self.card.get("max_length")
+        return value if isinstance(value, int) else None
+
+    @property
+    def columns(self) -> Mapping[str, str | None]:
+        """The column names of the data it was trained on: text, label, text_pair."""
+        value = self.card.get("columns")
+        return value if isinstance(value, dict) else {}
+
+
+def find(name: str, hub_config: HubConfig | None = None) -> Checkpoint:
+    """A checkpoint by run or checkpoint folder, by a run's name under runs/, or by hub id, tried in this order.
+
+    Raises:
+        CheckpointError: nothing of that name, or a run without a finished epoch.
+        HubError: a hub id that cannot be had.
+    """
+    for folder in (Path(name).expanduser(), RUNS / name):
+        if folder.is_dir():
+            return _open(folder)
+    if hub.looks_like_id(name) and not name.startswith("runs/"):
+        hub.require(name, "model", hub_config or HubConfig())
+        return Checkpoint(name)
+    runs = [run.name for run in runs_by_age()]
+    known = f"Runs: {', '.join(runs[:5])}." if runs else "There are no runs here yet: rdrop train makes one."
+    raise CheckpointError(f"{name}: no such run or checkpoint", known)
+
+
+def newest_finished() -> Checkpoint:
+    """The run that finished last.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    for run in runs_by_age():
+        if (run / METRICS).is_file() and (run / BEST).is_dir():
+            return _open(run)
+    raise CheckpointError(f"no finished run under {RUNS}/", "Train one with rdrop train, or give --checkpoint.")
+
+
+def newest_unfinished() -> Path:
+    """The run folder to resume when none is named.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    for run in runs_by_age():
+        if not (run / METRICS).is_file():
+            return run
+    raise CheckpointError(f"no unfinished run under {RUNS}/", "Name one: --out RUN --resume.")
+
+
+def runs_by_age() -> list[Path]:
+    """Run folders under runs/, the one that wrote last first."""
+    if not RUNS.is_dir():
+        return []
+    runs = [path for path in RUNS.iterdir() if (path / CONFIG).is_file() and not path.name.startswith(".")]
+    return sorted(runs, key=_last_written, reverse=True)
+
+
+def new_run_folder(parts: list[str]) -> Path:
+    """A folder under runs/ that does not exist yet, named after what is special about the run."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("-.").lower()
+    folder, number = RUNS / stem, 2
+    while folder.exists():
+        folder, number = RUNS / f"{stem}-{number}", number + 1
+    return folder
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The checkpoint of a run with the most steps; None before the first."""
+    numbered = {
+        int(match[1]): path
+        for path in (run / CHECKPOINTS).glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and (path / "trainer_state.json").is_file()
+    }
+    return numbered[max(numbered)] if numbered else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a run folder.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: missing") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({hub.one_line(error)})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a JSON object")
+    return content
+
+
+def _last_written(run: Path) -> float:
+    files = (run / METRICS, run / HISTORY, run / CONFIG)
+    return max(path.stat().st_mtime for path in files if path.is_file())
+
+
+def _open(folder: Path) -> Checkpoint:
+    is_run = (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
+    if is_run and not (folder / BEST).is_dir():
+        raise CheckpointError(
+            f"{folder}: this run has no finished epoch yet", f"Go on with: rdrop train --resume --out {folder}"
+        )
+    model = folder / BEST if is_run else folder
+    try:
+        models.check_folder(model)
+    except ModelError as error:
+        raise CheckpointError(error.message, error.hint) from error
+    run = folder if is_run else next((p for p in model.resolve().parents[:2] if (p / DATA).is_file()), None)
+    card = read_json(model / CARD) if (model / CARD).is_file() else {}
+    return Checkpoint(str(model), run, card)

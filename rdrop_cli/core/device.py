@@ -1,0 +1,84 @@
+"""Where to compute, and in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from rdrop_cli.config import Precision
+from rdrop_cli.errors import ConfigError
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+def pick_device() -> torch.device:
+    """The first CUDA GPU, else Apple's, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def pick_precision(wanted: Precision, device: torch.device) -> Dtype:
+    """The precision of matrix products: `auto` is bfloat16 where the hardware does it natively.
+
+    CUDA's own answer counts emulation; native bfloat16 begins at compute capability 8.0. Older GPUs get float16
+    (with a loss scaler in training), everything else float32.
+
+    Raises:
+        ConfigError: float16 on a CPU, where it is slower than float32 and overflows.
+    """
+    if wanted == "float16" and device.type == "cpu":
+        raise ConfigError("train.precision float16 needs a GPU", "Use bfloat16, float32 or auto.")
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
+    if device.type == "cpu" and cpu_has_bfloat16():
+        return "bfloat16"
+    return "float32"
+
+
+def cpu_has_bfloat16() -> bool:
+    """True where the CPU multiplies bfloat16 matrices natively (AVX512-BF16, AMX, or Arm's BF16)."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    if any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
+        return True
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.system() != "Linux" or not cpuinfo.is_file():
+        return False
+    flags = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def autocast(device: torch.device, dtype: Dtype) -> contextlib.AbstractContextManager[object]:
+    """A context in which matrix products run in `dtype`; nothing for float32."""
+    if dtype == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=getattr(torch, dtype))
+
+
+def describe(device: torch.device) -> str:
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"CPU, {torch.get_num_threads()} threads"
+    return "Apple GPU"
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes used so far: of the GPU on one, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024

@@ -1,0 +1,65 @@
+"""Writing files and folders so that a reader sees the old one or the new one, never a half."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from rdrop_cli.errors import DataError
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; rename it into place when the block ends well, else remove it.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
+    staging = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield staging
+        if staging.is_dir():
+            _replace_folder(staging, path)
+        else:
+            _flush(staging)
+            staging.replace(path)
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise DataError(f"{error.filename or path}: cannot be written ({error.strerror})") from error
+    finally:
+        if staging.is_dir():
+            shutil.rmtree(staging, ignore_errors=True)
+        else:
+            staging.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """As `writing`, for a folder: it exists and is empty when the block begins."""
+    with writing(path) as staging:
+        staging.mkdir()
+        yield staging
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, or leave the old one."""
+    with writing(path) as staging:
+        staging.write_text(text, encoding="utf-8")
+
+
+def _replace_folder(staging: Path, path: Path) -> None:
+    if path.exists():
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        path.rename(old)
+        staging.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        staging.rename(path)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

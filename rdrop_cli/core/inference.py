@@ -1,0 +1,100 @@
+"""One deterministic pass over many texts: batches by length, order kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rdrop_cli.config import Precision
+from rdrop_cli.core import device as devices
+from rdrop_cli.core import models, tokenization
+from rdrop_cli.core.checkpoints import Checkpoint
+from rdrop_cli.core.labels import LabelMap
+from rdrop_cli.core.metrics import softmax
+from rdrop_cli.core.tokenization import TokenDataset
+from rdrop_cli.errors import CheckpointError
+
+DEFAULT_MAX_LENGTH = 512
+
+
+class Classifier:
+    """A fine-tuned model with its tokenizer and class names, ready on a device.
+
+    Args:
+        checkpoint: What `checkpoints.find` gave.
+        precision: Of the matrix products.
+        batch_size: Texts per forward pass.
+
+    Raises:
+        CheckpointError: it cannot be loaded, or is no text classifier.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, precision: Precision = "auto", batch_size: int = 64) -> None:
+        models.quiet_transformers()
+        from transformers import AutoConfig, AutoModelForSequenceClassification
+
+        name = checkpoint.name
+        with models.loading_errors(name, "checkpoint"):
+            config = AutoConfig.from_pretrained(name)
+        architectures = getattr(config, "architectures", None) or []
+        if not any("ForSequenceClassification" in architecture for architecture in architectures):
+            raise CheckpointError(f"{name}: not a fine-tuned text classifier ({', '.join(architectures) or 'unknown'})")
+        self.device = devices.pick_device()
+        self.precision = devices.pick_precision(precision, self.device)
+        with models.loading_errors(name, "checkpoint"):
+            self.model = AutoModelForSequenceClassification.from_pretrained(
+                name, dtype=torch.float32, use_safetensors=True
+            )
+        self.model.to(self.device).eval()
+        self.labels = LabelMap(tuple(str(config.id2label[index]) for index in range(config.num_labels)))
+        self.max_length = checkpoint.max_length or _default_max_length(name, config)
+        self.tokenizer = tokenization.load_tokenizer(name, max_length=self.max_length)
+        self.collate = models.collator(self.tokenizer)
+        self.batch_size = batch_size
+
+    def encode(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, on_progress: Callable[[int], None] | None = None
+    ) -> TokenDataset:
+        """Token ids of texts, truncated to what the checkpoint was trained with."""
+        tokens = tokenization.encode(
+            self.tokenizer, texts, pairs, max_length=self.max_length, on_progress=on_progress
+        )
+        return TokenDataset(tokens, None)
+
+    def probabilities(
+        self, dataset: TokenDataset, on_progress: Callable[[int], None] | None = None
+    ) -> NDArray[np.float64]:
+        """Class probabilities.
+
+        Args:
+            on_progress: Called with the number of texts just classified.
+
+        Returns:
+            (examples, classes), in the order of the data set.
+        """
+        order = np.argsort(-dataset.lengths, kind="stable")
+        logits = np.zeros((len(dataset), len(self.labels)), dtype=np.float32)
+        with torch.inference_mode(), devices.autocast(self.device, self.precision):
+            for start in range(0, len(order), self.batch_size):
+                rows = order[start : start + self.batch_size]
+                features = [dataset[int(row)] for row in rows]
+                for feature in features:
+                    feature.pop("labels", None)
+                batch = {name: value.to(self.device) for name, value in self.collate(features).items()}
+                logits[rows] = self.model(**batch).logits.float().cpu().numpy()
+                if on_progress is not None:
+                    on_progress(len(rows))
+        return softmax(logits)
+
+
+def _default_max_length(name: str, config: Any) -> int:
+    """For checkpoints that do not say: what their tokenizer says, within their positions."""
+    from transformers import AutoTokenizer
+
+    with models.loading_errors(name, "tokenizer"):
+        wanted = int(AutoTokenizer.from_pretrained(name).model_max_length)
+    return min(wanted, models.usable_positions(config) or DEFAULT_MAX_LENGTH, 8192)

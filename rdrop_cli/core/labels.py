@@ -1,0 +1,89 @@
+"""Class labels: names on the outside, ids 0..n-1 inside, one map saved with data and model."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rdrop_cli.errors import DataError
+
+MAX_CLASSES = 1000
+"""More distinct labels than this are taken for a column that holds no classes."""
+
+
+def canonical(value: Any) -> str | None:
+    """A raw label as text: 1, 1.0 and "1" are the same label; None, "" and NaN are no label."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return str(int(value)) if value.is_integer() else str(value)
+    text = str(value).strip()
+    if text.endswith(".0") and _is_whole(text[:-2]):
+        text = text[:-2]
+    return text or None
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.removeprefix("-").isdigit()
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """The names of the classes in the order of their ids."""
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def from_values(cls, values: Iterable[str]) -> LabelMap:
+        """The map for canonical labels found in data: numbers in numeric order, anything else alphabetically.
+
+        Raises:
+            DataError: fewer than two classes, or too many to be classes.
+        """
+        found = set(values)
+        label_map = cls(tuple(sorted(found, key=int) if all(map(_is_whole, found)) else sorted(found)))
+        if len(label_map.names) < 2:
+            only = f"only {label_map.names[0]!r}" if label_map.names else "none"
+            raise DataError(f"a classifier needs at least two classes, found {only}", "Check the label column.")
+        if len(label_map.names) > MAX_CLASSES:
+            raise DataError(
+                f"found {len(label_map.names):,} distinct labels, more than {MAX_CLASSES:,}",
+                "Is this the right label column? Numbers on a scale (regression) are not supported.",
+            )
+        return label_map
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.names)}
+
+    def id_of(self, value: Any) -> int | None:
+        """The id of a name or of an id; the name wins where both would do. None when it is neither."""
+        text = canonical(value)
+        if text is None:
+            return None
+        if text in self._ids:
+            return self._ids[text]
+        if _is_whole(text) and 0 <= int(text) < len(self.names):
+            return int(text)
+        return None
+
+    def explain_unknown(self, value: Any) -> str:
+        """Why `id_of` gave None, for a message."""
+        text = canonical(value)
+        if text is None:
+            return "the label is missing"
+        near = difflib.get_close_matches(text, self.names, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        known = ", ".join(self.names[:10]) + (", ..." if len(self.names) > 10 else "")
+        return f"label {text!r} is not one of {known}{hint}"
+
+    def __len__(self) -> int:
+        return len(self.names)

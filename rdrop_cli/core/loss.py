@@ -1,0 +1,104 @@
+"""The R-Drop loss (Liang et al. 2021, arXiv:2106.14448), with one meaning of alpha at every batch size."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CEReduction = Literal["mean", "sum"]
+
+
+class RDropLoss(NamedTuple):
+    """Scalars in nats per example; `total` carries the gradient of both terms."""
+
+    total: Tensor
+    ce: Tensor
+    kl: Tensor
+
+
+def rdrop_loss(
+    logits_a: Tensor,
+    logits_b: Tensor,
+    labels: Tensor,
+    *,
+    alpha: float,
+    label_smoothing: float = 0.0,
+    ce_reduction: CEReduction = "mean",
+) -> RDropLoss:
+    """Cross-entropy of two dropout passes plus alpha times their symmetric KL divergence.
+
+    With p = softmax(logits), for each example
+
+        total = ce + alpha * kl
+        ce    = 1/2 [CE(p_a, y) + CE(p_b, y)]          (`mean`; the sum of both for `sum`)
+        kl    = 1/2 [KL(p_a || p_b) + KL(p_b || p_a)]
+
+    averaged over the batch. The paper's CE_a + CE_b + alpha * kl is `ce_reduction="sum"`, which is twice
+    `"mean"` with half of its alpha. Label smoothing enters the cross-entropy only. All is computed in float32
+    (float64 for float64 input) from log-softmax, whatever the dtype of the logits.
+
+    Args:
+        logits_a: (batch, classes), of the first pass.
+        logits_b: (batch, classes), of the second pass.
+        labels: (batch,) int64 class ids.
+        alpha: Weight of the divergence, finite and not negative.
+        label_smoothing: Share of the target spread evenly over the classes, in [0, 1).
+        ce_reduction: How the two cross-entropies combine.
+
+    Returns:
+        total, ce and kl: scalars in nats per example.
+
+    Raises:
+        ValueError: shapes that do not fit, or a parameter out of range.
+    """
+    if logits_a.ndim != 2 or logits_a.shape != logits_b.shape:
+        raise ValueError(
+            f"logits must both be (batch, classes), got {tuple(logits_a.shape)} and {tuple(logits_b.shape)}"
+        )
+    if labels.shape != logits_a.shape[:1]:
+        raise ValueError(f"labels must be ({logits_a.shape[0]},), got {tuple(labels.shape)}")
+    check_parameters(alpha, label_smoothing, ce_reduction)
+
+    log_p_a, log_p_b = log_probabilities(logits_a), log_probabilities(logits_b)
+    ce = cross_entropy(log_p_a, labels, label_smoothing) + cross_entropy(log_p_b, labels, label_smoothing)
+    if ce_reduction == "mean":
+        ce = ce / 2
+    # KL(a||b) + KL(b||a) = sum (p_a - p_b) (log p_a - log p_b): exactly 0 for equal passes, and never negative.
+    kl = ((log_p_a.exp() - log_p_b.exp()) * (log_p_a - log_p_b)).sum(dim=-1).mean() / 2
+    return RDropLoss(ce + alpha * kl, ce, kl)
+
+
+def check_parameters(alpha: float, label_smoothing: float, ce_reduction: str) -> None:
+    """Refuse parameters out of range.
+
+    Raises:
+        ValueError: which one, and what it was.
+    """
+    if not (math.isfinite(alpha) and alpha >= 0):
+        raise ValueError(f"alpha must be finite and not negative, got {alpha}")
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+    if ce_reduction not in ("mean", "sum"):
+        raise ValueError(f"ce_reduction must be 'mean' or 'sum', got {ce_reduction!r}")
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Log-softmax over the last dimension, in float32 at least."""
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    return F.log_softmax(logits.to(dtype), dim=-1)
+
+
+def cross_entropy(log_p: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy in nats from log-probabilities.
+
+    Args:
+        log_p: (batch, classes).
+        labels: (batch,) int64.
+        label_smoothing: As in `rdrop_loss`.
+    """
+    # log-softmax of log-probabilities is the identity, so F.cross_entropy may take them for logits.
+    return F.cross_entropy(log_p, labels, label_smoothing=label_smoothing)

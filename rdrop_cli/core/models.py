@@ -1,0 +1,165 @@
+"""Finding and loading encoders, with errors that name the model and what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli.config import HubConfig, ModelConfig
+from rdrop_cli.core import hub, starter
+from rdrop_cli.core.labels import LabelMap
+from rdrop_cli.errors import ConfigError, ModelError
+
+
+def locate(config: ModelConfig, hub_config: HubConfig) -> str:
+    """What `from_pretrained` takes for a configured model: a folder that was checked, or a hub id that can be had.
+
+    Cheap, and done before anything heavy is imported.
+
+    Raises:
+        ModelError: no such model, or a folder without what is needed.
+        HubError: a hub id that is neither cached nor reachable.
+    """
+    hub.prepare_environment(hub_config)
+    if config.name == starter.MODEL_NAME:
+        return str(starter.model_folder())
+    path = Path(config.name).expanduser()
+    if path.is_dir():
+        check_folder(path)
+        return str(path)
+    if hub.looks_like_id(config.name) and not config.name.startswith((".", "/", "~")):
+        hub.require(config.name, "model", hub_config)
+        return config.name
+    raise ModelError(f"model {config.name}: no such folder", "Give a folder, a hub id (OWNER/NAME), or `starter`.")
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure a folder holds a configuration and safe weights.
+
+    Raises:
+        ModelError: it does not; pickled weights are refused.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no model here (config.json is missing)")
+    if not any(folder.glob("*.safetensors")):
+        if any(folder.glob("*.bin")):
+            raise ModelError(
+                f"{folder}: the weights are pickled, which can run code when loaded",
+                "Convert them: from_pretrained(...).save_pretrained(...) writes safetensors.",
+            )
+        raise ModelError(f"{folder}: no weights here (model.safetensors is missing)")
+
+
+def load_classifier(name: str, config: ModelConfig, labels: LabelMap, *, seed: int) -> Any:
+    """An encoder with a fresh classification head, which depends on `seed` alone.
+
+    Args:
+        name: What `locate` gave.
+
+    Raises:
+        ModelError: it cannot be loaded, or its positions are fewer than `config.max_length`.
+    """
+    quiet_transformers()
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    with loading_errors(name, "model"):
+        model_config = AutoConfig.from_pretrained(name, revision=config.revision)
+    apply_overrides(model_config, config.config)
+    check_positions(model_config, config.max_length)
+    model_config.num_labels = len(labels)
+    model_config.id2label = dict(enumerate(labels.names))
+    model_config.label2id = {label: index for index, label in enumerate(labels.names)}
+    model_config.problem_type = "single_label_classification"
+    torch.manual_seed(seed)
+    with loading_errors(name, "model"):
+        return AutoModelForSequenceClassification.from_pretrained(
+            name,
+            config=model_config,
+            revision=config.revision,
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+        )
+
+
+def apply_overrides(model_config: Any, overrides: Mapping[str, Any]) -> None:
+    """Set keys of the model's own configuration.
+
+    Raises:
+        ConfigError: a key the model does not have.
+    """
+    for key, value in overrides.items():
+        if not hasattr(model_config, key):
+            known = ", ".join(dropout_keys(model_config)) or "none"
+            raise ConfigError(f"model.config.{key}: {model_config.model_type} has no such key", f"Dropout keys: {known}.")
+        setattr(model_config, key, value)
+
+
+def dropout_keys(model_config: Any) -> list[str]:
+    """The dropout probabilities in a model's own configuration."""
+    return sorted(
+        key
+        for key, value in model_config.to_dict().items()
+        if ("dropout" in key or key.endswith("pdrop")) and (value is None or isinstance(value, int | float))
+    )
+
+
+def check_positions(model_config: Any, max_length: int) -> None:
+    """Refuse inputs longer than the position embeddings.
+
+    Raises:
+        ConfigError: `max_length` does not fit.
+    """
+    positions = usable_positions(model_config)
+    if positions is not None and max_length > positions:
+        raise ConfigError(
+            f"model.max_length {max_length} is more than the model's {positions} positions",
+            f"Use --max-length {positions} or less.",
+        )
+
+
+def usable_positions(model_config: Any) -> int | None:
+    """Longest input that has position embeddings; None where the model sets no limit.
+
+    RoBERTa's family counts positions from behind the padding index, so that two of its 514 cannot be used.
+    """
+    positions = getattr(model_config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    if model_config.model_type in _OFFSET_POSITIONS:
+        positions -= (model_config.pad_token_id or 0) + 1
+    return positions
+
+
+_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl", "longformer"}
+
+
+def collator(tokenizer: Any) -> Any:
+    """Pads a list of features to the longest among them and makes tensors."""
+    from transformers import DataCollatorWithPadding
+
+    return DataCollatorWithPadding(tokenizer)
+
+
+def quiet_transformers() -> None:
+    """Keep transformers' bars and reports off the terminal: the commands show their own."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+@contextlib.contextmanager
+def loading_errors(name: str, part: str) -> Iterator[None]:
+    """Turn what `from_pretrained` raises for an unusable model into a ModelError that keeps the cause."""
+    import safetensors
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, safetensors.SafetensorError) as error:
+        raise ModelError(f"{part} {name} cannot be loaded: {hub.one_line(error)}") from error

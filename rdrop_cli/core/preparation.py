@@ -1,0 +1,271 @@
+"""From what a user names as data to a prepared folder: read, check, split, audit, tokenize."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rdrop_cli.config import Config, DataConfig
+from rdrop_cli.core import audit, models, prepared, tokenization
+from rdrop_cli.core.labels import LabelMap, canonical
+from rdrop_cli.core.prepared import Prepared, Split
+from rdrop_cli.core.readers import Row
+from rdrop_cli.core.sources import WHOLE, Source, open_source
+from rdrop_cli.core.splits import stratified_split
+from rdrop_cli.errors import DataError
+
+TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "question", "sentence1")
+LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "target", "coarse_label")
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a stage's name, how many rows are done, and how many there are (None: not known)."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a source that hold text, label and second text."""
+
+    text: str
+    label: str | None
+    text_pair: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    text: str
+    pair: str | None
+    label: str
+    row: Row
+
+
+def resolve_columns(
+    available: Iterable[str],
+    where: str,
+    *,
+    text: str | None,
+    label: str | None,
+    text_pair: str | None,
+    need_label: bool = True,
+) -> Columns:
+    """Choose the columns: the named ones, else those with a usual name.
+
+    Raises:
+        DataError: a column is not there; with the columns that are.
+    """
+    names = list(available)
+
+    def pick(role: str, wanted: str | None, usual: tuple[str, ...]) -> str:
+        if wanted is not None and wanted in names:
+            return wanted
+        if wanted is None:
+            for name in usual:
+                if name in names:
+                    return name
+        missing = f"no column {wanted!r}" if wanted is not None else f"no {role} column ({', '.join(usual[:3])}, ...)"
+        raise DataError(f"{where}: {missing}; it has {', '.join(map(repr, names))}", f"Name it with --{role}-column.")
+
+    return Columns(
+        pick("text", text, TEXT_COLUMNS),
+        pick("label", label, LABEL_COLUMNS) if need_label else None,
+        pick("text-pair", text_pair, ()) if text_pair is not None else None,
+    )
+
+
+def prepare(
+    config: Config, *, out: Path | None = None, strict: bool = False, on_progress: Progress | None = None
+) -> Prepared:
+    """Read, check, split and save the configured data, or load it where the same was prepared before.
+
+    Args:
+        out: The folder to write; None: `prepared/` with a name made of the source and its settings.
+        strict: Refuse data with unusable rows instead of leaving them out.
+
+    Raises:
+        DataError: unreadable, without two classes, or (strict) with unusable rows.
+    """
+    progress = on_progress or (lambda stage, done, total: None)
+    folder = Path(config.data.source).expanduser()
+    if prepared.is_prepared(folder):
+        return prepared.load(folder)
+    source = open_source(config.data.source, config.hub)
+    key = _key(source, config.data)
+    target = out or Path("prepared") / f"{source.slug}-{key[:8]}"
+    if prepared.is_prepared(target):
+        existing = prepared.load(target)
+        if existing.source.get("key") == key and not (strict and existing.rejected):
+            return existing
+    data = build(source, config.data, strict=strict, on_progress=progress)
+    data.source["key"] = key
+    return data.save(target)
+
+
+def build(source: Source, config: DataConfig, *, strict: bool = False, on_progress: Progress) -> Prepared:
+    """Read and split a source without saving anything. Arguments and errors as `prepare`."""
+    columns: Columns | None = None
+    rejected: list[dict[str, Any]] = []
+    examples: dict[str, list[_Example]] = {}
+    for split, rows in source.splits.items():
+        found: list[_Example] = []
+        for row in _counted(rows(), f"Reading {split}" if split != WHOLE else "Reading", on_progress):
+            if row.values and columns is None:
+                columns = resolve_columns(
+                    row.values,
+                    row.file,
+                    text=config.text_column,
+                    label=config.label_column,
+                    text_pair=config.text_pair_column,
+                )
+            problem = row.problem or (problem_of(row, columns) if columns else "no columns")
+            if problem is None and columns is not None and columns.label is not None:
+                pair = row.values[columns.text_pair] if columns.text_pair else None
+                label = canonical(row.values[columns.label])
+                assert label is not None, "problem_of refuses rows without a label"
+                found.append(_Example(row.values[columns.text], pair, label, Row({}, row.file, row.line)))
+            else:
+                rejected.append({"file": row.file, "line": row.line, "reason": problem})
+        examples[split] = found
+    training = examples.get("train", examples.get(WHOLE, []))
+    if columns is None or not training:
+        first = f"; {rejected[0]['file']}, line {rejected[0]['line']}: {rejected[0]['reason']}" if rejected else ""
+        raise DataError(f"{config.source}: no usable rows{first}")
+
+    names = config.label_names or source.label_names
+    labels = LabelMap(tuple(names)) if names else LabelMap.from_values(example.label for example in training)
+    usable: dict[str, list[tuple[_Example, int]]] = {}
+    for split, found in examples.items():
+        usable[split] = []
+        for example in found:
+            label_id = labels.id_of(example.label)
+            if label_id is None:
+                reason = labels.explain_unknown(example.label)
+                rejected.append({"file": example.row.file, "line": example.row.line, "reason": reason})
+            else:
+                usable[split].append((example, label_id))
+    if rejected and strict:
+        shown = "; ".join(f"{row['file']}, line {row['line']}: {row['reason']}" for row in rejected[:5])
+        more = f"; and {len(rejected) - 5:,} more" if len(rejected) > 5 else ""
+        raise DataError(f"{len(rejected):,} unusable rows (--strict): {shown}{more}")
+    return _split_and_audit(usable, labels, columns, rejected, config)
+
+
+def problem_of(row: Row, columns: Columns) -> str | None:
+    """Why a row cannot be used: a text that is missing, empty or no text, or a missing label. None: it can."""
+    for column in filter(None, (columns.text, columns.text_pair)):
+        value = row.values.get(column)
+        if value is None:
+            return f"{column} is missing"
+        if not isinstance(value, str):
+            return f"{column} is not text but {type(value).__name__}"
+        if not value.strip():
+            return f"{column} is empty"
+    if columns.label is not None and canonical(row.values.get(columns.label)) is None:
+        return f"{columns.label} is missing"
+    return None
+
+
+def tokenize(data: Prepared, config: Config, tokenizer: Any, *, on_progress: Progress | None = None) -> Prepared:
+    """Tokenize every split (once for each tokenizer and length) and add the token statistics to the report."""
+    statistics = {}
+    for name, split in data.splits.items():
+        done = 0
+
+        def advance(count: int, name: str = name, total: int = len(split)) -> None:
+            nonlocal done
+            done += count
+            if on_progress is not None:
+                on_progress(f"Tokenizing {name}", done, total)
+
+        tokens = data.tokens(name, tokenizer, max_length=config.model.max_length, on_progress=advance)
+        statistics[name] = audit.token_statistics(tokens)
+    report = {
+        **data.report,
+        "tokens": {
+            "model": config.model.name,
+            "tokenizer": tokenization.fingerprint(tokenizer),
+            "max_length": config.model.max_length,
+            "splits": statistics,
+        },
+    }
+    return data.record_report(report) if report != data.report else data
+
+
+def load_tokenizer(config: Config) -> Any:
+    """The configured model's tokenizer."""
+    name = models.locate(config.model, config.hub)
+    return tokenization.load_tokenizer(name, max_length=config.model.max_length, revision=config.model.revision)
+
+
+def _split_and_audit(
+    usable: dict[str, list[tuple[_Example, int]]],
+    labels: LabelMap,
+    columns: Columns,
+    rejected: list[dict[str, Any]],
+    config: DataConfig,
+) -> Prepared:
+    rows = [row for split in usable.values() for row in split]
+    keys = [(example.text, example.pair) for example, _ in rows]
+    label_ids = [label for _, label in rows]
+    indices: dict[str, list[int]] = {}
+    start = 0
+    for split, split_rows in usable.items():
+        indices[split] = list(range(start, start + len(split_rows)))
+        start += len(split_rows)
+    pool = indices.pop(WHOLE, None) or indices.pop("train")
+    cut = stratified_split(
+        [keys[index] for index in pool],
+        [label_ids[index] for index in pool],
+        validation=0.0 if "validation" in indices else config.validation,
+        test=0.0 if "test" in indices else config.test,
+        seed=config.seed,
+    )
+    indices |= {split: [pool[position] for position in positions] for split, positions in cut.items()}
+    kept, removed = audit.drop_crossing(indices, keys)
+    if "train" not in kept:
+        raise DataError(f"{config.source}: nothing is left to train on", "Lower data.validation and data.test.")
+
+    def split_of(chosen: list[int]) -> Split:
+        pairs = [rows[index][0].pair or "" for index in chosen] if columns.text_pair else None
+        ids = np.asarray([label_ids[index] for index in chosen], dtype=np.int64)
+        return Split([rows[index][0].text for index in chosen], pairs, ids)
+
+    splits = {name: split_of(chosen) for name, chosen in kept.items()}
+    reasons: dict[str, int] = {}
+    for row in rejected:
+        reasons[row["reason"]] = reasons.get(row["reason"], 0) + 1
+    report = {
+        "classes": {name: audit.class_balance(split.labels.tolist(), labels) for name, split in splits.items()},
+        "repeats": audit.repeats(keys),
+        "conflicts": audit.conflicts(keys, label_ids),
+        "crossing": removed,
+        "rejected": len(rejected),
+        "reasons": reasons,
+    }
+    used = {"text": columns.text, "label": columns.label, "text_pair": columns.text_pair}
+    source = {"name": _portable(config.source), "settings": config.model_dump(exclude={"source"})}
+    return Prepared(labels, splits, used, report, source, rejected)
+
+
+def _portable(source: str) -> str:
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else source
+
+
+def _key(source: Source, config: DataConfig) -> str:
+    settings = json.dumps(config.model_dump(exclude={"source"}), sort_keys=True)
+    return hashlib.sha256(f"{source.fingerprint}\n{settings}".encode()).hexdigest()
+
+
+def _counted(rows: Iterator[Row], stage: str, on_progress: Progress) -> Iterator[Row]:
+    count = 0
+    for row in rows:
+        yield row
+        count += 1
+        if count % 1000 == 0:
+            on_progress(stage, count, None)
+    on_progress(stage, count, count)

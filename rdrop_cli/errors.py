@@ -1,0 +1,57 @@
+"""The errors a user can cause or meet. The command line shows each as one line and exits with its code.
+
+RDropError                  exit code 1
+├── ConfigError             a configuration key, its value, or two that contradict each other
+├── DataError               a file, a row, a column, a label, a split
+├── CheckpointError         a run folder or checkpoint that is missing, unfinished or of another kind
+├── ModelError              a model that cannot be trained or run as asked
+├── HubError                the model hub cannot be reached or says no
+└── TrainingInterrupted     exit code 130: stopped by the user, saved, can be resumed
+"""
+
+from __future__ import annotations
+
+
+class RDropError(Exception):
+    """An expected failure.
+
+    Args:
+        message: What is wrong and where, in one sentence without a trailing period.
+        hint: What to do about it, in one sentence; shown after the message.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class ConfigError(RDropError):
+    """A configuration that does not hold; the message lists every fault."""
+
+
+class DataError(RDropError):
+    """Data that cannot be read or used."""
+
+
+class CheckpointError(RDropError):
+    """A run or checkpoint that cannot be found or used."""
+
+
+class ModelError(RDropError):
+    """A model that cannot be trained or run as asked."""
+
+
+class HubError(RDropError):
+    """The model hub cannot be reached, or has not got what was asked for."""
+
+
+class TrainingInterrupted(RDropError):
+    """Training was stopped by a signal after saving a checkpoint."""
+
+    exit_code = 130
