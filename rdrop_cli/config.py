@@ -20,6 +20,7 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -31,7 +32,7 @@ class _Group(BaseModel):
 class DataConfig(_Group):
     """Where the labelled text comes from and how it is split."""
 
-    source: str = Field("rotten-tomatoes", min_length=1)
+    source: Name = "rotten-tomatoes"
     """Built-in name, file, folder, prepared folder or hub id."""
     text_column: str | None = None
     label_column: str | None = None
@@ -53,7 +54,7 @@ class DataConfig(_Group):
 class ModelConfig(_Group):
     """The encoder that is fine-tuned."""
 
-    name: str = Field("starter", min_length=1)
+    name: Name = "starter"
     """`starter`, a folder that `from_pretrained` loads, or a hub id."""
     revision: str | None = None
     max_length: Annotated[int, Field(ge=8)] = 128
@@ -84,7 +85,7 @@ class EarlyStoppingConfig(_Group):
 class TrainConfig(_Group):
     """Optimisation, evaluation and saving."""
 
-    epochs: Count = 3
+    epochs: Count = 2
     batch_size: Count = 32
     """Examples per optimizer step; a step's loss is the mean over them."""
     micro_batch_size: Count | None = None
@@ -126,8 +127,8 @@ class HubConfig(_Group):
 class Config(_Group):
     """Everything that decides what a run computes."""
 
-    data: DataConfig = Field(default_factory=lambda: DataConfig())
-    model: ModelConfig = Field(default_factory=lambda: ModelConfig())
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
     rdrop: RDropConfig = Field(default_factory=RDropConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     hub: HubConfig = Field(default_factory=HubConfig)
@@ -153,6 +154,15 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
+
+
+def parse_precision(name: str | None) -> Precision:
+    """The precision of a `--precision` option; `auto` when it is not given.
+
+    Raises:
+        ConfigError: no such precision.
+    """
+    return validate({"train": {"precision": name or "auto"}}, "--precision").train.precision
 
 
 def recipe_folder() -> Path:
@@ -231,13 +241,18 @@ def load_config(name: str | None = None, overrides: Iterable[tuple[str, Any]] = 
         tree = {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{where}: expected keys and values at the top", f"Groups: {', '.join(Config.model_fields)}.")
-    for key, value in overrides:
+    given = list(overrides)
+    for key, value in given:
         _assign(tree, key, value)
-    return validate(tree, where)
+    return validate(tree, where, overridden=frozenset(key for key, _ in given))
 
 
-def validate(tree: Mapping[str, Any], where: str) -> Config:
+def validate(tree: Mapping[str, Any], where: str, *, overridden: frozenset[str] = frozenset()) -> Config:
     """Check a tree against the schema.
+
+    Args:
+        where: The file, for messages.
+        overridden: Keys that came from the command line instead.
 
     Raises:
         ConfigError: with every fault, each with its dotted key.
@@ -245,8 +260,11 @@ def validate(tree: Mapping[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        faults = [_describe(fault) for fault in error.errors()]
-        raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(faults))) from error
+        faults: dict[str, list[str]] = {}
+        for fault in error.errors():
+            origin = "command line" if _dotted(fault) in overridden else where
+            faults.setdefault(origin, []).append(_describe(fault))
+        raise ConfigError("; ".join(f"{origin}: {'; '.join(found)}" for origin, found in faults.items())) from error
 
 
 def dump_config(config: Config) -> str:
@@ -287,8 +305,12 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
     tree[last] = value
 
 
+def _dotted(fault: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in fault["loc"])
+
+
 def _describe(fault: Mapping[str, Any]) -> str:
-    dotted = ".".join(str(part) for part in fault["loc"])
+    dotted = _dotted(fault)
     if fault["type"] == "extra_forbidden":
         keys = dotted_keys()
         near = difflib.get_close_matches(dotted, keys, n=1, cutoff=0.5) or [

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from transformers import TrainerCallback
 
@@ -57,7 +57,16 @@ class Plan:
 
 
 class Observer:
-    """Is told of a training's progress; this one ignores it."""
+    """Is told of a training's progress; this one ignores it. Used as a context manager around the training."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The training has ended, well or not."""
 
     def stage(self, name: str, done: int, total: int | None) -> None:
         """A stage other than training went on: `done` of `total` (None: not known)."""

@@ -95,7 +95,9 @@ def apply_overrides(model_config: Any, overrides: Mapping[str, Any]) -> None:
     for key, value in overrides.items():
         if not hasattr(model_config, key):
             known = ", ".join(dropout_keys(model_config)) or "none"
-            raise ConfigError(f"model.config.{key}: {model_config.model_type} has no such key", f"Dropout keys: {known}.")
+            raise ConfigError(
+                f"model.config.{key}: {model_config.model_type} has no such key", f"Dropout keys: {known}."
+            )
         setattr(model_config, key, value)
 
 

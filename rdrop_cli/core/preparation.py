@@ -105,6 +105,22 @@ def prepare(
     return data.save(target)
 
 
+def check(config: Config) -> None:
+    """Everything about data and model that can be known at once: that they are there, and the columns.
+
+    Raises:
+        DataError, ModelError, HubError: what is missing.
+    """
+    models.locate(config.model, config.hub)
+    if prepared.is_prepared(Path(config.data.source).expanduser()):
+        return
+    source = open_source(config.data.source, config.hub)
+    for row in next(iter(source.splits.values()))():
+        if row.values:
+            _resolve(row, config.data)
+            return
+
+
 def build(source: Source, config: DataConfig, *, strict: bool = False, on_progress: Progress) -> Prepared:
     """Read and split a source without saving anything. Arguments and errors as `prepare`."""
     columns: Columns | None = None
@@ -114,13 +130,7 @@ def build(source: Source, config: DataConfig, *, strict: bool = False, on_progre
         found: list[_Example] = []
         for row in _counted(rows(), f"Reading {split}" if split != WHOLE else "Reading", on_progress):
             if row.values and columns is None:
-                columns = resolve_columns(
-                    row.values,
-                    row.file,
-                    text=config.text_column,
-                    label=config.label_column,
-                    text_pair=config.text_pair_column,
-                )
+                columns = _resolve(row, config)
             problem = row.problem or (problem_of(row, columns) if columns else "no columns")
             if problem is None and columns is not None and columns.label is not None:
                 pair = row.values[columns.text_pair] if columns.text_pair else None
@@ -195,12 +205,6 @@ def tokenize(data: Prepared, config: Config, tokenizer: Any, *, on_progress: Pro
     return data.record_report(report) if report != data.report else data
 
 
-def load_tokenizer(config: Config) -> Any:
-    """The configured model's tokenizer."""
-    name = models.locate(config.model, config.hub)
-    return tokenization.load_tokenizer(name, max_length=config.model.max_length, revision=config.model.revision)
-
-
 def _split_and_audit(
     usable: dict[str, list[tuple[_Example, int]]],
     labels: LabelMap,
@@ -249,6 +253,16 @@ def _split_and_audit(
     used = {"text": columns.text, "label": columns.label, "text_pair": columns.text_pair}
     source = {"name": _portable(config.source), "settings": config.model_dump(exclude={"source"})}
     return Prepared(labels, splits, used, report, source, rejected)
+
+
+def _resolve(row: Row, config: DataConfig) -> Columns:
+    return resolve_columns(
+        row.values,
+        row.file,
+        text=config.text_column,
+        label=config.label_column,
+        text_pair=config.text_pair_column,
+    )
 
 
 def _portable(source: str) -> str:

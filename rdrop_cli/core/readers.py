@@ -87,7 +87,7 @@ def stdin_text() -> TextIO:
 
 
 def _open_text(path: Path) -> TextIO:
-    raw = gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
+    raw = gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # noqa: SIM115 - the wrapper closes it
     return io.TextIOWrapper(cast(io.BufferedReader, raw), encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 

@@ -11,22 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
-from rdrop_cli import __version__
 from rdrop_cli.config import Config, dump_config
 from rdrop_cli.core import checkpoints, models, preparation, tokenization
 from rdrop_cli.core import device as devices
+from rdrop_cli.core.arguments import training_arguments
 from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal
 from rdrop_cli.core.card import model_card
 from rdrop_cli.core.checkpoints import Checkpoint
-from rdrop_cli.core.files import write_text, writing_folder
+from rdrop_cli.core.export import checkpoint_card, data_record, export
+from rdrop_cli.core.files import write_text
 from rdrop_cli.core.inference import Classifier
 from rdrop_cli.core.metrics import SCALARS, classification_metrics, softmax
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.core.trainer import RDropTrainer
-from rdrop_cli.errors import CheckpointError, DataError, ModelError, TrainingInterrupted
+from rdrop_cli.errors import DataError, ModelError, TrainingInterrupted
 
 TRAIN_SAMPLE = 2000
 """Training examples that the final table's train row is measured on, at most."""
@@ -106,55 +107,21 @@ class Training:
         del features["labels"]
         return features
 
-    def arguments(self) -> TrainingArguments:
-        """The base class's settings."""
-        train = self.config.train
-        micro = train.micro_batch_size or train.batch_size
-        return TrainingArguments(
-            output_dir=str(self.run / checkpoints.CHECKPOINTS),
-            per_device_train_batch_size=micro,
-            gradient_accumulation_steps=train.batch_size // micro,
-            per_device_eval_batch_size=train.eval_batch_size,
-            num_train_epochs=train.epochs,
-            learning_rate=train.lr,
-            weight_decay=train.weight_decay,
-            warmup_steps=train.warmup,
-            lr_scheduler_type=train.schedule,
-            max_grad_norm=train.max_grad_norm,
-            eval_strategy="epoch",
-            save_strategy="epoch",
-            save_total_limit=train.keep_checkpoints,
-            metric_for_best_model=train.metric,
-            greater_is_better=train.metric != "nll",
-            logging_steps=train.log_steps,
-            logging_nan_inf_filter=False,
-            bf16=self.precision == "bfloat16",
-            fp16=self.precision == "float16",
-            use_cpu=self.device.type == "cpu",
-            activation_checkpointing=train.gradient_checkpointing,
-            dataloader_num_workers=train.num_workers,
-            dataloader_pin_memory=self.device.type == "cuda",
-            remove_unused_columns=False,
-            label_names=["labels"],
-            report_to=["tensorboard"] if train.tensorboard else "none",
-            restore_callback_states_from_checkpoint=True,
-            disable_tqdm=True,
-            seed=train.seed,
-            data_seed=train.seed,
-        )
-
     def trainer(self) -> RDropTrainer:
         """The trainer with everything that happens around it."""
         config = self.config
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.run / checkpoints.TENSORBOARD)
-        callbacks: list[Any] = [ObserveTraining(self.observer, self.run / checkpoints.HISTORY), KeepBest(self._export)]
+        callbacks: list[Any] = [
+            ObserveTraining(self.observer, self.run / checkpoints.HISTORY),
+            KeepBest(self._keep_best),
+        ]
         if config.train.early_stopping.patience:
             stopping = config.train.early_stopping
             callbacks.append(EarlyStoppingCallback(stopping.patience, stopping.threshold))
         callbacks.append(self.stopper)
         trainer = RDropTrainer(
             model=self.model,
-            args=self.arguments(),
+            args=training_arguments(self.config, self.run, self.device, self.precision),
             train_dataset=self.datasets["train"],
             eval_dataset=self.datasets["validation"].by_length(),
             processing_class=self.tokenizer,
@@ -207,23 +174,21 @@ class Training:
             checkpoint=self.run / checkpoints.BEST,
             metrics=metrics,
             seconds=seconds,
-            examples_per_second=steps * len(self.datasets["train"]) / (self._steps_in_epoch() * seconds) if steps else 0,
+            examples_per_second=steps * len(self.datasets["train"]) / (self.steps_in_epoch * seconds),
             steps=state.global_step,
-            best_epoch=(state.best_global_step or state.global_step) / self._steps_in_epoch(),
+            best_epoch=(state.best_global_step or state.global_step) / self.steps_in_epoch,
         )
         write_text(
             result.checkpoint / "README.md",
-            model_card(self.config, self.data.labels.names, self._data_record(), metrics),
+            model_card(self.config, self.data.labels.names, data_record(self.data), metrics),
         )
         write_text(self.run / checkpoints.METRICS, json.dumps(metrics, indent=2) + "\n")
         return result
 
     def _open_run(self) -> Path | None:
         """Make or check the run folder; the checkpoint to go on from, if any."""
-        record = self._data_record()
+        record = data_record(self.data)
         if not self.resume:
-            if self.run.exists() and (not self.run.is_dir() or any(self.run.iterdir())):
-                raise CheckpointError(f"{self.run}: exists already", "Give another --out, or --resume to go on with it.")
             write_text(self.run / checkpoints.CONFIG, dump_config(self.config))
             write_text(self.run / checkpoints.DATA, json.dumps(record, indent=2) + "\n")
             return None
@@ -236,42 +201,12 @@ class Training:
             )
         return checkpoints.last_checkpoint(self.run)
 
-    def _data_record(self) -> dict[str, Any]:
-        folder = self.data.folder
-        return {
-            "source": self.data.source,
-            "prepared": str(folder.resolve()) if folder else None,
-            "fingerprint": self.data.fingerprint,
-            "columns": self.data.columns,
-            "splits": {name: len(split) for name, split in self.data.splits.items()},
-            "labels": list(self.data.labels.names),
-        }
-
-    def _card(self) -> dict[str, Any]:
-        return {
-            "rdrop": __version__,
-            "alpha": self.config.rdrop.alpha,
-            "ce_reduction": self.config.rdrop.ce_reduction,
-            "label_smoothing": self.config.train.label_smoothing,
-            "seed": self.config.train.seed,
-            "max_length": self.config.model.max_length,
-            "columns": self.data.columns,
-            "labels": list(self.data.labels.names),
-        }
-
-    def _export(self, model: Any) -> None:
-        """Save the model as best/: weights in safetensors, tokenizer, configuration, cards; nothing pickled."""
-        with writing_folder(self.run / checkpoints.BEST) as staging:
-            model.save_pretrained(staging)
-            tokenization.strip_state(self.tokenizer)
-            self.tokenizer.save_pretrained(staging)
-            (staging / checkpoints.CARD).write_text(json.dumps(self._card(), indent=2) + "\n", encoding="utf-8")
-            card = model_card(self.config, self.data.labels.names, self._data_record(), {})
-            (staging / "README.md").write_text(card, encoding="utf-8")
+    def _keep_best(self, model: Any) -> None:
+        export(model, self.tokenizer, self.config, self.data, self.run / checkpoints.BEST)
 
     def _final_metrics(self) -> dict[str, dict[str, Any]]:
         classifier = Classifier(
-            Checkpoint(str(self.run / checkpoints.BEST), self.run, self._card()),
+            Checkpoint(str(self.run / checkpoints.BEST), self.run, checkpoint_card(self.config, self.data)),
             precision=self.config.train.precision,
             batch_size=self.config.train.eval_batch_size,
         )
@@ -300,7 +235,7 @@ class Training:
             parameters=sum(parameter.numel() for parameter in self.model.parameters()),
             examples={name: len(split) for name, split in self.data.splits.items()},
             epochs=train.epochs,
-            steps=self._steps_in_epoch() * train.epochs,
+            steps=self.steps_in_epoch * train.epochs,
             first_step=_step_of(checkpoint) if checkpoint else 0,
             batch_size=train.batch_size,
             micro_batch_size=train.micro_batch_size or train.batch_size,
@@ -310,7 +245,9 @@ class Training:
             metric=train.metric,
         )
 
-    def _steps_in_epoch(self) -> int:
+    @property
+    def steps_in_epoch(self) -> int:
+        """Optimizer steps in one epoch; the last may have fewer examples."""
         return -(-len(self.datasets["train"]) // self.config.train.batch_size)
 
 
@@ -329,7 +266,7 @@ def check_splits(data: Prepared, config: Config) -> None:
     missing = [name for index, name in enumerate(data.labels.names) if index not in present]
     if missing and (len(data.labels) == 2 or config.train.metric == "roc_auc"):
         raise DataError(
-            f"the validation split has no example of class {missing[0]!r}, so {config.train.metric} means nothing there",
+            f"the validation split has no example of class {missing[0]!r}, so its {config.train.metric} means nothing",
             "Give more data of that class, or raise data.validation.",
         )
 

@@ -1,0 +1,83 @@
+"""The command line: registration of the commands and the one boundary that errors reach a user through."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from rdrop_cli import __version__
+from rdrop_cli.commands import evaluate, predict, prepare, train
+from rdrop_cli.console import show_error
+from rdrop_cli.errors import RDropError
+from rdrop_cli.options import DEBUG_KEY
+
+
+class ErrorBoundary(TyperGroup):
+    """Shows an expected error as one line; a traceback only when asked for."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; errors become exit codes: 1 expected or internal, 130 interrupted."""
+        try:
+            return super().invoke(ctx)
+        except RDropError as error:
+            if _wants_traceback(ctx):
+                raise
+            show_error(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            show_error("interrupted")
+            raise typer.Exit(130) from error
+        except BrokenPipeError:
+            raise
+        except MemoryError as error:
+            if _wants_traceback(ctx):
+                raise
+            show_error("out of memory; use a smaller --batch-size or --max-length")
+            raise typer.Exit(1) from error
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except Exception as error:
+            # The last resort: an error nobody foresaw must not spill a traceback over a user, but it keeps its cause.
+            if _wants_traceback(ctx):
+                raise
+            show_error(f"internal error: {type(error).__name__}: {error}. Run again with --debug for the traceback")
+            raise typer.Exit(1) from error
+
+
+def _wants_traceback(ctx: Any) -> bool:
+    return bool(ctx.meta.get(DEBUG_KEY)) or os.environ.get("RDROP_DEBUG", "").lower() in {"1", "true", "yes"}
+
+
+app = typer.Typer(
+    cls=ErrorBoundary,
+    name="rdrop",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: rdrop train --alpha 5   then: rdrop predict 'great movie'",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"rdrop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Fine-tune transformer text classifiers with R-Drop, and tell the truth about the result."""
+
+
+app.command("prepare", epilog=prepare.EXAMPLES)(prepare.prepare)
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("predict", epilog=predict.EXAMPLES)(predict.predict)

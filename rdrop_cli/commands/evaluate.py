@@ -1,0 +1,110 @@
+"""`rdrop evaluate`: measure a checkpoint on labelled text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from rdrop_cli import options
+from rdrop_cli.console import Screen
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.evaluation import Evaluation
+    from rdrop_cli.core.examples import Examples
+
+EXAMPLES = """[bold]Examples[/]
+
+rdrop evaluate runs/NAME  [dim]# the test split of what it was trained on[/]
+
+rdrop evaluate NAME --split validation  [dim]# a run under runs/, by name[/]
+
+rdrop evaluate runs/NAME reviews.csv  [dim]# any labelled file, whole[/]
+
+rdrop evaluate runs/NAME reviews.csv --json  [dim]# for a script[/]
+"""
+
+
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="A run or checkpoint folder, a run's name, or a hub id.")],
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(help="Labelled data, as for `rdrop prepare`. Default: what the run was trained on."),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Which split; data without splits is taken whole.", rich_help_panel=options.DATA_PANEL)
+    ] = "test",
+    text_column: options.TextColumnOption = None,
+    label_column: options.LabelColumnOption = None,
+    text_pair_column: options.TextPairColumnOption = None,
+    positive_label: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help="The class that F1 is about. Default: the one with id 1."),
+    ] = None,
+    precision: options.PrecisionOption = None,
+    batch_size: options.BatchOption = 64,
+    json_output: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Measure a checkpoint: accuracy, F1, ROC-AUC and more."""
+    from rdrop_cli.config import HubConfig, parse_precision
+    from rdrop_cli.core import checkpoints, examples
+
+    wanted = parse_precision(precision)
+    found = checkpoints.find(checkpoint)
+    screen = Screen(json_output=json_output, quiet=quiet)
+    with screen.stages() as stages:
+        if data is None:
+            labelled = examples.of_run(found, split, stages.update)
+        else:
+            labelled = examples.of_source(
+                data,
+                split,
+                text=text_column,
+                label=label_column,
+                text_pair=text_pair_column,
+                defaults=found.columns,
+                hub_config=HubConfig(),
+                on_progress=stages.update,
+            )
+        from rdrop_cli.core import evaluation
+        from rdrop_cli.core.inference import Classifier
+
+        classifier = Classifier(found, precision=wanted, batch_size=batch_size)
+        result = evaluation.evaluate(classifier, labelled, positive_label=positive_label, on_progress=stages.update)
+    _show(screen, found.name, labelled, result)
+    if json_output:
+        screen.document(
+            {
+                "checkpoint": found.name,
+                "data": labelled.name,
+                "split": labelled.split,
+                "examples": result.metrics["examples"],
+                "metrics": result.metrics,
+                "confusion_matrix": result.confusion_matrix,
+                "labels": list(result.labels),
+                "positive_label": result.labels[result.positive] if len(result.labels) == 2 else None,
+                "rejected": len(labelled.rejected),
+                "precision": classifier.precision,
+            }
+        )
+
+
+def _show(screen: Screen, checkpoint: str, labelled: Examples, result: Evaluation) -> None:
+    from rdrop_cli.tables import MANY_CLASSES, average_of, confusion_table, metrics_table, per_class_table
+
+    title = f"{checkpoint} on {labelled.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
+    screen.show(metrics_table({labelled.split: result.metrics}), title=title)
+    for name, reason in result.metrics["undefined"].items():
+        screen.say(f"{name} is undefined: {reason}", style="yellow")
+    screen.show(per_class_table(result.labels, result.metrics["per_class"]), title="Classes")
+    if len(result.labels) <= MANY_CLASSES:
+        screen.show(confusion_table(result.labels, result.confusion_matrix), title="Confusion matrix")
+    if labelled.rejected:
+        first = labelled.rejected[0]
+        screen.say(
+            f"{len(labelled.rejected):,} rows were left out; the first: {first['file']}, line {first['line']}:"
+            f" {first['reason']}",
+            style="yellow",
+        )

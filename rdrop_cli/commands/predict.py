@@ -1,0 +1,136 @@
+"""`rdrop predict`: classify texts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from rdrop_cli import options
+from rdrop_cli.console import Screen, Stages, safe
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.prediction import Prediction
+
+EXAMPLES = """[bold]Examples[/]
+
+rdrop predict "great movie"  [dim]# with the newest finished run[/]
+
+rdrop predict --input reviews.csv --output labelled.jsonl
+
+cat lines.txt | rdrop predict --input - --output out.csv
+
+rdrop predict "so-so" --checkpoint runs/NAME --json
+"""
+SHOWN_CHARACTERS = 60
+
+
+def predict(
+    texts: Annotated[Optional[list[str]], typer.Argument(metavar="[TEXT]...", help="Texts to classify.")] = None,  # noqa: UP045
+    checkpoint: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="A run or checkpoint folder, a run's name, or a hub id. Default: newest finished run."),
+    ] = None,
+    input_: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--input", "-i", metavar="FILE|-", help="csv, tsv, jsonl, json, txt or parquet; - is stdin."),
+    ] = None,
+    input_format: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help="Format of the input. Default: by suffix; txt for stdin."),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", "-o", metavar="FILE", help="jsonl, csv, tsv or parquet.", rich_help_panel="Output"),
+    ] = None,
+    text_column: options.TextColumnOption = None,
+    text_pair_column: options.TextPairColumnOption = None,
+    precision: options.PrecisionOption = None,
+    batch_size: options.BatchOption = 64,
+    json_output: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Classify texts: label, probability, and the probability of every class."""
+    from rdrop_cli.config import parse_precision
+    from rdrop_cli.core import checkpoints, inputs, writers
+
+    if bool(texts) == (input_ is not None):
+        raise typer.BadParameter("give either TEXT or --input FILE (--input - reads stdin)")
+    wanted = parse_precision(precision)
+    found = checkpoints.find(checkpoint) if checkpoint is not None else checkpoints.newest_finished()
+    if output is not None:
+        writers.check_output(output)
+    rows = inputs.Inputs(
+        texts or None,
+        input_,
+        input_format=input_format,
+        text_column=text_column,
+        text_pair_column=text_pair_column,
+        defaults=found.columns,
+    )
+    rows.check()
+    screen = Screen(json_output=json_output, quiet=quiet, to_stderr=input_ is not None)
+
+    from rdrop_cli.core import prediction
+    from rdrop_cli.core.inference import Classifier
+
+    classifier = Classifier(found, precision=wanted, batch_size=batch_size)
+    predictions = prediction.predict(classifier, rows)
+    with screen.stages() as stages:
+        if input_ is not None:
+            predictions = _counted(predictions, stages)
+        if output is not None:
+            counts: Counter[str] = Counter()
+            with writers.open_writer(output, classifier.labels.names) as write:
+                for item in predictions:
+                    write(item)
+                    counts[item.label] += 1
+            summary = ", ".join(f"{name} {counts[name]:,}" for name in classifier.labels.names)
+        elif json_output:
+            _print_json(predictions)
+        elif input_ is not None:
+            for item in predictions:
+                sys.stdout.write(f"{safe(item.label)}\t{item.score:.4f}\t{safe(item.text)}\n")
+        else:
+            _print_table(screen, list(predictions), classifier.labels.names, found.name)
+    if rows.problems:
+        screen.say(f"{rows.problems:,} rows had problems; the first: {rows.first_problem}", style="yellow")
+    if output is not None:
+        screen.say(f"{sum(counts.values()):,} predictions in {output}: {summary}")
+        if json_output:
+            screen.document({"output": str(output), "predictions": sum(counts.values()), "labels": dict(counts)})
+
+
+def _counted(predictions: Iterable[Prediction], stages: Stages) -> Iterator[Prediction]:
+    count = 0
+    for count, item in enumerate(predictions, start=1):
+        yield item
+        if count % 256 == 0:
+            stages.update("Classifying", count, None)
+    stages.update("Classifying", count, count)
+
+
+def _print_json(predictions: Iterable[Prediction]) -> None:
+    """One document, written as it comes."""
+    sys.stdout.write('{"predictions": [')
+    for index, item in enumerate(predictions):
+        sys.stdout.write((", " if index else "") + json.dumps(item.as_dict(), ensure_ascii=False))
+    sys.stdout.write("]}\n")
+
+
+def _print_table(screen: Screen, predictions: list[Prediction], labels: tuple[str, ...], checkpoint: str) -> None:
+    from rdrop_cli.console import add_row, table
+    from rdrop_cli.tables import MANY_CLASSES
+
+    columns = labels if len(labels) <= MANY_CLASSES else ()
+    shown = table("text", "label", "probability", *columns)
+    for item in predictions:
+        cells = [f"{item.probabilities[name]:.4f}" for name in columns]
+        add_row(shown, safe(item.text, SHOWN_CHARACTERS), item.label, f"{item.score:.4f}", *cells)
+    screen.show(shown, title=f"Predictions of {checkpoint}")

@@ -1,0 +1,111 @@
+"""`rdrop prepare`: read, check, split and tokenize labelled text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from rdrop_cli import options
+from rdrop_cli.console import Screen, safe
+
+EXAMPLES = """[bold]Examples[/]
+
+rdrop prepare  [dim]# the built-in Rotten Tomatoes sentences[/]
+
+rdrop prepare imdb --max-length 256  [dim]# what 256 tokens cut off[/]
+
+rdrop prepare reviews.csv --label-column stars  [dim]# your own file[/]
+
+rdrop prepare aclImdb --out prepared/imdb  [dim]# folders pos/ and neg/[/]
+"""
+
+
+def prepare(
+    source: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(help="Built-in name (rotten-tomatoes, imdb), file, folder or hub id. Default: rotten-tomatoes."),
+    ] = None,
+    out: options.OutOption = None,
+    text_column: options.TextColumnOption = None,
+    label_column: options.LabelColumnOption = None,
+    text_pair_column: options.TextPairColumnOption = None,
+    validation: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Share cut off for validation.", rich_help_panel=options.DATA_PANEL),
+    ] = None,
+    test: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Share cut off for test.", rich_help_panel=options.DATA_PANEL),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option(help="Refuse data with unusable rows.", rich_help_panel=options.DATA_PANEL)
+    ] = False,
+    model: options.ModelOption = None,
+    max_length: options.MaxLengthOption = None,
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
+    json_output: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Read, check, split and tokenize labelled text, and say what is in it."""
+    from rdrop_cli.config import load_config, parse_assignment
+    from rdrop_cli.core import models, preparation, tokenization
+
+    flags = {
+        "data.source": source,
+        "data.text_column": text_column,
+        "data.label_column": label_column,
+        "data.text_pair_column": text_pair_column,
+        "data.validation": validation,
+        "data.test": test,
+        "model.name": model,
+        "model.max_length": max_length,
+    }
+    overrides = [parse_assignment(text) for text in set_ or []]
+    overrides += [(key, value) for key, value in flags.items() if value is not None]
+    resolved = load_config(config, overrides)
+    screen = Screen(json_output=json_output, quiet=quiet)
+    name = models.locate(resolved.model, resolved.hub)
+    with screen.stages() as stages:
+        data = preparation.prepare(resolved, out=out, strict=strict, on_progress=stages.update)
+        tokenizer = tokenization.load_tokenizer(
+            name, max_length=resolved.model.max_length, revision=resolved.model.revision
+        )
+        data = preparation.tokenize(data, resolved, tokenizer, on_progress=stages.update)
+    assert data.folder is not None, "prepare saves what it returns"
+    _show(screen, data.report, data.folder, data.rejected)
+    if json_output:
+        screen.document(
+            {
+                "prepared": str(data.folder),
+                "fingerprint": data.fingerprint,
+                "labels": list(data.labels.names),
+                "columns": data.columns,
+                "splits": {split: len(examples) for split, examples in data.splits.items()},
+                "report": data.report,
+            }
+        )
+
+
+def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[dict[str, Any]]) -> None:
+    from rdrop_cli.tables import data_table
+
+    screen.show(data_table(report), title="Data")
+    screen.say(f"{report['repeats']:,} rows repeat an earlier text; repeats are kept in one split")
+    if report["conflicts"]:
+        screen.say(f"{report['conflicts']:,} texts occur with more than one label", style="yellow")
+    crossing = f"; {report['crossing']:,} rows that did were dropped from train" if report["crossing"] else ""
+    screen.say(f"No text stands in two splits{crossing}")
+    if rejected:
+        screen.say(f"{len(rejected):,} rows were rejected, all listed in {folder / 'rejected.jsonl'}:", style="yellow")
+        for row in rejected[:5]:
+            screen.say(f"  {safe(row['file'])}, line {row['line']}: {row['reason']}")
+        if len(rejected) > 5:
+            screen.say(f"  and {len(rejected) - 5:,} more")
+    else:
+        screen.say("No rows were rejected")
+    screen.say(f"Prepared in {folder}")
+    screen.say(f"Next: rdrop train {folder} --alpha 5", style="bold")

@@ -1,0 +1,162 @@
+"""What reaches the terminal: two consoles, safe text, progress, and the one JSON document of `--json`.
+
+Text from data is data: it is shown escaped, never as terminal codes or as rich markup.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+PLAIN_WIDTH = 120
+"""Columns of a table that goes into a pipe or file."""
+
+
+def safe(value: object, limit: int | None = None) -> str:
+    """Text with everything that is not printable (control, bidirectional, line ends) escaped as in Python.
+
+    Args:
+        limit: Longest result in characters; a longer one is cut and ends in an ellipsis.
+    """
+    text = str(value)
+    if limit is not None:
+        text = text[: limit + 1]
+    shown = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A metric for a table; an undefined one is a dash."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def table(*columns: str) -> Table:
+    """A table whose first column is a name and whose other columns are numbers."""
+    made = Table()
+    for index, column in enumerate(columns):
+        made.add_column(Text(safe(column)), justify="left" if index == 0 else "right", no_wrap=index > 0)
+    return made
+
+
+def add_row(to: Table, *cells: object, style: str | None = None) -> None:
+    """Add cells as plain text."""
+    to.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in cells), style=style)
+
+
+class Screen:
+    """Where a command shows things.
+
+    Progress, tables and remarks go to stdout, or to stderr when stdout belongs to a JSON document or to data.
+
+    Args:
+        json_output: stdout is for one JSON document.
+        quiet: Show results only, no progress and no remarks.
+        to_stderr: Keep stdout free for data.
+    """
+
+    def __init__(self, *, json_output: bool = False, quiet: bool = False, to_stderr: bool = False) -> None:
+        self.json_output = json_output
+        self.quiet = quiet
+        self.ui = make_console(stderr=json_output or to_stderr)
+
+    @property
+    def is_live(self) -> bool:
+        """True where a view may be redrawn in place."""
+        return self.ui.is_terminal and not self.quiet
+
+    def show(self, renderable: RenderableType, *, title: str | None = None) -> None:
+        """Show a result under its title; with `--json --quiet` only the document is a result."""
+        if self.json_output and self.quiet:
+            return
+        if title is not None:
+            self.ui.print(Text(safe(title), style="bold"), soft_wrap=True)
+        self.ui.print(renderable)
+
+    def say(self, text: str, *, style: str | None = None) -> None:
+        """A remark on a line of its own."""
+        if not self.quiet:
+            self.ui.print(Text(safe(text), style=style or ""), soft_wrap=True)
+
+    def document(self, content: Any) -> None:
+        """Print the JSON document."""
+        sys.stdout.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
+
+    @contextmanager
+    def stages(self) -> Iterator[Stages]:
+        """Show the progress of named stages while the block runs."""
+        with Stages(self) as stages:
+            yield stages
+
+
+class Stages:
+    """Progress of named stages: bars on a terminal, a line for each finished stage elsewhere."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self._tasks: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}", markup=False),
+            TimeRemainingColumn(),
+            console=screen.ui,
+            transient=True,
+        )
+
+    def __enter__(self) -> Stages:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bars off the terminal."""
+        if self.screen.is_live:
+            self._progress.stop()
+
+    def open(self) -> None:
+        """Put the bars back."""
+        if self.screen.is_live:
+            self._progress.start()
+
+    def update(self, name: str, done: int, total: int | None) -> None:
+        """A stage has `done` of `total` rows (None: not known)."""
+        if self.screen.is_live:
+            if name not in self._tasks:
+                for task in self._tasks.values():
+                    self._progress.update(task, visible=False)
+                self._tasks[name] = self._progress.add_task(safe(name), total=total, rate="")
+            bar = self._progress.tasks[self._progress.task_ids.index(self._tasks[name])]
+            rate = f"{bar.speed:,.0f}/s" if bar.speed else ""
+            self._progress.update(self._tasks[name], completed=done, total=total, rate=rate)
+        elif total is not None and done >= total > 0 and name not in self._tasks:
+            self._tasks[name] = TaskID(0)
+            self.screen.say(f"{name}: {total:,} done")
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that interprets nothing in what it prints."""
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=PLAIN_WIDTH)
+    return console
+
+
+def show_error(message: str) -> None:
+    """One line on stderr."""
+    make_console(stderr=True).print(Text.assemble(("error: ", "bold red"), safe(message)), soft_wrap=True)

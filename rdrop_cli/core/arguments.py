@@ -1,0 +1,54 @@
+"""Our configuration in the words of transformers' TrainingArguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+
+from rdrop_cli.config import Config
+from rdrop_cli.core import checkpoints
+from rdrop_cli.core.device import Dtype
+
+
+def training_arguments(config: Config, run: Path, device: torch.device, precision: Dtype) -> TrainingArguments:
+    """What the Trainer is told. Loss, label smoothing and batches by length are our own, so it hears nothing of them.
+
+    Args:
+        run: The run folder; checkpoints go below it.
+    """
+    train = config.train
+    micro = train.micro_batch_size or train.batch_size
+    return TrainingArguments(
+        output_dir=str(run / checkpoints.CHECKPOINTS),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=train.batch_size // micro,
+        per_device_eval_batch_size=train.eval_batch_size,
+        num_train_epochs=train.epochs,
+        learning_rate=train.lr,
+        weight_decay=train.weight_decay,
+        warmup_steps=train.warmup,
+        lr_scheduler_type=train.schedule,
+        max_grad_norm=train.max_grad_norm,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=train.keep_checkpoints,
+        metric_for_best_model=train.metric,
+        greater_is_better=train.metric != "nll",
+        logging_steps=train.log_steps,
+        logging_nan_inf_filter=False,
+        bf16=precision == "bfloat16",
+        fp16=precision == "float16",
+        use_cpu=device.type == "cpu",
+        activation_checkpointing=train.gradient_checkpointing,
+        dataloader_num_workers=train.num_workers,
+        dataloader_pin_memory=device.type == "cuda",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        report_to=["tensorboard"] if train.tensorboard else "none",
+        restore_callback_states_from_checkpoint=True,
+        disable_tqdm=True,
+        seed=train.seed,
+        data_seed=train.seed,
+    )

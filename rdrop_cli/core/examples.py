@@ -1,0 +1,172 @@
+"""Labelled examples to evaluate on: a run's own split, or data named by the user. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rdrop_cli.config import HubConfig, load_config
+from rdrop_cli.core import checkpoints, prepared
+from rdrop_cli.core.checkpoints import Checkpoint
+from rdrop_cli.core.labels import canonical
+from rdrop_cli.core.preparation import Columns, Progress, build, problem_of, resolve_columns
+from rdrop_cli.core.prepared import Prepared
+from rdrop_cli.core.sources import WHOLE, open_source
+from rdrop_cli.errors import CheckpointError, DataError
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Texts with labels as the data has them.
+
+    Attributes:
+        name: The data, for showing.
+        labels: Names or ids.
+        where: File and line of each example, for messages.
+        rejected: Rows left out: file, line, reason.
+    """
+
+    name: str
+    split: str
+    texts: list[str]
+    pairs: list[str] | None
+    labels: list[str]
+    where: Callable[[int], str]
+    rejected: list[dict[str, object]] = field(default_factory=list)
+
+
+def of_run(checkpoint: Checkpoint, split: str, on_progress: Progress) -> Examples:
+    """A split of the data that a checkpoint's run was trained on: found where it was prepared, or prepared again.
+
+    Raises:
+        CheckpointError: the checkpoint belongs to no run.
+        DataError: the data is gone, or no longer the same.
+    """
+    if checkpoint.run is None:
+        raise CheckpointError(f"{checkpoint.name}: no run is known, so its data is not", "Give DATA to evaluate on.")
+    record = checkpoints.read_json(checkpoint.run / checkpoints.DATA)
+    data = _recorded(checkpoint.run, record, on_progress)
+    return _of_split(data, str(record["source"]["name"]), split)
+
+
+def of_source(
+    source: str,
+    split: str,
+    *,
+    text: str | None,
+    label: str | None,
+    text_pair: str | None,
+    defaults: Mapping[str, str | None],
+    hub_config: HubConfig,
+    on_progress: Progress,
+) -> Examples:
+    """Data by name: a prepared folder or a source; the named split, or all of a source that has no splits.
+
+    Args:
+        text: Column of the text; as `label` and `text_pair` None for the default.
+        defaults: The columns that the checkpoint was trained with; used where the data has them.
+
+    Raises:
+        DataError: unreadable, no such split or column, or no usable row.
+    """
+    folder = Path(source).expanduser()
+    if prepared.is_prepared(folder):
+        return _of_split(prepared.load(folder), source, split)
+    opened = open_source(source, hub_config)
+    chosen = WHOLE if WHOLE in opened.splits else split
+    if chosen not in opened.splits:
+        raise DataError(f"{source}: no {split} split", f"It has {', '.join(opened.splits)}; choose with --split.")
+    columns: Columns | None = None
+    texts, pairs, labels, places = [], [], [], []
+    rejected: list[dict[str, object]] = []
+    for count, row in enumerate(opened.splits[chosen](), start=1):
+        if columns is None and row.values:
+            columns = choose_columns(row.values, row.file, text, label, text_pair, defaults)
+        problem = row.problem or (problem_of(row, columns) if columns else "no columns")
+        if problem is not None or columns is None or columns.label is None:
+            rejected.append({"file": row.file, "line": row.line, "reason": problem})
+            continue
+        value = row.values[columns.label]
+        if opened.label_names and (whole := canonical(value)) is not None and whole.isdigit():
+            value = opened.label_names[int(whole)] if int(whole) < len(opened.label_names) else value
+        texts.append(row.values[columns.text])
+        pairs.append(row.values[columns.text_pair] if columns.text_pair else "")
+        labels.append(canonical(value) or "")
+        places.append((row.file, row.line))
+        if count % 1000 == 0:
+            on_progress("Reading", count, None)
+    if not texts:
+        first = f"; {rejected[0]['file']}, line {rejected[0]['line']}: {rejected[0]['reason']}" if rejected else ""
+        raise DataError(f"{source}: no usable rows{first}")
+    return Examples(
+        source,
+        chosen,
+        texts,
+        pairs if columns and columns.text_pair else None,
+        labels,
+        lambda index: f"{places[index][0]}, line {places[index][1]}",
+        rejected,
+    )
+
+
+def choose_columns(
+    available: Mapping[str, object],
+    where: str,
+    text: str | None,
+    label: str | None,
+    text_pair: str | None,
+    defaults: Mapping[str, str | None],
+    *,
+    need_label: bool = True,
+) -> Columns:
+    """The named columns, else the checkpoint's where the data has them, else the usual ones.
+
+    A checkpoint trained on pairs needs a pair here too.
+
+    Raises:
+        DataError: a column is not there.
+    """
+
+    def default(role: str) -> str | None:
+        name = defaults.get(role)
+        return name if name in available else None
+
+    return resolve_columns(
+        available,
+        where,
+        text=text or default("text"),
+        label=label or default("label"),
+        text_pair=text_pair or defaults.get("text_pair"),
+        need_label=need_label,
+    )
+
+
+def _recorded(run: Path, record: Mapping[str, object], on_progress: Progress) -> Prepared:
+    folder = Path(str(record.get("prepared")))
+    if prepared.is_prepared(folder):
+        data = prepared.load(folder)
+        if data.fingerprint == record["fingerprint"]:
+            return data
+    config = load_config(str(run / checkpoints.CONFIG))
+    source = record["source"]
+    name = str(source["name"]) if isinstance(source, dict) else config.data.source
+    if prepared.is_prepared(Path(config.data.source)):
+        name = config.data.source
+    settings = config.data.model_copy(update={"source": name})
+    if isinstance(source, dict) and isinstance(source.get("settings"), dict):
+        settings = settings.model_copy(update=source["settings"])
+    data = build(open_source(name, config.hub), settings, on_progress=on_progress)
+    if data.fingerprint != record["fingerprint"]:
+        raise DataError(
+            f"{name}: no longer the data that {run} was trained on", "Give DATA to evaluate on something else."
+        )
+    return data
+
+
+def _of_split(data: Prepared, name: str, split: str) -> Examples:
+    examples = data.split(split)
+    labels = [data.labels.names[label] for label in examples.labels]
+    return Examples(
+        name, split, examples.texts, examples.pairs, labels, lambda index: f"{name}, {split} example {index + 1}"
+    )

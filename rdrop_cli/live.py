@@ -1,0 +1,159 @@
+"""A training as it goes: a live view on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from rdrop_cli.console import Screen, Stages, add_row, number, safe, table
+from rdrop_cli.core.callbacks import Observer, Plan
+from rdrop_cli.core.device import peak_memory, pick_device
+
+
+def training_observer(screen: Screen, stages: Stages) -> Observer:
+    """The view that fits where the screen is."""
+    if screen.quiet:
+        return Observer()
+    return LiveTraining(screen, stages) if screen.is_live else PlainTraining(screen, stages)
+
+
+def describe_plan(plan: Plan) -> list[str]:
+    """The plan in a few lines."""
+    counts = ", ".join(f"{name} {count:,}" for name, count in plan.examples.items())
+    if plan.alpha:
+        paper = plan.alpha * (2 if plan.ce_reduction == "mean" else 1)
+        loss = f"R-Drop, alpha {plan.alpha:g} (cross-entropy {plan.ce_reduction}; the paper's alpha {paper:g})"
+    else:
+        loss = "plain fine-tuning (alpha 0, one pass)"
+    micro = f" in micro-batches of {plan.micro_batch_size}" if plan.micro_batch_size != plan.batch_size else ""
+    lines = [
+        f"Model  {plan.model}, {plan.parameters / 1e6:.1f} M parameters, on {plan.device}, {plan.precision}",
+        f"Data   {plan.data}: {counts}",
+        f"Loss   {loss}, label smoothing {plan.label_smoothing:g}",
+        f"Steps  {plan.steps:,} of {plan.batch_size} examples{micro}, {plan.epochs} epochs",
+        f"Best   by validation {plan.metric}; the test split is opened once, at the end",
+        f"Run    {plan.run}",
+    ]
+    if plan.first_step:
+        lines.append(f"Going on from step {plan.first_step:,}")
+    return lines
+
+
+def describe_log(row: Mapping[str, Any]) -> str:
+    """A training log entry in one line."""
+    parts = [f"loss {row['loss']:.4f}", f"CE {row['ce']:.4f}"]
+    if "kl" in row:
+        parts += [f"KL {row['kl']:.5f}", f"KL share {row['kl_share']:.1%}"]
+    parts.append(f"lr {row['learning_rate']:.2e}")
+    if "examples_per_second" in row:
+        parts += [f"{row['examples_per_second']:.0f} examples/s", f"{row['tokens_per_second']:,.0f} tokens/s"]
+    parts.append(f"memory {peak_memory(pick_device()) / 2**30:.1f} GiB")
+    return "  ".join(parts)
+
+
+EVALUATION = {
+    "validation_accuracy": "accuracy",
+    "validation_f1": "F1",
+    "validation_roc_auc": "ROC-AUC",
+    "validation_nll": "NLL",
+}
+
+
+class PlainTraining(Observer):
+    """Lines that a log file keeps."""
+
+    def __init__(self, screen: Screen, stages: Stages) -> None:
+        self.screen = screen
+        self.stages = stages
+        self._steps = 0
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        self.stages.update(name, done, total)
+
+    def plan(self, plan: Plan) -> None:
+        self._steps = plan.steps
+        for line in describe_plan(plan):
+            self.screen.say(line)
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        where = f"epoch {row['epoch']:.2f}  step {row['step']:,}/{self._steps:,}"
+        if "loss" in row:
+            self.screen.say(f"{where}  {describe_log(row)}")
+        else:
+            values = "  ".join(f"{title} {number(row[name])}" for name, title in EVALUATION.items())
+            self.screen.say(f"{where}  validation: {values}")
+
+
+class LiveTraining(Observer):
+    """A view redrawn in place: steps with the time left, the newest losses, a row for each evaluation."""
+
+    def __init__(self, screen: Screen, stages: Stages) -> None:
+        self.screen = screen
+        self.stages = stages
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left", markup=False),
+            TimeRemainingColumn(),
+            console=screen.ui,
+        )
+        self._newest = Text("")
+        self._table: Table = table("epoch", "step", *EVALUATION.values())
+        self._live: Live | None = None
+        self._epoch_steps = 1
+        self._epochs = 1
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        self._close()
+        self.stages.update(name, done, total)
+
+    def plan(self, plan: Plan) -> None:
+        self.stages.close()
+        for line in describe_plan(plan):
+            self.screen.say(line)
+        self._epochs, self._epoch_steps = plan.epochs, plan.steps // plan.epochs
+        self._task = self._progress.add_task("Training", total=plan.steps, completed=plan.first_step)
+        self._live = Live(self._view(), console=self.screen.ui, refresh_per_second=4)
+        self._live.start()
+
+    def step(self, step: int) -> None:
+        epoch = min((step - 1) // self._epoch_steps + 1, self._epochs)
+        self._progress.update(self._task, completed=step, description=f"Epoch {epoch}/{self._epochs}")
+
+    def evaluating(self, done: int) -> None:
+        text = f"Evaluating, batch {done}" if done else "Saving"
+        self._progress.update(self._task, description=text)
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        if "loss" in row:
+            self._newest = Text(safe(describe_log(row)))
+        else:
+            cells = [number(row[name]) for name in EVALUATION]
+            add_row(self._table, f"{row['epoch']:.0f}", f"{row['step']:,}", *cells)
+        if self._live is not None:
+            self._live.update(self._view())
+
+    def _view(self) -> Group:
+        if self._table.row_count:
+            return Group(self._progress, self._newest, Text("Validation", style="bold"), self._table)
+        return Group(self._progress, self._newest)
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            self.stages.open()
+
+    def close(self) -> None:
+        """Leave the terminal as it was, whatever happened."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

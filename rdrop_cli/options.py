@@ -1,0 +1,77 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+DEBUG_KEY = "rdrop.debug"
+
+
+def _remember_debug(context: typer.Context, value: bool) -> bool:
+    if value:
+        context.meta[DEBUG_KEY] = True
+    return value
+
+
+DATA_PANEL = "Data"
+OUTPUT_PANEL = "Output"
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout.", rich_help_panel=OUTPUT_PANEL)
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show results only, no progress.", rich_help_panel=OUTPUT_PANEL)
+]
+DebugOption = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        envvar="RDROP_DEBUG",
+        callback=_remember_debug,
+        is_eager=True,
+        help="Show a traceback on errors.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+TextColumnOption = Annotated[
+    Optional[str],  # noqa: UP045 - Typer reads it at run time
+    typer.Option("--text-column", metavar="NAME", help="Column with the text.", rich_help_panel=DATA_PANEL),
+]
+LabelColumnOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--label-column", metavar="NAME", help="Column with the label.", rich_help_panel=DATA_PANEL),
+]
+TextPairColumnOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--text-pair-column", metavar="NAME", help="Column with the second text of a pair.", rich_help_panel=DATA_PANEL
+    ),
+]
+ConfigOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--config", "-c", metavar="NAME|FILE", help="A recipe's name or a YAML file. Default: starter."),
+]
+SetOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key, e.g. train.warmup=0.06. Repeatable."),
+]
+ModelOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--model", "-m", metavar="NAME", help="`starter`, a folder, or a hub id (OWNER/NAME)."),
+]
+MaxLengthOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--max-length", metavar="TOKENS", help="Longest input in tokens; the rest of a text is cut off."),
+]
+PrecisionOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--precision", metavar="NAME", help="auto, float32, bfloat16 or float16."),
+]
+BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Texts per forward pass.")]
+OutOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--out", "-o", metavar="DIR", help="Folder to write.", rich_help_panel=OUTPUT_PANEL),
+]
