@@ -220,18 +220,19 @@ def _split_and_audit(
     for split, split_rows in usable.items():
         indices[split] = list(range(start, start + len(split_rows)))
         start += len(split_rows)
-    pool = indices.pop(WHOLE, None) or indices.pop("train")
+    given, removed = audit.drop_crossing({"train" if name == WHOLE else name: ids for name, ids in indices.items()}, keys)
+    if "train" not in given:
+        raise DataError(f"{config.source}: every training text stands in another split too")
+    pool = given.pop("train")
     cut = stratified_split(
         [keys[index] for index in pool],
         [label_ids[index] for index in pool],
-        validation=0.0 if "validation" in indices else config.validation,
-        test=0.0 if "test" in indices else config.test,
+        validation=0.0 if "validation" in given else config.validation,
+        test=0.0 if "test" in given else config.test,
         seed=config.seed,
     )
-    indices |= {split: [pool[position] for position in positions] for split, positions in cut.items()}
-    kept, removed = audit.drop_crossing(indices, keys)
-    if "train" not in kept:
-        raise DataError(f"{config.source}: nothing is left to train on", "Lower data.validation and data.test.")
+    given |= {split: [pool[position] for position in positions] for split, positions in cut.items()}
+    kept = {name: given[name] for name in prepared.SPLITS if name in given}
 
     def split_of(chosen: list[int]) -> Split:
         pairs = [rows[index][0].pair or "" for index in chosen] if columns.text_pair else None

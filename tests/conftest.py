@@ -1,0 +1,134 @@
+"""Tiny models and data: everything is built here, in memory or in a temporary folder; no hub, no network."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+from typer.testing import CliRunner
+
+GOOD = ["great", "fine", "lovely", "warm", "funny", "clever"]
+BAD = ["dull", "awful", "boring", "cold", "clumsy", "tired"]
+NEUTRAL = ["the", "movie", "was", "a", "plot", "and", "actors", "with", "some", "film", "it", "seemed"]
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+    """Every test runs in a folder of its own, as relative paths like runs/ and prepared/ would collide."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def review(rng: random.Random, label: int) -> str:
+    words = rng.choices(NEUTRAL, k=rng.randint(3, 14)) + rng.choices(GOOD if label else BAD, k=2)
+    rng.shuffle(words)
+    return " ".join(words)
+
+
+def make_reviews(count: int, seed: int = 0) -> list[tuple[str, int]]:
+    rng = random.Random(seed)
+    rows = {}
+    while len(rows) < count:
+        label = len(rows) % 2
+        rows[review(rng, label)] = label
+    return list(rows.items())
+
+
+def write_csv(path: Path, rows, header=("text", "label")) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def reviews(in_empty_folder) -> Path:
+    """200 made-up reviews that a model can learn, labels 0 and 1."""
+    return write_csv(in_empty_folder / "reviews.csv", make_reviews(200))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A one-layer BERT with a word-level tokenizer, saved as `from_pretrained` loads it."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *GOOD, *BAD, *NEUTRAL]
+    inner = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.1,
+    )
+    folder = tmp_path_factory.mktemp("tiny") / "tiny-bert"
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_args(tiny_model) -> list[str]:
+    """Command-line options for a training of a second or two."""
+    return [
+        "--model", str(tiny_model), "--max-length", "32", "--batch-size", "16", "--epochs", "3", "--lr", "1e-2",
+        "--precision", "float32", "--set", "train.tensorboard=false", "--set", "train.log_steps=3",
+    ]  # fmt: skip
+
+
+class CLI:
+    """Runs the command line in this process."""
+
+    def __call__(self, *args: object, code: int = 0, stdin: bytes | None = None):
+        from rdrop_cli.app import app
+
+        result = CliRunner().invoke(app, [str(arg) for arg in args], input=stdin)
+        assert result.exit_code == code, (
+            f"exit {result.exit_code}\n{result.stdout}\n{result.stderr}\n{result.exception!r}"
+        )
+        return result
+
+    def json(self, *args: object, **options):
+        return json.loads(self(*args, "--json", **options).stdout)
+
+    def error(self, *args: object, code: int = 1) -> str:
+        """The one line on stderr of a command that must fail."""
+        result = self(*args, code=code)
+        assert "Traceback" not in result.stderr
+        return " ".join(result.stderr.split())
+
+
+@pytest.fixture
+def rdrop() -> CLI:
+    return CLI()
+
+
+@pytest.fixture
+def trained(rdrop, reviews, tiny_args):
+    """A finished tiny run and what its training printed as JSON."""
+    return rdrop.json("train", reviews, "--alpha", "1", *tiny_args)

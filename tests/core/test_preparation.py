@@ -1,0 +1,147 @@
+"""From rows to splits: what is rejected, dropped, kept, and reported."""
+
+import json
+
+import pytest
+
+from conftest import make_reviews, write_csv
+from rdrop_cli.config import load_config
+from rdrop_cli.core import preparation, prepared, tokenization
+from rdrop_cli.errors import DataError
+
+
+def prepare(source, strict=False, out=None, **data):
+    config = load_config("starter", [("data.source", str(source)), *((f"data.{k}", v) for k, v in data.items())])
+    return preparation.prepare(config, strict=strict, out=out)
+
+
+BROKEN = b"text,label\ngood one,1\n,0\nno label,\nragged,1,extra\nbad \xff bytes,0\nshort\n" + b"".join(
+    f"fine text {i},{i % 2}\n".encode() for i in range(40)
+)
+
+
+def test_unusable_rows_are_rejected_by_line(tmp_path):
+    (tmp_path / "broken.csv").write_bytes(BROKEN)
+    data = prepare("broken.csv")
+    assert [(row["line"], row["reason"]) for row in data.rejected] == [
+        (3, "text is empty"),
+        (4, "label is missing"),
+        (5, "3 fields where the header has 2"),
+        (6, "not valid UTF-8"),
+        (7, "1 fields where the header has 2"),
+    ]
+    assert sum(map(len, data.splits.values())) == 41
+    with (data.folder / "rejected.jsonl").open() as stream:
+        assert [json.loads(line) for line in stream] == data.rejected
+
+
+def test_strict_refuses_them_and_writes_nothing(tmp_path):
+    (tmp_path / "broken.csv").write_bytes(BROKEN)
+    with pytest.raises(DataError, match=r"5 unusable rows \(--strict\): broken.csv, line 3: text is empty"):
+        prepare("broken.csv", strict=True)
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_an_official_test_split_is_kept_and_crossing_texts_leave_train(tmp_path):
+    rows = make_reviews(120)
+    folder = tmp_path / "official"
+    folder.mkdir()
+    write_csv(folder / "train.csv", rows[:100])
+    write_csv(folder / "test.csv", rows[90:])
+    data = prepare(folder)
+    assert data.splits["test"].texts == [text for text, _ in rows[90:]]
+    assert data.report["crossing"] == 10
+    texts = {name: set(split.texts) for name, split in data.splits.items()}
+    assert not texts["train"] & texts["test"]
+    assert not texts["validation"] & texts["test"]
+    assert len(texts["validation"]) == 10
+
+
+def test_repeats_and_contradictions_are_counted(tmp_path):
+    rows = [*make_reviews(60), ("twice", 1), ("twice", 1), ("both", 0), ("both", 1)]
+    report = prepare(write_csv(tmp_path / "r.csv", rows)).report
+    assert (report["repeats"], report["conflicts"], report["crossing"]) == (2, 1, 0)
+
+
+def test_the_split_has_its_own_seed(tmp_path):
+    path = write_csv(tmp_path / "r.csv", make_reviews(100))
+    first, again, other = prepare(path, out=tmp_path / "a"), prepare(path), prepare(path, seed=1)
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_preparing_again_loads_what_is_there(tmp_path, monkeypatch):
+    path = write_csv(tmp_path / "r.csv", make_reviews(100))
+    first = prepare(path)
+    monkeypatch.setattr(preparation, "build", None)
+    assert prepare(path).fingerprint == first.fingerprint
+    assert prepare(first.folder).fingerprint == first.fingerprint
+
+
+def test_label_names_order_the_classes(tmp_path):
+    rows = [(text, "ham" if label else "spam") for text, label in make_reviews(60)]
+    data = prepare(write_csv(tmp_path / "r.csv", rows), label_names=["spam", "ham"])
+    assert data.labels.names == ("spam", "ham")
+
+
+def test_a_missing_column_names_those_that_are_there(tmp_path):
+    path = write_csv(tmp_path / "r.csv", make_reviews(20), header=("words", "stars"))
+    with pytest.raises(DataError, match=r"no text column .*it has 'words', 'stars'\. Name it with --text-column"):
+        prepare(path)
+    with pytest.raises(DataError, match=r"no column 'star'; it has 'words', 'stars'\. Name it with --label-column"):
+        prepare(path, text_column="words", label_column="star")
+    assert prepare(path, text_column="words", label_column="stars").columns["text"] == "words"
+
+
+def test_pairs_are_kept_apart_from_their_first_text(tmp_path):
+    rows = [(text, "one" if i % 3 else "two", label) for i, (text, label) in enumerate(make_reviews(60))]
+    path = write_csv(tmp_path / "p.csv", rows, header=("text", "text_b", "label"))
+    data = prepare(path, text_pair_column="text_b")
+    assert set(data.splits["train"].pairs) == {"one", "two"}
+
+
+def test_a_damaged_prepared_folder_is_noticed(tmp_path):
+    data = prepare(write_csv(tmp_path / "r.csv", make_reviews(60)))
+    other = prepare(write_csv(tmp_path / "s.csv", make_reviews(60, seed=5)))
+    (data.folder / "test.parquet").write_bytes((other.folder / "test.parquet").read_bytes())
+    with pytest.raises(DataError, match="not those that were prepared"):
+        prepared.load(data.folder)
+    (data.folder / "test.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="damaged prepared folder"):
+        prepared.load(data.folder)
+
+
+def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
+    path = write_csv(tmp_path / "r.csv", make_reviews(60))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(DataError, match="exists and is not a prepared folder"):
+        prepare(path, out=tmp_path / "mine")
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+
+
+def test_tokens_are_made_once_for_a_tokenizer_and_length(tmp_path, tiny_model, monkeypatch):
+    data = prepare(write_csv(tmp_path / "r.csv", make_reviews(60)))
+    tokenizer = tokenization.load_tokenizer(str(tiny_model), max_length=8)
+    first = data.tokens("train", tokenizer, max_length=8)
+    monkeypatch.setattr(tokenization, "encode", None)
+    again = prepared.load(data.folder).tokens("train", tokenizer, max_length=8)
+    assert (first.ids == again.ids).all()
+    assert (first.offsets == again.offsets).all()
+    assert (first.full_lengths == again.full_lengths).all()
+    with pytest.raises(TypeError):
+        data.tokens("train", tokenizer, max_length=9)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file is empty"),
+        ("text,label\n", "no usable rows"),
+        ("text,label\na,1\nb,1\n", "at least two classes, found only '1'"),
+        ("text,text\na,1\n", "column 'text' appears twice"),
+    ],
+)
+def test_files_without_a_task_are_refused(tmp_path, content, message):
+    (tmp_path / "x.csv").write_text(content)
+    with pytest.raises(DataError, match=message):
+        prepare("x.csv")

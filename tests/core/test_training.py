@@ -1,0 +1,190 @@
+"""Runs from beginning to end: what a run folder holds, interruption and resumption, what is refused early."""
+
+import csv
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rdrop_cli.config import load_config
+from rdrop_cli.core import checkpoints
+from rdrop_cli.core.callbacks import Observer
+from rdrop_cli.core.training import Training, passes_differ
+from rdrop_cli.errors import ConfigError, DataError, ModelError, TrainingInterrupted
+
+TIME_COLUMNS = {"examples_per_second", "tokens_per_second"}
+
+
+@pytest.fixture
+def config(reviews, tiny_model):
+    def make(**overrides):
+        settings = {
+            "data.source": str(reviews),
+            "model.name": str(tiny_model),
+            "model.max_length": 32,
+            "rdrop.alpha": 2.0,
+            "train.batch_size": 16,
+            "train.epochs": 2,
+            "train.lr": 1e-2,
+            "train.log_steps": 3,
+            "train.precision": "float32",
+            "train.tensorboard": False,
+        }
+        return load_config("starter", [*settings.items(), *overrides.items()])
+
+    return make
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open(encoding="utf-8") as stream:
+        return [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in csv.DictReader(stream)]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    newest = checkpoints.last_checkpoint(run)
+    assert newest is not None
+    return load_file(newest / "model.safetensors")
+
+
+class SignalAt(Observer):
+    """Sends this process a signal when a step has ended, as Ctrl-C does."""
+
+    def __init__(self, step: int, number: int = signal.SIGINT) -> None:
+        self.at, self.number = step, number
+
+    def step(self, step: int) -> None:
+        if step == self.at:
+            os.kill(os.getpid(), self.number)
+            time.sleep(0.01)  # the handler runs between two instructions of this thread
+
+
+def test_a_run_learns_and_leaves_what_the_design_lists(config, tmp_path):
+    run = tmp_path / "run"
+    result = Training(
+        config(**{"train.tensorboard": True, "train.epochs": 3, "rdrop.alpha": 0.5}), run
+    ).start()
+    assert result.metrics["validation"]["accuracy"] > 0.8
+    assert {path.name for path in run.iterdir()} == {
+        "config.yaml", "data.json", "best", "checkpoints", "metrics.json", "history.csv", "tensorboard",
+    }  # fmt: skip
+    assert {path.name for path in (run / "best").iterdir()} == {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md", "rdrop.json",
+    }  # fmt: skip
+    assert list((run / "tensorboard").iterdir())
+    assert not list(run.rglob("training_args.bin"))
+
+
+def test_the_final_table_is_measured_as_the_best_epoch_was(config, tmp_path):
+    result = Training(config(), tmp_path / "run").start()
+    rows = [row for row in history(tmp_path / "run") if row["validation_f1"]]
+    best = max(float(row["validation_f1"]) for row in rows)
+    assert result.metrics["validation"]["f1"] == pytest.approx(best, abs=1e-12)
+    assert best == pytest.approx(float(rows[round(result.best_epoch) - 1]["validation_f1"]), abs=1e-12)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("step", "micro"), [(4, None), (10, None), (13, 4)])
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(config, tmp_path, precision, step, micro):
+    """Mid-epoch, exactly at an epoch's end, and with accumulation: same weights, metrics and history to the bit."""
+    settings = config(**{"train.precision": precision, "train.micro_batch_size": micro})
+    whole = Training(settings, tmp_path / "whole").start()
+    with pytest.raises(TrainingInterrupted, match=r"--resume --out .*broken"):
+        Training(settings, tmp_path / "broken", observer=SignalAt(step)).start()
+    newest = checkpoints.last_checkpoint(tmp_path / "broken")
+    assert newest is not None
+    assert newest.name == f"checkpoint-{step}"
+    resumed = Training(settings, tmp_path / "broken", resume=True).start()
+    assert resumed.metrics == whole.metrics
+    assert history(tmp_path / "broken") == history(tmp_path / "whole")
+    first, second = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    best = [load_file(tmp_path / run / "best" / "model.safetensors") for run in ("whole", "broken")]
+    assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
+
+
+def test_a_termination_signal_saves_too(config, tmp_path):
+    with pytest.raises(TrainingInterrupted):
+        Training(config(), tmp_path / "run", observer=SignalAt(3, signal.SIGTERM)).start()
+    assert checkpoints.last_checkpoint(tmp_path / "run").name == "checkpoint-3"
+
+
+def test_a_run_killed_after_its_last_epoch_only_measures_when_resumed(config, tmp_path):
+    settings, run = config(), tmp_path / "run"
+    whole = Training(settings, run).start()
+    (run / "metrics.json").unlink()
+    again = Training(settings, run, resume=True).start()
+    assert again.metrics == whole.metrics
+    assert again.steps == whole.steps
+
+
+def test_early_stopping_ends_a_run_and_a_resume_does_not_go_on(config, tmp_path):
+    run = tmp_path / "run"
+    settings = config(
+        **{"train.epochs": 6, "train.lr": 1e-9, "train.early_stopping": {"patience": 2, "threshold": 0.01}}
+    )
+    result = Training(settings, run).start()
+    assert result.steps == 3 * 10
+    (run / "metrics.json").unlink()
+    assert Training(settings, run, resume=True).start().steps == result.steps
+
+
+def test_old_checkpoints_are_removed(config, tmp_path):
+    Training(config(**{"train.epochs": 4}), tmp_path / "run").start()
+    names = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert names == {"checkpoint-30", "checkpoint-40"}
+
+
+def test_changed_data_is_not_resumed(config, reviews, tmp_path):
+    settings = config()
+    with pytest.raises(TrainingInterrupted):
+        Training(settings, tmp_path / "run", observer=SignalAt(3)).start()
+    reviews.write_text(reviews.read_text().replace("great", "fine"))
+    with pytest.raises(DataError, match="its data has changed"):
+        Training(settings, tmp_path / "run", resume=True).start()
+
+
+def test_a_model_without_dropout_is_refused_with_the_keys_to_set(config, tmp_path):
+    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    with pytest.raises(ModelError, match=r"hidden_dropout_prob.*--set model.config.attention_probs_dropout_prob=0.1"):
+        Training(config(**{"model.config": off}), tmp_path / "run")
+    Training(config(**{"model.config": off, "rdrop.allow_zero_dropout": True}), tmp_path / "run")
+    Training(config(**{"model.config": off, "rdrop.alpha": 0.0}), tmp_path / "run")
+
+
+def test_the_dropout_check_leaves_the_random_state_alone(config, tmp_path):
+    training = Training(config(), tmp_path / "run")
+    before = torch.get_rng_state()
+    assert passes_differ(training.model, training.collate([training._features(0)]))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_head_depends_on_the_seed_alone(config, tmp_path):
+    heads = [
+        Training(config(**{"train.seed": seed}), tmp_path / "run").model.classifier.weight for seed in (1, 1, 2)
+    ]
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
+def test_an_unknown_model_key_is_refused(config, tmp_path):
+    with pytest.raises(ConfigError, match="has no such key.*hidden_dropout_prob"):
+        Training(config(**{"model.config": {"dropout_of_hidden": 0.1}}), tmp_path / "run")
+
+
+def test_inputs_longer_than_the_positions_are_refused(config, tmp_path):
+    with pytest.raises(ConfigError, match="--max-length 64 or less"):
+        Training(config(**{"model.max_length": 65}), tmp_path / "run")
+
+
+def test_selection_needs_a_validation_split(config, tmp_path):
+    with pytest.raises(DataError, match="never chosen on test"):
+        Training(config(**{"data.validation": 0.0}), tmp_path / "run")
+
+
+def test_a_diverging_run_ends_in_one_line(config, tmp_path):
+    with pytest.raises(ModelError, match="the loss became"):
+        Training(config(**{"train.lr": 1e30, "train.max_grad_norm": 0.0}), tmp_path / "run").start()
