@@ -96,7 +96,7 @@ def tiny_model(tmp_path_factory) -> Path:
 def tiny_args(tiny_model) -> list[str]:
     """Command-line options for a training of a second or two."""
     return [
-        "--model", str(tiny_model), "--max-length", "32", "--batch-size", "16", "--epochs", "3", "--lr", "1e-2",
+        "--model", str(tiny_model), "--max-length", "32", "--batch-size", "16", "--epochs", "6", "--lr", "1e-2",
         "--precision", "float32", "--set", "train.tensorboard=false", "--set", "train.log_steps=3",
     ]  # fmt: skip
 

@@ -65,7 +65,7 @@ class SignalAt(Observer):
 def test_a_run_learns_and_leaves_what_the_design_lists(config, tmp_path):
     run = tmp_path / "run"
     result = Training(
-        config(**{"train.tensorboard": True, "train.epochs": 3, "rdrop.alpha": 0.5}), run
+        config(**{"train.tensorboard": True, "train.epochs": 6, "rdrop.alpha": 0.5}), run
     ).start()
     assert result.metrics["validation"]["accuracy"] > 0.8
     assert {path.name for path in run.iterdir()} == {

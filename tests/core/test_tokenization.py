@@ -1,0 +1,73 @@
+"""Token ids are those of the tokenizer, whatever else is computed on the way."""
+
+import numpy as np
+import pytest
+
+from conftest import make_reviews
+from rdrop_cli.core import tokenization
+from rdrop_cli.core.tokenization import TokenDataset
+from rdrop_cli.errors import ModelError
+
+TEXTS = [text for text, _ in make_reviews(40)]
+
+
+@pytest.fixture
+def tokenizer(tiny_model):
+    return tokenization.load_tokenizer(str(tiny_model), max_length=8)
+
+
+@pytest.mark.parametrize("pairs", [None, TEXTS[::-1]])
+def test_truncation_is_the_tokenizers_own(tokenizer, pairs):
+    tokens = tokenization.encode(tokenizer, TEXTS, pairs, max_length=8)
+    expected = tokenizer(TEXTS, pairs, truncation=True, max_length=8)
+    for index in range(len(TEXTS)):
+        features = tokens.features(index)
+        assert features["input_ids"] == expected["input_ids"][index]
+        if pairs is not None:
+            assert features["token_type_ids"] == expected["token_type_ids"][index]
+
+
+def test_full_lengths_are_those_before_truncation(tokenizer):
+    tokens = tokenization.encode(tokenizer, TEXTS, None, max_length=8)
+    assert tokens.full_lengths.tolist() == [len(text.split()) + 2 for text in TEXTS]
+    assert tokens.lengths.max() == 8
+
+
+def test_type_ids_of_single_texts_are_left_to_the_model(tokenizer):
+    assert tokenization.encode(tokenizer, TEXTS, None, max_length=8).type_ids is None
+
+
+def test_the_fingerprint_does_not_depend_on_calls_before(tokenizer, tiny_model):
+    before = tokenization.fingerprint(tokenizer)
+    tokenizer(TEXTS, truncation=True, max_length=5, padding="max_length")
+    assert tokenization.fingerprint(tokenizer) == before
+    tokenizer.add_tokens(["unheard"])
+    assert tokenization.fingerprint(tokenizer) != before
+
+
+def test_by_length_is_a_permutation_longest_first(tokenizer):
+    tokens = tokenization.encode(tokenizer, TEXTS, None, max_length=64)
+    dataset = TokenDataset(tokens, np.arange(len(TEXTS)))
+    ordered = dataset.by_length()
+    assert (np.diff(ordered.lengths) <= 0).all()
+    assert sorted(ordered.targets.tolist()) == list(range(len(TEXTS)))
+    assert all(len(ordered[i]["input_ids"]) == ordered.lengths[i] for i in range(len(TEXTS)))
+
+
+def test_a_sample_is_drawn_without_replacement(tokenizer):
+    dataset = TokenDataset(tokenization.encode(tokenizer, TEXTS, None, max_length=8), np.arange(len(TEXTS)))
+    assert len(set(dataset.sample(10, seed=0).targets.tolist())) == 10
+    assert dataset.sample(1000, seed=0) is dataset
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path):
+    with pytest.raises(ModelError, match="tokenizer .* cannot be loaded"):
+        tokenization.load_tokenizer(str(tmp_path), max_length=8)
+
+
+def test_the_starters_own_padding_and_truncation_are_removed():
+    from rdrop_cli.core import starter
+
+    tokenizer = tokenization.load_tokenizer(str(starter.model_folder()), max_length=512)
+    tokens = tokenization.encode(tokenizer, ["short", "word " * 300], None, max_length=512)
+    assert tokens.lengths.tolist() == [3, 302]

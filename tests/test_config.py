@@ -1,0 +1,104 @@
+"""One strict schema: every fault at once, with its key."""
+
+import pytest
+
+from rdrop_cli import config as configuration
+from rdrop_cli.config import Config, differences, dump_config, load_config, parse_assignment, recipe_names
+from rdrop_cli.errors import ConfigError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to(text):
+        path = tmp_path / "c.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return to
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_loads_and_opens_with_the_command_that_runs_it(name):
+    load_config(name)
+    first = (configuration.recipe_folder() / f"{name}.yaml").read_text().splitlines()[0]
+    assert first.startswith("# rdrop train")
+
+
+def test_the_reference_recipe_is_what_it_says():
+    recipe = load_config("imdb-roberta")
+    assert recipe.model.name == "FacebookAI/roberta-base"
+    assert recipe.data.source == "stanfordnlp/imdb"
+    assert (recipe.model.max_length, recipe.rdrop.alpha, recipe.train.label_smoothing) == (512, 5.0, 0.1)
+    train = recipe.train
+    assert (train.epochs, train.batch_size, train.lr, train.weight_decay, train.warmup) == (5, 16, 2e-5, 0.01, 0.1)
+    assert (train.schedule, train.metric, train.seed, train.keep_checkpoints) == ("cosine", "f1", 42, 2)
+    assert (train.early_stopping.patience, train.early_stopping.threshold, train.log_steps) == (3, 0.01, 50)
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(write):
+    path = write("train: {lr: 3e-5, epochs: 7}")
+    loaded = load_config(path, [("train.epochs", 2)])
+    assert (loaded.train.lr, loaded.train.epochs, loaded.train.batch_size) == (3e-5, 2, Config().train.batch_size)
+
+
+def test_every_fault_is_reported_at_once(write):
+    path = write("train: {lr: fast, epochs: 0}\nrdrop: {alhpa: 5}\nmodell: {}\n")
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    for part in (
+        "train.lr should be a valid number, got 'fast'",
+        "train.epochs should be greater than or equal to 1, got 0",
+        "unknown key rdrop.alhpa (did you mean rdrop.alpha?)",
+        "unknown key modell",
+    ):
+        assert part in str(error.value)
+    assert path in str(error.value)
+
+
+def test_a_fault_on_the_command_line_is_not_laid_to_the_file():
+    with pytest.raises(ConfigError, match="^command line: rdrop.alpha should be greater"):
+        load_config(None, [("rdrop.alpha", -1.0)])
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), "5", True, None])
+def test_alpha_is_a_finite_number(value):
+    with pytest.raises(ConfigError, match=r"rdrop\.alpha"):
+        load_config(None, [("rdrop.alpha", value)])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {lr: 1e-5, lr: 2e-5}", "line 1: key 'lr' appears twice"),
+        ("- 1", "expected keys and values at the top"),
+        ("a: [", "not valid|expected"),
+        ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("data: {validation: 0.6, test: 0.5}", "must leave something to train on"),
+        ("train: {batch_size: 16, micro_batch_size: 5}", "micro_batch_size 5 must divide batch_size 16"),
+    ],
+)
+def test_files_that_do_not_hold_are_refused(write, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(text))
+
+
+def test_an_assignment_is_typed_as_yaml_types_it():
+    pairs = ("train.lr=3e-5", "train.tensorboard=false", "model.name=a/b", "train.epochs=3", "model.revision=")
+    values = [parse_assignment(text)[1] for text in pairs]
+    assert values == [3e-5, False, "a/b", 3, None]
+    with pytest.raises(ConfigError, match="expected KEY=VALUE"):
+        parse_assignment("train.lr")
+
+
+def test_a_saved_configuration_loads_as_itself(write):
+    original = load_config("imdb-roberta", [("model.config", {"hidden_dropout_prob": 0.2})])
+    assert load_config(write(dump_config(original))) == original
+
+
+def test_differences_are_named():
+    assert differences(Config(), load_config("starter", [("train.lr", 1e-3)])) == ["train.lr: 0.0001 -> 0.001"]
+
+
+def test_an_unknown_recipe_is_named_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"Did you mean imdb-roberta\?"):
+        load_config("imdb-robert")
