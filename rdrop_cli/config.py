@@ -156,13 +156,13 @@ _Loader.add_implicit_resolver(
 )
 
 
-def parse_precision(name: str | None) -> Precision:
-    """The precision of a `--precision` option; `auto` when it is not given.
+def parse_precision(name: str | None) -> Precision | None:
+    """The precision of a `--precision` option; None when it is not given.
 
     Raises:
         ConfigError: no such precision.
     """
-    return validate({"train": {"precision": name or "auto"}}, "--precision").train.precision
+    return validate({"train": {"precision": name}}, "--precision").train.precision if name else None
 
 
 def recipe_folder() -> Path:

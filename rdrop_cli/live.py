@@ -65,6 +65,9 @@ EVALUATION = {
 }
 
 
+STOPPING = "Stopping after this step and saving; once more ends at once"
+
+
 class PlainTraining(Observer):
     """Lines that a log file keeps."""
 
@@ -80,6 +83,9 @@ class PlainTraining(Observer):
         self._steps = plan.steps
         for line in describe_plan(plan):
             self.screen.say(line)
+
+    def stopping(self) -> None:
+        self.screen.say(STOPPING)
 
     def log(self, row: Mapping[str, Any]) -> None:
         where = f"epoch {row['epoch']:.2f}  step {row['step']:,}/{self._steps:,}"
@@ -127,6 +133,11 @@ class LiveTraining(Observer):
     def step(self, step: int) -> None:
         epoch = min((step - 1) // self._epoch_steps + 1, self._epochs)
         self._progress.update(self._task, completed=step, description=f"Epoch {epoch}/{self._epochs}")
+
+    def stopping(self) -> None:
+        self._newest = Text(STOPPING, style="yellow")
+        if self._live is not None:
+            self._live.update(self._view())
 
     def evaluating(self, done: int) -> None:
         text = f"Evaluating, batch {done}" if done else "Saving"

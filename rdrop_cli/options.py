@@ -70,7 +70,10 @@ PrecisionOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--precision", metavar="NAME", help="auto, float32, bfloat16 or float16."),
 ]
-BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Texts per forward pass.")]
+BatchOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--batch-size", min=1, help="Texts per forward pass."),
+]
 OutOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--out", "-o", metavar="DIR", help="Folder to write.", rich_help_panel=OUTPUT_PANEL),

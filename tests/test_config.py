@@ -56,7 +56,7 @@ def test_every_fault_is_reported_at_once(write):
 
 
 def test_a_fault_on_the_command_line_is_not_laid_to_the_file():
-    with pytest.raises(ConfigError, match="^command line: rdrop.alpha should be greater"):
+    with pytest.raises(ConfigError, match=r"^command line: rdrop.alpha should be greater"):
         load_config(None, [("rdrop.alpha", -1.0)])
 
 

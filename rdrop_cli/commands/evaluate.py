@@ -42,7 +42,7 @@ def evaluate(
         typer.Option(metavar="NAME", help="The class that F1 is about. Default: the one with id 1."),
     ] = None,
     precision: options.PrecisionOption = None,
-    batch_size: options.BatchOption = 64,
+    batch_size: options.BatchOption = None,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,

@@ -51,7 +51,7 @@ def predict(
     text_column: options.TextColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     precision: options.PrecisionOption = None,
-    batch_size: options.BatchOption = 64,
+    batch_size: options.BatchOption = None,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,

@@ -80,6 +80,9 @@ class Observer:
     def log(self, row: Mapping[str, Any]) -> None:
         """A history row was added; evaluations have `validation_...` keys."""
 
+    def stopping(self) -> None:
+        """A signal asked to stop; the step in progress will be finished and saved. Called from a signal handler."""
+
     def evaluating(self, done: int) -> None:
         """Batches of the validation set done; 0 when it has ended."""
 
@@ -143,7 +146,8 @@ class StopOnSignal(TrainerCallback):
     The signal only sets a flag, so that no write is cut in the middle.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, observer: Observer) -> None:
+        self.observer = observer
         self.requested = False
         self._mid_epoch = False
 
@@ -164,6 +168,7 @@ class StopOnSignal(TrainerCallback):
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        self.observer.stopping()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         steps_in_epoch = state.max_steps // int(args.num_train_epochs)

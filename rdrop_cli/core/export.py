@@ -35,6 +35,8 @@ def checkpoint_card(config: Config, data: Prepared) -> dict[str, Any]:
         "label_smoothing": config.train.label_smoothing,
         "seed": config.train.seed,
         "max_length": config.model.max_length,
+        "precision": config.train.precision,
+        "batch_size": config.train.eval_batch_size,
         "columns": data.columns,
         "labels": list(data.labels.names),
     }

@@ -19,6 +19,7 @@ from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.errors import CheckpointError
 
 DEFAULT_MAX_LENGTH = 512
+DEFAULT_BATCH_SIZE = 64
 
 
 class Classifier:
@@ -26,14 +27,16 @@ class Classifier:
 
     Args:
         checkpoint: What `checkpoints.find` gave.
-        precision: Of the matrix products.
-        batch_size: Texts per forward pass.
+        precision: Of the matrix products; None: as the checkpoint was evaluated in training.
+        batch_size: Texts per forward pass; None: as the checkpoint was evaluated in training.
 
     Raises:
         CheckpointError: it cannot be loaded, or is no text classifier.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, precision: Precision = "auto", batch_size: int = 64) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, *, precision: Precision | None = None, batch_size: int | None = None
+    ) -> None:
         models.quiet_transformers()
         from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -44,7 +47,7 @@ class Classifier:
         if not any("ForSequenceClassification" in architecture for architecture in architectures):
             raise CheckpointError(f"{name}: not a fine-tuned text classifier ({', '.join(architectures) or 'unknown'})")
         self.device = devices.pick_device()
-        self.precision = devices.pick_precision(precision, self.device)
+        self.precision = self._pick_precision(precision, checkpoint)
         with models.loading_errors(name, "checkpoint"):
             self.model = AutoModelForSequenceClassification.from_pretrained(
                 name, dtype=torch.float32, use_safetensors=True
@@ -54,7 +57,15 @@ class Classifier:
         self.max_length = checkpoint.max_length or _default_max_length(name, config)
         self.tokenizer = tokenization.load_tokenizer(name, max_length=self.max_length)
         self.collate = models.collator(self.tokenizer)
-        self.batch_size = batch_size
+        self.batch_size = batch_size or int(checkpoint.card.get("batch_size") or DEFAULT_BATCH_SIZE)
+
+    def _pick_precision(self, wanted: Precision | None, checkpoint: Checkpoint) -> devices.Dtype:
+        if wanted is not None:
+            return devices.pick_precision(wanted, self.device)
+        trained = checkpoint.card.get("precision")
+        if trained in ("float32", "bfloat16"):
+            return devices.pick_precision(trained, self.device)
+        return devices.pick_precision("auto", self.device)
 
     def encode(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, on_progress: Callable[[int], None] | None = None

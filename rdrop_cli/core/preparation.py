@@ -220,7 +220,9 @@ def _split_and_audit(
     for split, split_rows in usable.items():
         indices[split] = list(range(start, start + len(split_rows)))
         start += len(split_rows)
-    given, removed = audit.drop_crossing({"train" if name == WHOLE else name: ids for name, ids in indices.items()}, keys)
+    given, removed = audit.drop_crossing(
+        {"train" if name == WHOLE else name: ids for name, ids in indices.items()}, keys
+    )
     if "train" not in given:
         raise DataError(f"{config.source}: every training text stands in another split too")
     pool = given.pop("train")

@@ -83,7 +83,7 @@ class Training:
         self.model = models.load_classifier(name, config.model, self.data.labels, seed=config.train.seed)
         self.collate = models.collator(self.tokenizer)
         self._check_dropout()
-        self.stopper = StopOnSignal()
+        self.stopper = StopOnSignal(self.observer)
 
     def _tokens(self, split: str) -> tokenization.Tokens:
         return self.data.tokens(split, self.tokenizer, max_length=self.config.model.max_length)
@@ -205,11 +205,8 @@ class Training:
         export(model, self.tokenizer, self.config, self.data, self.run / checkpoints.BEST)
 
     def _final_metrics(self) -> dict[str, dict[str, Any]]:
-        classifier = Classifier(
-            Checkpoint(str(self.run / checkpoints.BEST), self.run, checkpoint_card(self.config, self.data)),
-            precision=self.config.train.precision,
-            batch_size=self.config.train.eval_batch_size,
-        )
+        card = checkpoint_card(self.config, self.data)
+        classifier = Classifier(Checkpoint(str(self.run / checkpoints.BEST), self.run, card))
         chosen = {**self.datasets, "train": self.datasets["train"].sample(TRAIN_SAMPLE, self.config.train.seed)}
         metrics = {}
         for split, dataset in chosen.items():

@@ -41,9 +41,7 @@ def passes(classes, batch=16, seed=0, dtype=torch.float32):
 def test_loss_equals_an_independent_float64_computation(classes, smoothing, reduction):
     a, b, labels = passes(classes)
     loss = rdrop_loss(a, b, labels, alpha=5.0, label_smoothing=smoothing, ce_reduction=reduction)
-    expected = reference(
-        a.double().numpy(), b.double().numpy(), labels.numpy(), 5.0, smoothing, reduction
-    )
+    expected = reference(a.double().numpy(), b.double().numpy(), labels.numpy(), 5.0, smoothing, reduction)
     assert [float(part) for part in loss] == pytest.approx(expected, rel=1e-6)
 
 

@@ -18,8 +18,8 @@ def contents():
     return {
         "r.csv": csv.encode(),
         "bom.csv": b"\xef\xbb\xbf" + csv.encode(),
-        "crlf.csv": csv.replace("\n", "\r\n").replace("quotes\"\"\r\n", 'quotes""\n').encode(),
-        "r.tsv": 'text\tlabel\none, two\ta\n"with ""quotes""\nand a line"\tb\n'.encode(),
+        "crlf.csv": csv.replace("\n", "\r\n").replace('quotes""\r\n', 'quotes""\n').encode(),
+        "r.tsv": b'text\tlabel\none, two\ta\n"with ""quotes""\nand a line"\tb\n',
         "r.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS).encode(),
         "r.json": json.dumps(ROWS).encode(),
         "r.csv.gz": gzip.compress(csv.encode()),

@@ -61,7 +61,7 @@ def test_a_sample_is_drawn_without_replacement(tokenizer):
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
-    with pytest.raises(ModelError, match="tokenizer .* cannot be loaded"):
+    with pytest.raises(ModelError, match=r"tokenizer .* cannot be loaded"):
         tokenization.load_tokenizer(str(tmp_path), max_length=8)
 
 

@@ -64,9 +64,7 @@ class SignalAt(Observer):
 
 def test_a_run_learns_and_leaves_what_the_design_lists(config, tmp_path):
     run = tmp_path / "run"
-    result = Training(
-        config(**{"train.tensorboard": True, "train.epochs": 6, "rdrop.alpha": 0.5}), run
-    ).start()
+    result = Training(config(**{"train.tensorboard": True, "train.epochs": 6, "rdrop.alpha": 0.5}), run).start()
     assert result.metrics["validation"]["accuracy"] > 0.8
     assert {path.name for path in run.iterdir()} == {
         "config.yaml", "data.json", "best", "checkpoints", "metrics.json", "history.csv", "tensorboard",
@@ -163,15 +161,13 @@ def test_the_dropout_check_leaves_the_random_state_alone(config, tmp_path):
 
 
 def test_the_head_depends_on_the_seed_alone(config, tmp_path):
-    heads = [
-        Training(config(**{"train.seed": seed}), tmp_path / "run").model.classifier.weight for seed in (1, 1, 2)
-    ]
+    heads = [Training(config(**{"train.seed": seed}), tmp_path / "run").model.classifier.weight for seed in (1, 1, 2)]
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
 
 
 def test_an_unknown_model_key_is_refused(config, tmp_path):
-    with pytest.raises(ConfigError, match="has no such key.*hidden_dropout_prob"):
+    with pytest.raises(ConfigError, match=r"has no such key.*hidden_dropout_prob"):
         Training(config(**{"model.config": {"dropout_of_hidden": 0.1}}), tmp_path / "run")
 
 

@@ -1,0 +1,109 @@
+"""`rdrop evaluate` against scikit-learn, on a run's own data and on a user's."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sklearn import metrics as sk
+
+from conftest import make_reviews, write_csv
+
+NAMES = ["negative", "positive"]
+
+
+@pytest.fixture
+def named(rdrop, tmp_path, tiny_args):
+    """A run whose classes are named negative and positive."""
+    rows = [(text, NAMES[label]) for text, label in make_reviews(200)]
+    data = write_csv(tmp_path / "named.csv", rows)
+    return rdrop.json("train", data, "--alpha", "1", *tiny_args, "--out", "run")
+
+
+def test_without_data_it_is_the_runs_own_test_split(rdrop, named):
+    found = rdrop.json("evaluate", "run")
+    assert (found["split"], found["examples"]) == ("test", 20)
+    assert found["metrics"] == named["metrics"]["test"]
+    assert rdrop.json("evaluate", "run/best")["metrics"] == found["metrics"]
+    assert rdrop.json("evaluate", "run", "--split", "validation")["metrics"] == named["metrics"]["validation"]
+
+
+def test_names_and_ids_give_the_same_numbers_as_scikit_learn(rdrop, named, tmp_path):
+    rows = make_reviews(60, seed=9)
+    ids = write_csv(tmp_path / "ids.csv", rows)
+    names = write_csv(tmp_path / "names.csv", [(text, NAMES[label]) for text, label in rows])
+    by_id, by_name = (rdrop.json("evaluate", "run", path) for path in (ids, names))
+    assert by_id["metrics"] == by_name["metrics"]
+    assert by_id["confusion_matrix"] == by_name["confusion_matrix"]
+
+    predictions = rdrop.json("predict", "--checkpoint", "run", "--input", ids)["predictions"]
+    truth = [label for _, label in rows]
+    score = [item["probabilities"]["positive"] for item in predictions]
+    predicted = [NAMES.index(item["label"]) for item in predictions]
+    metrics = by_id["metrics"]
+    assert metrics["accuracy"] == pytest.approx(sk.accuracy_score(truth, predicted))
+    assert metrics["f1"] == pytest.approx(sk.f1_score(truth, predicted))
+    assert metrics["roc_auc"] == pytest.approx(sk.roc_auc_score(truth, score))
+    assert metrics["nll"] == pytest.approx(sk.log_loss(truth, score), rel=1e-6)
+    assert by_id["confusion_matrix"] == sk.confusion_matrix(truth, predicted).tolist()
+
+
+def test_other_columns_and_another_positive_class(rdrop, named, tmp_path):
+    rows = make_reviews(60, seed=9)
+    path = write_csv(tmp_path / "other.csv", rows, header=("words", "stars"))
+    columns = ("--text-column", "words", "--label-column", "stars")
+    positive = rdrop.json("evaluate", "run", path, *columns)
+    negative = rdrop.json("evaluate", "run", path, *columns, "--positive-label", "negative")
+    assert positive["metrics"]["accuracy"] == negative["metrics"]["accuracy"]
+    assert negative["metrics"]["f1"] == negative["metrics"]["per_class"][0]["f1"]
+    assert negative["positive_label"] == "negative"
+
+
+def test_the_data_is_prepared_again_when_the_prepared_folder_is_gone(rdrop, named, tmp_path):
+    folder = Path(json.loads(Path("run/data.json").read_text())["prepared"])
+    folder.rename(tmp_path / "elsewhere")
+    assert rdrop.json("evaluate", "run")["metrics"] == named["metrics"]["test"]
+    path = tmp_path / "named.csv"
+    path.write_text(path.read_text().replace("great", "fine"))
+    assert "no longer the data that run was trained on" in rdrop.error("evaluate", "run")
+    path.unlink()
+    assert "named.csv: no such file" in rdrop.error("evaluate", "run")
+
+
+def test_a_label_the_model_does_not_know_is_named_with_its_line(rdrop, named, tmp_path):
+    path = write_csv(tmp_path / "x.csv", [("fine", "positive"), ("dull", "neutral")])
+    assert "x.csv, line 3: label 'neutral' is not one of negative, positive" in rdrop.error("evaluate", "run", path)
+
+
+def test_unusable_rows_are_left_out_and_said(rdrop, named, tmp_path):
+    path = write_csv(tmp_path / "x.csv", [("fine", "positive"), ("", "negative"), ("dull", "negative")])
+    result = rdrop("evaluate", "run", path)
+    assert "1 rows were left out; the first:" in result.stdout
+    assert rdrop.json("evaluate", "run", path)["examples"] == 2
+
+
+def test_one_class_only_has_undefined_metrics_with_reasons(rdrop, named, tmp_path):
+    path = write_csv(tmp_path / "x.csv", [("great fine lovely", "positive"), ("warm funny clever", "positive")])
+    found = rdrop.json("evaluate", "run", path)["metrics"]
+    assert found["roc_auc"] is None
+    assert found["undefined"]["roc_auc"] == "a class does not occur among the labels"
+    assert "roc_auc is undefined" in rdrop("evaluate", "run", path).stdout
+
+
+def test_tables_are_shown(rdrop, named):
+    shown = rdrop("evaluate", "run").stdout
+    assert "positive class 'positive'" in shown
+    assert all(title in shown for title in ("ROC-AUC", "Classes", "Confusion matrix"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gone"], "gone: no such run or checkpoint"),
+        (["run", "gone.csv"], "gone.csv: no such file or folder"),
+        (["run", "--split", "dev"], "no dev split in this data. It has: train, validation, test."),
+        (["run", "--positive-label", "neutral"], "--positive-label: label 'neutral' is not one of"),
+        (["run", "--precision", "float8"], "train.precision should be"),
+    ],
+)
+def test_mistakes_are_named(rdrop, named, arguments, message):
+    assert message in rdrop.error("evaluate", *arguments)

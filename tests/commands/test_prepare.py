@@ -1,0 +1,58 @@
+"""`rdrop prepare` as a user meets it."""
+
+import json
+from pathlib import Path
+
+from conftest import make_reviews, write_csv
+
+
+def test_the_report_and_the_next_command(rdrop, reviews, tiny_model):
+    shown = rdrop("prepare", reviews, "--model", tiny_model, "--max-length", "8").stdout
+    assert "0 rows repeat an earlier text" in shown
+    assert "No text stands in two splits" in shown
+    assert "texts cut at 8" in shown
+    assert shown.splitlines()[-1].startswith("Next: rdrop train prepared/reviews-")
+
+
+def test_json_has_the_report(rdrop, reviews, tiny_model):
+    found = rdrop.json("prepare", reviews, "--model", tiny_model, "--max-length", "8")
+    assert found["splits"] == {"train": 160, "validation": 20, "test": 20}
+    assert found["labels"] == ["0", "1"]
+    assert found["report"]["classes"]["test"] == {"0": 10, "1": 10}
+    assert 0 < found["report"]["tokens"]["splits"]["train"]["lost"] < 1
+
+
+def test_shares_can_be_chosen(rdrop, reviews, tiny_model):
+    found = rdrop.json("prepare", reviews, "--model", tiny_model, "--validation", "0.2", "--test", "0")
+    assert found["splits"] == {"train": 160, "validation": 40}
+    assert "must leave something" in rdrop.error("prepare", reviews, "--validation", "0.5", "--test", "0.5")
+
+
+def test_rejected_rows_are_shown_and_kept(rdrop, tmp_path, tiny_model):
+    rows = [*make_reviews(40), ("", 1), ("no label", "")]
+    path = write_csv(tmp_path / "x.csv", rows)
+    shown = rdrop("prepare", path, "--model", tiny_model).stdout
+    assert "2 rows were rejected" in shown
+    assert "line 42: text is empty" in shown
+    folder = Path(shown.splitlines()[-1].split()[3])
+    assert [json.loads(line)["line"] for line in (folder / "rejected.jsonl").open()] == [42, 43]
+    assert "2 unusable rows (--strict)" in rdrop.error("prepare", path, "--strict", "--out", "never")
+    assert not Path("never").exists()
+
+
+def test_an_earlier_preparation_with_rejected_rows_does_not_satisfy_strict(rdrop, tmp_path, tiny_model):
+    path = write_csv(tmp_path / "x.csv", [*make_reviews(40), ("", 1)])
+    rdrop("prepare", path, "--model", tiny_model)
+    assert "1 unusable rows (--strict)" in rdrop.error("prepare", path, "--model", tiny_model, "--strict")
+
+
+def test_pairs(rdrop, tmp_path, tiny_args, tiny_model):
+    rows = [(text, label, "a movie") for text, label in make_reviews(100)]
+    path = write_csv(tmp_path / "p.csv", rows, header=("text", "label", "text_b"))
+    run = rdrop.json("train", path, "--text-pair-column", "text_b", *tiny_args)["run_dir"]
+    assert rdrop.json("evaluate", run)["examples"] == 10
+    assert rdrop.json("evaluate", run, path)["examples"] == 100
+    assert len(rdrop.json("predict", "--input", path)["predictions"]) == 100
+    assert "this checkpoint classifies pairs" in rdrop.error("predict", "one text")
+    lone = write_csv(tmp_path / "lone.csv", make_reviews(5))
+    assert "no column 'text_b'" in rdrop.error("predict", "--input", lone)

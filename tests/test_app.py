@@ -1,0 +1,100 @@
+"""Help, start-up cost, and the boundary that turns errors into one line and an exit code."""
+
+import subprocess
+import sys
+
+import pytest
+
+from rdrop_cli import __version__
+from rdrop_cli.commands import predict as predict_command
+from rdrop_cli.core import checkpoints
+
+COMMANDS = ("prepare", "train", "evaluate", "predict")
+HEAVY = ("torch", "transformers", "datasets", "sklearn", "pandas", "scipy")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys\n"
+        "from rdrop_cli.app import app\n"
+        f"try: app({arguments!r}, prog_name='rdrop')\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("HEAVY []\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--alpha", "-1"],
+        ["train", "gone.csv"],
+        ["evaluate", "gone"],
+        ["predict", "text"],
+        ["train", "--set", "train.rate=1"],
+        ["train", "--model", "gone"],
+    ],
+)
+def test_cheap_mistakes_are_found_before_anything_heavy_is_imported(arguments, tmp_path):
+    code = (
+        "import sys\n"
+        "from rdrop_cli.app import app\n"
+        f"try: app({arguments!r}, prog_name='rdrop')\n"
+        "except SystemExit as stop: print('CODE', stop.code)\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "CODE 1\nHEAVY []\n"
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_worked_examples(rdrop, name):
+    text = rdrop(name, "--help").stdout
+    assert "Examples" in text
+    assert text.count(f"rdrop {name}") >= 3
+
+
+def test_version(rdrop):
+    assert rdrop("--version").stdout == f"rdrop {__version__}\n"
+
+
+def test_module_and_command_are_the_same():
+    done = subprocess.run([sys.executable, "-m", "rdrop_cli", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"rdrop {__version__}\n"
+
+
+def test_bad_usage_exits_with_2(rdrop):
+    rdrop("--bogus", code=2)
+    rdrop("train", "--alpha", "much", code=2)
+    rdrop("predict", code=2)
+    rdrop("predict", "text", "--input", "file.csv", code=2)
+
+
+def test_an_unforeseen_error_is_one_line_with_its_cause(rdrop, monkeypatch):
+    def fail():
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(checkpoints, "newest_finished", fail)
+    assert rdrop.error("predict", "text") == (
+        "error: internal error: ZeroDivisionError: by zero. Run again with --debug for the traceback"
+    )
+    assert predict_command.EXAMPLES
+
+
+def test_debug_shows_the_traceback(rdrop, monkeypatch):
+    result = rdrop("predict", "text", "--debug", code=1)
+    assert type(result.exception).__name__ == "CheckpointError"
+    monkeypatch.setenv("RDROP_DEBUG", "1")
+    assert type(rdrop("predict", "text", code=1).exception).__name__ == "CheckpointError"
+
+
+def test_an_interruption_exits_with_130(rdrop, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "newest_finished", interrupt)
+    assert rdrop.error("predict", "text", code=130) == "error: interrupted"

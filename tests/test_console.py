@@ -1,0 +1,59 @@
+"""Text from data reaches the terminal escaped."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from rdrop_cli.console import Screen, add_row, number, safe, table
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, ünïcödé, 评论, 👍", "plain, ünïcödé, 评论, 👍"),
+        ("\x1b]0;x\x07", "\\x1b]0;x\\x07"),
+        ("[bold red]x[/]", "[bold red]x[/]"),
+        ("[/]", "[/]"),
+        ("\u202eabc", "\\u202eabc"),
+        ("two\nlines\r\t", "two\\nlines\\r\\t"),
+        ("\x00", "\\x00"),
+        ("\udcff", "\\udcff"),
+        ("", ""),
+    ],
+)
+def test_what_could_act_on_a_terminal_is_escaped(text, shown):
+    assert safe(text) == shown
+    made = table("text")
+    add_row(made, text)
+    buffer = io.StringIO()
+    Console(file=buffer, force_terminal=True, width=80, color_system=None).print(made)
+    assert shown in buffer.getvalue()
+    assert "\x07" not in buffer.getvalue()
+
+
+def test_a_long_text_is_cut():
+    assert safe("x" * 1_000_000, 10) == "xxxxxxxxx…"
+
+
+def test_an_undefined_metric_is_a_dash():
+    assert (number(None), number(0.5)) == ("–", "0.5000")
+
+
+def test_with_json_everything_else_goes_to_stderr(capsys):
+    screen = Screen(json_output=True)
+    screen.say("a remark")
+    screen.show("a result")
+    screen.document({"key": [1, "ü"]})
+    out, err = capsys.readouterr()
+    assert out == '{"key": [1, "ü"]}\n'
+    assert err.split("\n")[:2] == ["a remark", "a result"]
+
+
+def test_quiet_keeps_results_and_drops_remarks(capsys):
+    screen = Screen(quiet=True)
+    screen.say("a remark")
+    screen.show("a result")
+    with screen.stages() as stages:
+        stages.update("Reading", 5, 5)
+    assert capsys.readouterr() == ("a result\n", "")
