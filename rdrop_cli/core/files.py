@@ -16,7 +16,7 @@ def writing(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; rename it into place when the block ends well, else remove it.
 
     Raises:
-        DataError: the folder cannot be written to.
+        DataError: no permission, no space, or another failure of the file system.
     """
     staging = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -27,13 +27,13 @@ def writing(path: Path) -> Iterator[Path]:
         else:
             _flush(staging)
             staging.replace(path)
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise DataError(f"{error.filename or path}: cannot be written ({error.strerror})") from error
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: cannot be written ({error.strerror or error})") from error
     finally:
         if staging.is_dir():
             shutil.rmtree(staging, ignore_errors=True)
-        else:
-            staging.unlink(missing_ok=True)
+        elif staging.exists():
+            staging.unlink()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,85 @@
+"""The hub without a hub: probing, caching, and data sets as the hub library gives them."""
+
+import pytest
+
+from rdrop_cli.config import HubConfig, load_config
+from rdrop_cli.core import hub, preparation
+from rdrop_cli.core.checkpoints import find
+from rdrop_cli.errors import CheckpointError, HubError
+
+
+@pytest.fixture
+def online(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_id"),
+    [("a/b", True), ("stanfordnlp/imdb", True), ("imdb", False), ("a/b/c", False), ("../b", False), ("a/..", False)],
+)
+def test_an_id_has_one_slash(name, is_id):
+    assert hub.looks_like_id(name) is is_id
+
+
+def test_an_endpoint_that_does_not_answer_is_named_with_the_ways_on(online):
+    with pytest.raises(HubError) as error:
+        hub.require("some/model", "model", HubConfig())
+    text = str(error.value)
+    assert text.startswith("model some/model: not in the cache, and http://127.0.0.1:9 cannot be reached")
+    assert "--model FOLDER" in text
+    assert "hub.endpoint=URL" in text
+
+
+def test_what_is_cached_needs_no_endpoint(online, tmp_path, monkeypatch):
+    (tmp_path / "cache/hub/models--some--model/snapshots").mkdir(parents=True)
+    hub.require("some/model", "model", HubConfig())
+    assert hub._is_offline()
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+
+
+def test_a_configured_endpoint_wins(online, monkeypatch):
+    with pytest.raises(HubError, match=r"http://127.0.0.1:10 cannot be reached"):
+        hub.require("some/model", "model", HubConfig(endpoint="http://127.0.0.1:10"))
+    with pytest.raises(HubError, match="is not an http"):
+        hub.require("some/model", "model", HubConfig(endpoint="ftp://mirror"))
+
+
+def test_a_checkpoint_without_a_slash_asks_no_network(online, monkeypatch):
+    monkeypatch.setattr(hub, "_probe", None)
+    with pytest.raises(CheckpointError, match="bert-base: no such run or checkpoint"):
+        find("bert-base")
+
+
+def test_a_data_set_keeps_its_official_test_split(monkeypatch):
+    """As stanfordnlp/imdb is: class names, an official test split, and unlabelled rows in a split of their own."""
+    import datasets
+
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+
+    def make(prefix, labels):
+        rows = {"text": [f"{prefix} {i}" for i in range(len(labels))], "label": labels}
+        return datasets.Dataset.from_dict(rows, features=features)
+
+    splits = datasets.DatasetDict(
+        train=make("a", [0, 1] * 50), test=make("b", [0, 1] * 10), unsupervised=make("c", [-1] * 30)
+    )
+    monkeypatch.setattr(hub, "require", lambda *_: None)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: splits)
+    data = preparation.prepare(load_config("imdb-roberta"))
+    assert data.labels.names == ("neg", "pos")
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 90, "validation": 10, "test": 20}
+    assert data.splits["test"].texts == [f"b {i}" for i in range(20)]
+
+
+def test_a_data_set_that_the_hub_has_not_got(monkeypatch):
+    import datasets
+
+    def missing(name):
+        raise datasets.exceptions.DatasetNotFoundError(f"Dataset '{name}' doesn't exist on the Hub.\nmore")
+
+    monkeypatch.setattr(hub, "require", lambda *_: None)
+    monkeypatch.setattr(datasets, "load_dataset", missing)
+    with pytest.raises(HubError, match=r"dataset a/b: Dataset 'a/b' doesn't exist on the Hub\. Use a local file"):
+        hub.load_dataset("a/b", HubConfig())
