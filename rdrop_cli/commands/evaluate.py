@@ -64,7 +64,7 @@ def evaluate(
                 text=text_column,
                 label=label_column,
                 text_pair=text_pair_column,
-                defaults=found.columns,
+                checkpoint=found,
                 hub_config=HubConfig(),
                 on_progress=stages.update,
             )

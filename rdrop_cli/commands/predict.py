@@ -104,7 +104,7 @@ def predict(
     if output is not None:
         screen.say(f"{sum(counts.values()):,} predictions in {output}: {summary}")
         if json_output:
-            screen.document({"output": str(output), "predictions": sum(counts.values()), "labels": dict(counts)})
+            screen.document({"output": str(output), "count": sum(counts.values()), "labels": dict(counts)})
 
 
 def _counted(predictions: Iterable[Prediction], stages: Stages) -> Iterator[Prediction]:

@@ -20,7 +20,7 @@ def training_arguments(config: Config, run: Path, device: torch.device, precisio
     """
     train = config.train
     micro = train.micro_batch_size or train.batch_size
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(run / checkpoints.CHECKPOINTS),
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=train.batch_size // micro,
@@ -52,3 +52,7 @@ def training_arguments(config: Config, run: Path, device: torch.device, precisio
         seed=train.seed,
         data_seed=train.seed,
     )
+    if arguments.n_gpu > 1:
+        # One process uses one GPU: DataParallel over all would multiply the batch size behind the user's back.
+        arguments._n_gpu = 1
+    return arguments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -88,12 +89,12 @@ class Observer:
 
 
 def history_row(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A Trainer log entry in the names of history.csv; empty when it has nothing for it."""
+    """A Trainer log entry in the names of history.csv, undefined metrics as None; empty when it has nothing for it."""
     row = {}
     for key, value in entry.items():
         name = f"validation_{key.removeprefix('eval_')}" if key.startswith("eval_") else key
         if name in HISTORY_COLUMNS:
-            row[name] = value
+            row[name] = None if math.isnan(value) else value
     return row if row.keys() - {"step", "epoch"} else {}
 
 

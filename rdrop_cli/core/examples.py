@@ -57,7 +57,7 @@ def of_source(
     text: str | None,
     label: str | None,
     text_pair: str | None,
-    defaults: Mapping[str, str | None],
+    checkpoint: Checkpoint,
     hub_config: HubConfig,
     on_progress: Progress,
 ) -> Examples:
@@ -65,7 +65,7 @@ def of_source(
 
     Args:
         text: Column of the text; as `label` and `text_pair` None for the default.
-        defaults: The columns that the checkpoint was trained with; used where the data has them.
+        checkpoint: The columns it was trained with are used where the data has them.
 
     Raises:
         DataError: unreadable, no such split or column, or no usable row.
@@ -77,22 +77,24 @@ def of_source(
     chosen = WHOLE if WHOLE in opened.splits else split
     if chosen not in opened.splits:
         raise DataError(f"{source}: no {split} split", f"It has {', '.join(opened.splits)}; choose with --split.")
+    # Built-in and hub data have ids with names of their own, which count where the checkpoint knows them.
+    names = opened.label_names or ()
+    known = set(names) <= set(checkpoint.card.get("labels", names))
+    source_names = {str(index): name for index, name in enumerate(names)} if known else {}
     columns: Columns | None = None
     texts, pairs, labels, places = [], [], [], []
     rejected: list[dict[str, object]] = []
     for count, row in enumerate(opened.splits[chosen](), start=1):
         if columns is None and row.values:
-            columns = choose_columns(row.values, row.file, text, label, text_pair, defaults)
+            columns = choose_columns(row.values, row.file, text, label, text_pair, checkpoint.columns)
         problem = row.problem or (problem_of(row, columns) if columns else "no columns")
         if problem is not None or columns is None or columns.label is None:
             rejected.append({"file": row.file, "line": row.line, "reason": problem})
             continue
-        value = row.values[columns.label]
-        if opened.label_names and (whole := canonical(value)) is not None and whole.isdigit():
-            value = opened.label_names[int(whole)] if int(whole) < len(opened.label_names) else value
+        value = canonical(row.values[columns.label]) or ""
         texts.append(row.values[columns.text])
         pairs.append(row.values[columns.text_pair] if columns.text_pair else "")
-        labels.append(canonical(value) or "")
+        labels.append(source_names.get(value, value))
         places.append((row.file, row.line))
         if count % 1000 == 0:
             on_progress("Reading", count, None)

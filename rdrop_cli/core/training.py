@@ -158,6 +158,11 @@ class Training:
                         f"training failed: {error}",
                         f"Lower --lr or use --precision float32; {self.run} keeps what was saved before.",
                     ) from error
+                except torch.OutOfMemoryError as error:
+                    raise ModelError(
+                        f"out of memory on {devices.describe(self.device)}",
+                        "Use a smaller --micro-batch-size, --max-length or train.gradient_checkpointing=true.",
+                    ) from error
             state = trainer.state
         else:
             state = trainer.state.load_from_json(str(checkpoint / "trainer_state.json"))
@@ -189,8 +194,8 @@ class Training:
         """Make or check the run folder; the checkpoint to go on from, if any."""
         record = data_record(self.data)
         if not self.resume:
-            write_text(self.run / checkpoints.CONFIG, dump_config(self.config))
             write_text(self.run / checkpoints.DATA, json.dumps(record, indent=2) + "\n")
+            write_text(self.run / checkpoints.CONFIG, dump_config(self.config))  # last: it makes the folder a run
             return None
         earlier = checkpoints.read_json(self.run / checkpoints.DATA)
         if earlier.get("fingerprint") != record["fingerprint"]:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from rdrop_cli.config import load_config
 from rdrop_cli.core import checkpoints
-from rdrop_cli.core.callbacks import Observer
+from rdrop_cli.core.callbacks import Observer, history_row
 from rdrop_cli.core.training import Training, passes_differ
 from rdrop_cli.errors import ConfigError, DataError, ModelError, TrainingInterrupted
 
@@ -184,3 +184,18 @@ def test_selection_needs_a_validation_split(config, tmp_path):
 def test_a_diverging_run_ends_in_one_line(config, tmp_path):
     with pytest.raises(ModelError, match="the loss became"):
         Training(config(**{"train.lr": 1e30, "train.max_grad_norm": 0.0}), tmp_path / "run").start()
+
+
+def test_running_out_of_memory_says_what_to_make_smaller(config, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    training = Training(config(), tmp_path / "run")
+    monkeypatch.setattr(training.model, "forward", full)
+    with pytest.raises(ModelError, match=r"out of memory on CPU.*--micro-batch-size"):
+        training.start()
+
+
+def test_an_undefined_metric_is_empty_in_the_history():
+    row = history_row({"eval_roc_auc": float("nan"), "eval_f1": 0.5, "step": 3, "epoch": 1.0})
+    assert row == {"validation_roc_auc": None, "validation_f1": 0.5, "step": 3, "epoch": 1.0}
