@@ -77,6 +77,9 @@ def prepare(
         data = preparation.tokenize(data, resolved, tokenizer, on_progress=stages.update)
     assert data.folder is not None, "prepare saves what it returns"
     _show(screen, data.report, data.folder, data.rejected)
+    said = {"--config": config, "--model": model, "--max-length": max_length}
+    options_again = "".join(f" {name} {value}" for name, value in said.items() if value is not None)
+    screen.say(f"Next: rdrop train {data.folder}{options_again} --alpha 5", style="bold")
     if json_output:
         screen.document(
             {
@@ -108,4 +111,3 @@ def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[d
     else:
         screen.say("No rows were rejected")
     screen.say(f"Prepared in {folder}")
-    screen.say(f"Next: rdrop train {folder} --alpha 5", style="bold")

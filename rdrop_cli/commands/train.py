@@ -116,7 +116,7 @@ def train(
 
 def _show(screen: Screen, config: Config, training: Training, result: TrainingResult) -> None:
     from rdrop_cli.core import starter
-    from rdrop_cli.tables import average_of, metrics_table
+    from rdrop_cli.tables import METRIC_TITLES, average_of, metrics_table
 
     labels = training.data.labels.names
     title = f"Best epoch {result.best_epoch:g} (by validation {config.train.metric}); F1: {average_of(labels)}"
@@ -124,9 +124,12 @@ def _show(screen: Screen, config: Config, training: Training, result: TrainingRe
     examples = len(training.data.splits["train"])
     if result.metrics["train"]["examples"] < examples:
         screen.say(f"train: a sample of {result.metrics['train']['examples']:,} of its {examples:,} examples")
+    undefined: dict[tuple[str, str], list[str]] = {}
     for split, metrics in result.metrics.items():
-        for name, reason in metrics["undefined"].items():
-            screen.say(f"{split} {name} is undefined: {reason}")
+        for why in metrics["undefined"].items():
+            undefined.setdefault(why, []).append(split)
+    for (name, reason), splits in undefined.items():
+        screen.say(f"{METRIC_TITLES[name]} is undefined on {', '.join(splits)}: {reason}", style="yellow")
     minutes, seconds = divmod(round(result.seconds), 60)
     screen.say(
         f"Trained {result.steps:,} steps in {minutes} min {seconds:02d} s, {result.examples_per_second:.0f} examples/s"

@@ -81,6 +81,7 @@ def load_dataset(repo_id: str, config: HubConfig) -> HubDataset:
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
     try:
         loaded = datasets.load_dataset(repo_id)
     except (
@@ -109,7 +110,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _ways_on(kind: str) -> str:
-    local = "--model FOLDER (or --model starter)" if kind == "model" else "a local file or folder"
+    local = "a local folder (or the model `starter`)" if kind == "model" else "a local file or folder"
     return f"Use {local}, or a mirror: --set hub.endpoint=URL or HF_ENDPOINT."
 
 

@@ -11,7 +11,9 @@ def test_the_report_and_the_next_command(rdrop, reviews, tiny_model):
     assert "0 rows repeat an earlier text" in shown
     assert "No text stands in two splits" in shown
     assert "texts cut at 8" in shown
-    assert shown.splitlines()[-1].startswith("Next: rdrop train prepared/reviews-")
+    last = shown.splitlines()[-1]
+    assert last.startswith("Next: rdrop train prepared/reviews-")
+    assert last.endswith(f" --model {tiny_model} --max-length 8 --alpha 5")
 
 
 def test_json_has_the_report(rdrop, reviews, tiny_model):

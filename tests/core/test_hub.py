@@ -28,7 +28,7 @@ def test_an_endpoint_that_does_not_answer_is_named_with_the_ways_on(online):
         hub.require("some/model", "model", HubConfig())
     text = str(error.value)
     assert text.startswith("model some/model: not in the cache, and http://127.0.0.1:9 cannot be reached")
-    assert "--model FOLDER" in text
+    assert "Use a local folder" in text
     assert "hub.endpoint=URL" in text
 
 

@@ -1,9 +1,17 @@
 """The reference recipe, with a small RoBERTa and its own byte-level tokenizer, on built-in IMDb reviews."""
 
 import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
 from itertools import islice
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hub_server import serving
 
 from conftest import write_csv
 from rdrop_cli.core import starter
@@ -67,3 +75,65 @@ def test_one_token_more_than_the_positions_is_refused(rdrop, imdb_rows, small_ro
     data = write_csv(tmp_path / "imdb.csv", imdb_rows)
     message = rdrop.error("train", data, "--model", small_roberta, "--max-length", "513")
     assert "model.max_length 513 is more than the model's 512 positions" in message
+
+
+CARD = """---
+dataset_info:
+  features:
+  - name: text
+    dtype: string
+  - name: label
+    dtype:
+      class_label:
+        names:
+          '0': neg
+          '1': pos
+configs:
+- config_name: default
+  data_files:
+  - {split: train, path: train.parquet}
+  - {split: test, path: test.parquet}
+  - {split: unsupervised, path: unsupervised.parquet}
+---
+"""
+
+
+@pytest.fixture
+def hub(imdb_rows, small_roberta, tmp_path):
+    """A folder that holds both repositories of the reference recipe, in small."""
+    root = tmp_path / "hub"
+    shutil.copytree(small_roberta, root / "models" / "FacebookAI" / "roberta-base")
+    folder = root / "datasets" / "stanfordnlp" / "imdb"
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text(CARD)
+    rows = [(text, int(label)) for text, label in imdb_rows]
+    parts = {"train": rows[::2] + rows[1::4], "test": rows[3::4], "unsupervised": [(text, -1) for text, _ in rows[:9]]}
+    for name, part in parts.items():
+        table = pa.table({"text": [text for text, _ in part], "label": [label for _, label in part]})
+        pq.write_table(table, folder / f"{name}.parquet")
+    return root
+
+
+def test_the_reference_recipe_from_a_mirror_and_then_from_the_cache(hub, tmp_path):
+    """As it is, but for one epoch: both repositories are fetched, and later not asked for again."""
+    command = [sys.executable, "-m", "rdrop_cli", "train", "--config", "imdb-roberta", "--epochs", "1", "--json"]
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    environment["HF_HOME"] = str(tmp_path / "cache")
+
+    def run(endpoint):
+        done = subprocess.run(
+            [*command, "--set", f"hub.endpoint={endpoint}"], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        return json.loads(done.stdout)
+
+    with serving(hub) as endpoint:
+        fetched = run(endpoint)
+        assert fetched["metrics"]["test"]["examples"] == 40
+        missing = [*command[:3], "predict", "text", "--checkpoint", "nobody/nothing"]
+        done = subprocess.run(missing, env={**environment, "HF_ENDPOINT": endpoint}, capture_output=True, text=True)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "checkpoint nobody/nothing cannot be loaded" in done.stderr
+    cached = run("http://127.0.0.1:9")
+    assert cached["metrics"] == fetched["metrics"]
