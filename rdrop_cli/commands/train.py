@@ -135,8 +135,12 @@ def _show(screen: Screen, config: Config, training: Training, result: TrainingRe
         f"Trained {result.steps:,} steps in {minutes} min {seconds:02d} s, {result.examples_per_second:.0f} examples/s"
     )
     screen.say(f"Run folder: {result.run}")
-    text = "great movie" if labels == starter.LABEL_NAMES else "some text"
-    screen.say(f'Next: rdrop predict --checkpoint {result.run} "{text}"', style="bold")
+    if training.data.columns["text_pair"]:
+        command = f"rdrop evaluate {result.run}"
+    else:
+        text = "great movie" if labels == starter.LABEL_NAMES else "some text"
+        command = f'rdrop predict --checkpoint {result.run} "{text}"'
+    screen.say(f"Next: {command}", style="bold")
 
 
 def _forecast(screen: Screen, training: Training) -> None:

@@ -51,7 +51,9 @@ def test_an_earlier_preparation_with_rejected_rows_does_not_satisfy_strict(rdrop
 def test_pairs(rdrop, tmp_path, tiny_args, tiny_model):
     rows = [(text, label, "a movie") for text, label in make_reviews(100)]
     path = write_csv(tmp_path / "p.csv", rows, header=("text", "label", "text_b"))
-    run = rdrop.json("train", path, "--text-pair-column", "text_b", *tiny_args)["run_dir"]
+    shown = rdrop("train", path, "--text-pair-column", "text_b", "--out", "run", *tiny_args).stdout
+    run = "run"
+    assert shown.splitlines()[-1] == "Next: rdrop evaluate run"
     assert rdrop.json("evaluate", run)["examples"] == 10
     assert rdrop.json("evaluate", run, path)["examples"] == 100
     assert len(rdrop.json("predict", "--input", path)["predictions"]) == 100
