@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -48,7 +47,7 @@ class ErrorBoundary(TyperGroup):
 
 
 def _wants_traceback(ctx: Any) -> bool:
-    return bool(ctx.meta.get(DEBUG_KEY)) or os.environ.get("RDROP_DEBUG", "").lower() in {"1", "true", "yes"}
+    return bool(ctx.meta.get(DEBUG_KEY))  # --debug or RDROP_DEBUG
 
 
 app = typer.Typer(

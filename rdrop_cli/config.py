@@ -37,12 +37,18 @@ class DataConfig(_Group):
     text_column: str | None = None
     label_column: str | None = None
     text_pair_column: str | None = None
-    label_names: list[str] | None = None
+    label_names: Annotated[list[Name], Field(min_length=2)] | None = None
     """Names of the classes in the order of their ids; None: as the data has them."""
     validation: Fraction = 0.1
     test: Fraction = 0.1
     seed: Seed = 42
     """Seed of the split alone, so that training seeds share one split."""
+
+    @model_validator(mode="after")
+    def _label_names_differ(self) -> DataConfig:
+        if self.label_names is not None and len(set(self.label_names)) < len(self.label_names):
+            raise ValueError("label_names must all differ")
+        return self
 
     @model_validator(mode="after")
     def _splits_leave_training_data(self) -> DataConfig:
@@ -262,7 +268,9 @@ def validate(tree: Mapping[str, Any], where: str, *, overridden: frozenset[str] 
     except ValidationError as error:
         faults: dict[str, list[str]] = {}
         for fault in error.errors():
-            origin = "command line" if _dotted(fault) in overridden else where
+            dotted = _dotted(fault)
+            given = any(f"{key}.".startswith(f"{dotted}.") or dotted.startswith(f"{key}.") for key in overridden)
+            origin = "command line" if given else where
             faults.setdefault(origin, []).append(_describe(fault))
         raise ConfigError("; ".join(f"{origin}: {'; '.join(found)}" for origin, found in faults.items())) from error
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -34,6 +32,19 @@ def safe(value: object, limit: int | None = None) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
     return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def json_text(content: Any) -> str:
+    """JSON in which nothing can act on a terminal: readable characters as they are, all others escaped."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _json_escape(character) for character in text)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[index : index + 2].hex()}" for index in range(0, len(units), 2))
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -90,13 +101,11 @@ class Screen:
 
     def document(self, content: Any) -> None:
         """Print the JSON document."""
-        sys.stdout.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(json_text(content) + "\n")
 
-    @contextmanager
-    def stages(self) -> Iterator[Stages]:
-        """Show the progress of named stages while the block runs."""
-        with Stages(self) as stages:
-            yield stages
+    def stages(self) -> Stages:
+        """A context manager that shows the progress of named stages."""
+        return Stages(self)
 
 
 class Stages:

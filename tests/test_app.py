@@ -6,7 +6,6 @@ import sys
 import pytest
 
 from rdrop_cli import __version__
-from rdrop_cli.commands import predict as predict_command
 from rdrop_cli.core import checkpoints
 
 COMMANDS = ("prepare", "train", "evaluate", "predict")
@@ -82,7 +81,6 @@ def test_an_unforeseen_error_is_one_line_with_its_cause(rdrop, monkeypatch):
     assert rdrop.error("predict", "text") == (
         "error: internal error: ZeroDivisionError: by zero. Run again with --debug for the traceback"
     )
-    assert predict_command.EXAMPLES
 
 
 def test_debug_shows_the_traceback(rdrop, monkeypatch):

@@ -102,3 +102,15 @@ def test_differences_are_named():
 def test_an_unknown_recipe_is_named_with_the_nearest():
     with pytest.raises(ConfigError, match=r"Did you mean imdb-roberta\?"):
         load_config("imdb-robert")
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "a"], ["a", ""]])
+def test_label_names_are_at_least_two_and_differ(names):
+    with pytest.raises(ConfigError, match="label_names"):
+        load_config(None, [("data.label_names", names)])
+
+
+def test_a_fault_in_what_a_flag_gives_is_laid_to_the_command_line():
+    for key, value in (("train.micro_batch_size", 5), ("rdrop", {"alpha": -1})):
+        with pytest.raises(ConfigError, match=r"^command line: "):
+            load_config(None, [(key, value)])

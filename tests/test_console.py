@@ -1,11 +1,12 @@
 """Text from data reaches the terminal escaped."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
 
-from rdrop_cli.console import Screen, add_row, number, safe, table
+from rdrop_cli.console import Screen, add_row, json_text, number, safe, table
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,11 @@ def test_quiet_keeps_results_and_drops_remarks(capsys):
     with screen.stages() as stages:
         stages.update("Reading", 5, 5)
     assert capsys.readouterr() == ("a result\n", "")
+
+
+def test_json_on_a_terminal_is_escaped_where_it_could_act_and_readable_elsewhere():
+    content = {"text": "评论 👍 \x1b[0m \x9b1m \u202e \x7f \ud83d \U000e0001"}
+    text = json_text(content)
+    assert text.isprintable()
+    assert "评论 👍" in text
+    assert json.loads(text) == content

@@ -51,6 +51,8 @@ def evaluate(
     from rdrop_cli.config import HubConfig, parse_precision
     from rdrop_cli.core import checkpoints, examples
 
+    if data is None and any((text_column, label_column, text_pair_column)):
+        raise typer.BadParameter("column options are for DATA; the run's own data has its columns")
     wanted = parse_precision(precision)
     found = checkpoints.find(checkpoint)
     screen = Screen(json_output=json_output, quiet=quiet)

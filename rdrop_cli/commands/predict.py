@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from rdrop_cli import options
-from rdrop_cli.console import Screen, Stages, safe
+from rdrop_cli.console import Screen, Stages, json_text, safe
 
 if TYPE_CHECKING:
     from rdrop_cli.core.prediction import Prediction
@@ -66,6 +65,8 @@ def predict(
     found = checkpoints.find(checkpoint) if checkpoint is not None else checkpoints.newest_finished()
     if output is not None:
         writers.check_output(output)
+        if input_ is not None and output.exists() and output.samefile(input_):
+            raise typer.BadParameter("--output is the --input file; predictions would replace the data")
     rows = inputs.Inputs(
         texts or None,
         input_,
@@ -120,7 +121,7 @@ def _print_json(predictions: Iterable[Prediction]) -> None:
     """One document, written as it comes."""
     sys.stdout.write('{"predictions": [')
     for index, item in enumerate(predictions):
-        sys.stdout.write((", " if index else "") + json.dumps(item.as_dict(), ensure_ascii=False))
+        sys.stdout.write((", " if index else "") + json_text(item.as_dict()))
     sys.stdout.write("]}\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -69,6 +70,7 @@ def prepare(
     resolved = load_config(config, overrides)
     screen = Screen(json_output=json_output, quiet=quiet)
     name = models.locate(resolved.model, resolved.hub)
+    resolved = preparation.check(resolved)
     with screen.stages() as stages:
         data = preparation.prepare(resolved, out=out, strict=strict, on_progress=stages.update)
         tokenizer = tokenization.load_tokenizer(
@@ -78,8 +80,10 @@ def prepare(
     assert data.folder is not None, "prepare saves what it returns"
     _show(screen, data.report, data.folder, data.rejected)
     said = {"--config": config, "--model": model, "--max-length": max_length}
-    options_again = "".join(f" {name} {value}" for name, value in said.items() if value is not None)
-    screen.say(f"Next: rdrop train {data.folder}{options_again} --alpha 5", style="bold")
+    again = [part for name, value in said.items() if value is not None for part in (name, str(value))]
+    again += [part for assignment in set_ or [] if not assignment.startswith("data.") for part in ("--set", assignment)]
+    command = shlex.join(["rdrop", "train", str(data.folder), *again, "--alpha", "5"])
+    screen.say(f"Next: {command}", style="bold")
     if json_output:
         screen.document(
             {
@@ -100,7 +104,9 @@ def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[d
     screen.say(f"{report['repeats']:,} rows repeat an earlier text; repeats are kept in one split")
     if report["conflicts"]:
         screen.say(f"{report['conflicts']:,} texts occur with more than one label", style="yellow")
-    crossing = f"; {report['crossing']:,} rows that did were dropped from train" if report["crossing"] else ""
+    crossing = (
+        f"; {report['crossing']:,} rows that did were dropped, none of them from test" if report["crossing"] else ""
+    )
     screen.say(f"No text stands in two splits{crossing}")
     if rejected:
         screen.say(f"{len(rejected):,} rows were rejected, all listed in {folder / 'rejected.jsonl'}:", style="yellow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -83,7 +84,8 @@ def train(
     overrides = [parse_assignment(text) for text in set_ or []]
     overrides += [(key, value) for key, value in flags.items() if value is not None]
     resolved, run = runs.open_run(config, overrides, out=out, resume=resume)
-    preparation.check(resolved)
+    if not resume:
+        resolved = preparation.check(resolved)
     screen = Screen(json_output=json_output, quiet=quiet)
     screen.say("Loading")
 
@@ -107,6 +109,7 @@ def train(
                     "seconds": result.seconds,
                     "examples_per_second": result.examples_per_second,
                     "steps": result.steps,
+                    "resumed_from_step": result.first_step or None,
                 },
                 "alpha": resolved.rdrop.alpha,
                 "seed": resolved.train.seed,
@@ -131,15 +134,17 @@ def _show(screen: Screen, config: Config, training: Training, result: TrainingRe
     for (name, reason), splits in undefined.items():
         screen.say(f"{METRIC_TITLES[name]} is undefined on {', '.join(splits)}: {reason}", style="yellow")
     minutes, seconds = divmod(round(result.seconds), 60)
-    screen.say(
-        f"Trained {result.steps:,} steps in {minutes} min {seconds:02d} s, {result.examples_per_second:.0f} examples/s"
-    )
+    done = result.steps - result.first_step
+    resumed = f" (step {result.first_step + 1:,} to {result.steps:,})" if result.first_step and done else ""
+    rate = f", {result.examples_per_second:.0f} examples/s" if done else ""
+    screen.say(f"Trained {done:,} steps{resumed} in {minutes} min {seconds:02d} s{rate}")
     screen.say(f"Run folder: {result.run}")
+    quoted = shlex.quote(str(result.run))
     if training.data.columns["text_pair"]:
-        command = f"rdrop evaluate {result.run}"
+        command = f"rdrop evaluate {quoted}"
     else:
         text = "great movie" if labels == starter.LABEL_NAMES else "some text"
-        command = f'rdrop predict --checkpoint {result.run} "{text}"'
+        command = f'rdrop predict --checkpoint {quoted} "{text}"'
     screen.say(f"Next: {command}", style="bold")
 
 
@@ -156,7 +161,7 @@ def _forecast(screen: Screen, training: Training) -> None:
         "disk_bytes": found.disk,
     }
     minutes, seconds = divmod(round(found.seconds), 60)
-    screen.say(f"Everything checks out. {found.timed_steps} steps were timed; nothing was saved.")
+    screen.say(f"Everything checks out. {found.timed_steps} steps were timed; no run was made.")
     screen.show(
         f"Forecast: {minutes} min {seconds:02d} s for {found.steps:,} steps of {found.seconds_per_step:.2f} s"
         f" and {training.config.train.epochs} evaluations;"

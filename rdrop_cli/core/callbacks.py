@@ -109,6 +109,9 @@ class ObserveTraining(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.observer.step(state.global_step)
 
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_log = True  # the steps since the last multiple of logging_steps
+
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._evaluated += 1
         self.observer.evaluating(self._evaluated)

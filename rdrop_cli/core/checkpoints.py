@@ -15,6 +15,7 @@ from typing import Any
 
 from rdrop_cli.config import HubConfig
 from rdrop_cli.core import hub, models
+from rdrop_cli.core.files import user_path
 from rdrop_cli.errors import CheckpointError, ModelError
 
 RUNS = Path("runs")
@@ -57,7 +58,7 @@ def find(name: str, hub_config: HubConfig | None = None) -> Checkpoint:
         CheckpointError: nothing of that name, or a run without a finished epoch.
         HubError: a hub id that cannot be had.
     """
-    for folder in (Path(name).expanduser(), RUNS / name):
+    for folder in (user_path(name), RUNS / name):
         if folder.is_dir():
             return _open(folder)
     if hub.looks_like_id(name) and not name.startswith("runs/"):

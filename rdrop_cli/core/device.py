@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from rdrop_cli.config import Precision
-from rdrop_cli.errors import ConfigError
+from rdrop_cli.errors import ConfigError, ModelError
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -44,6 +45,13 @@ def pick_precision(wanted: Precision, device: torch.device) -> Dtype:
     return "float32"
 
 
+def supports(dtype: Dtype, device: torch.device) -> bool:
+    """True where `dtype` runs natively, so that using it by default makes nothing slower."""
+    if dtype == "float16":
+        return device.type == "cuda"
+    return dtype in ("float32", pick_precision("auto", device))
+
+
 def cpu_has_bfloat16() -> bool:
     """True where the CPU multiplies bfloat16 matrices natively (AVX512-BF16, AMX, or Arm's BF16)."""
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
@@ -61,6 +69,15 @@ def autocast(device: torch.device, dtype: Dtype) -> contextlib.AbstractContextMa
     if dtype == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=getattr(torch, dtype))
+
+
+@contextlib.contextmanager
+def naming_memory_errors(device: torch.device, hint: str) -> Iterator[None]:
+    """Turn running out of memory into a ModelError with what to do about it."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(f"out of memory on {describe(device)}", hint) from error
 
 
 def describe(device: torch.device) -> str:

@@ -42,8 +42,11 @@ def evaluate(
     """
     progress = on_progress or (lambda stage, done, total: None)
     truth = np.empty(len(examples.labels), dtype=np.int64)
+    # The data's own names of its ids count where the checkpoint knows them.
+    known = set(examples.names) <= set(classifier.labels.names)
+    names = {str(index): name for index, name in enumerate(examples.names)} if known else {}
     for index, label in enumerate(examples.labels):
-        label_id = classifier.labels.id_of(label)
+        label_id = classifier.labels.id_of(names.get(label, label))
         if label_id is None:
             raise DataError(f"{examples.where(index)}: {classifier.labels.explain_unknown(label)}")
         truth[index] = label_id

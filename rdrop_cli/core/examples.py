@@ -9,9 +9,11 @@ from pathlib import Path
 from rdrop_cli.config import HubConfig, load_config
 from rdrop_cli.core import checkpoints, prepared
 from rdrop_cli.core.checkpoints import Checkpoint
+from rdrop_cli.core.files import user_path
 from rdrop_cli.core.labels import canonical
-from rdrop_cli.core.preparation import Columns, Progress, build, problem_of, resolve_columns
+from rdrop_cli.core.preparation import Columns, Progress, build, resolve_columns, screen
 from rdrop_cli.core.prepared import Prepared
+from rdrop_cli.core.readers import Row
 from rdrop_cli.core.sources import WHOLE, open_source
 from rdrop_cli.errors import CheckpointError, DataError
 
@@ -23,6 +25,7 @@ class Examples:
     Attributes:
         name: The data, for showing.
         labels: Names or ids.
+        names: The data's own names of its ids, where it has them.
         where: File and line of each example, for messages.
         rejected: Rows left out: file, line, reason.
     """
@@ -34,6 +37,7 @@ class Examples:
     labels: list[str]
     where: Callable[[int], str]
     rejected: list[dict[str, object]] = field(default_factory=list)
+    names: tuple[str, ...] = ()
 
 
 def of_run(checkpoint: Checkpoint, split: str, on_progress: Progress) -> Examples:
@@ -70,31 +74,28 @@ def of_source(
     Raises:
         DataError: unreadable, no such split or column, or no usable row.
     """
-    folder = Path(source).expanduser()
+    folder = user_path(source)
     if prepared.is_prepared(folder):
         return _of_split(prepared.load(folder), source, split)
     opened = open_source(source, hub_config)
     chosen = WHOLE if WHOLE in opened.splits else split
     if chosen not in opened.splits:
         raise DataError(f"{source}: no {split} split", f"It has {', '.join(opened.splits)}; choose with --split.")
-    # Built-in and hub data have ids with names of their own, which count where the checkpoint knows them.
-    names = opened.label_names or ()
-    known = set(names) <= set(checkpoint.card.get("labels", names))
-    source_names = {str(index): name for index, name in enumerate(names)} if known else {}
     columns: Columns | None = None
     texts, pairs, labels, places = [], [], [], []
     rejected: list[dict[str, object]] = []
-    for count, row in enumerate(opened.splits[chosen](), start=1):
-        if columns is None and row.values:
-            columns = choose_columns(row.values, row.file, text, label, text_pair, checkpoint.columns)
-        problem = row.problem or (problem_of(row, columns) if columns else "no columns")
+
+    def choose(row: Row) -> Columns:
+        return choose_columns(row.values, row.file, text, label, text_pair, checkpoint.columns)
+
+    for count, (row, columns, problem) in enumerate(screen(opened.splits[chosen](), choose), start=1):
         if problem is not None or columns is None or columns.label is None:
             rejected.append({"file": row.file, "line": row.line, "reason": problem})
             continue
         value = canonical(row.values[columns.label]) or ""
         texts.append(row.values[columns.text])
         pairs.append(row.values[columns.text_pair] if columns.text_pair else "")
-        labels.append(source_names.get(value, value))
+        labels.append(value)
         places.append((row.file, row.line))
         if count % 1000 == 0:
             on_progress("Reading", count, None)
@@ -109,6 +110,7 @@ def of_source(
         labels,
         lambda index: f"{places[index][0]}, line {places[index][1]}",
         rejected,
+        opened.label_names.get(columns.label or "", ()) if columns else (),
     )
 
 

@@ -1,4 +1,7 @@
-"""Writing files and folders so that a reader sees the old one or the new one, never a half."""
+"""Writing files and folders so that a reader sees the old one or the new one, never a half.
+
+A folder that replaces another is gone for the instant between two renames; a file never is.
+"""
 
 from __future__ import annotations
 
@@ -50,14 +53,24 @@ def write_text(path: Path, text: str) -> None:
         staging.write_text(text, encoding="utf-8")
 
 
+def user_path(name: str | Path) -> Path:
+    """A path with `~` resolved; a `~user` that does not exist stays as it is."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
 def _replace_folder(staging: Path, path: Path) -> None:
-    if path.exists():
+    try:
+        staging.rename(path)  # where nothing stands, or an empty folder
+    except OSError:
+        if not path.is_dir():
+            raise
         old = path.with_name(f".{path.name}.{os.getpid()}.old")
         path.rename(old)
         staging.rename(path)
         shutil.rmtree(old, ignore_errors=True)
-    else:
-        staging.rename(path)
 
 
 def _flush(path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from rdrop_cli.core import device as devices
 from rdrop_cli.core.sampler import LengthGroupedSampler
 from rdrop_cli.core.trainer import RDropTrainer
-from rdrop_cli.core.training import Training
+from rdrop_cli.core.training import SMALLER, Training
 
 _WARM_UP, _TIMED = 2, 8
 
@@ -40,7 +40,10 @@ def forecast(training: Training) -> Forecast:
         training.run = Path(folder)
         training.config.train.tensorboard = False
         trainer = training.trainer()
-        return _measure(training, trainer)
+        if training.config.train.gradient_checkpointing:
+            training.model.activation_checkpointing_enable()
+        with devices.naming_memory_errors(training.device, SMALLER):
+            return _measure(training, trainer)
 
 
 def _measure(training: Training, trainer: RDropTrainer) -> Forecast:

@@ -25,11 +25,11 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*[\w]")
 
 @dataclass(frozen=True)
 class HubDataset:
-    """A data set from the hub: its splits, its commit's fingerprint, its class names where it has them."""
+    """A data set from the hub: its splits, its commit's fingerprint, its class names by column, where it has them."""
 
     splits: Mapping[str, Any]
     fingerprint: str
-    label_names: tuple[str, ...] | None
+    label_names: Mapping[str, tuple[str, ...]]
 
 
 def looks_like_id(name: str) -> bool:
@@ -92,13 +92,13 @@ def load_dataset(repo_id: str, config: HubConfig) -> HubDataset:
         ConnectionError,
         OSError,
         ValueError,
+        RuntimeError,  # data sets that are loading scripts
     ) as error:
         raise HubError(f"dataset {repo_id}: {one_line(error)}", _ways_on("dataset")) from error
-    names = None
-    for column in ("label", "labels"):
-        feature = next(iter(loaded.values())).features.get(column)
-        if isinstance(feature, datasets.ClassLabel):
-            names = tuple(feature.names)
+    features = next(iter(loaded.values())).features
+    names = {
+        column: tuple(feature.names) for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)
+    }
     fingerprint = "/".join(f"{name}:{split._fingerprint}" for name, split in sorted(loaded.items()))
     return HubDataset(dict(loaded.items()), f"{repo_id}/{fingerprint}", names)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from rdrop_cli.core.checkpoints import Checkpoint
 from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.metrics import softmax
 from rdrop_cli.core.tokenization import TokenDataset
-from rdrop_cli.errors import CheckpointError
+from rdrop_cli.errors import CheckpointError, ModelError
 
 DEFAULT_MAX_LENGTH = 512
 DEFAULT_BATCH_SIZE = 64
@@ -27,7 +27,7 @@ class Classifier:
 
     Args:
         checkpoint: What `checkpoints.find` gave.
-        precision: Of the matrix products; None: as the checkpoint was evaluated in training.
+        precision: Of the matrix products; None: that of the training where the device has it, else `auto`.
         batch_size: Texts per forward pass; None: as the checkpoint was evaluated in training.
 
     Raises:
@@ -46,6 +46,9 @@ class Classifier:
         architectures = getattr(config, "architectures", None) or []
         if not any("ForSequenceClassification" in architecture for architecture in architectures):
             raise CheckpointError(f"{name}: not a fine-tuned text classifier ({', '.join(architectures) or 'unknown'})")
+        kind = getattr(config, "problem_type", None)
+        if config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
+            raise CheckpointError(f"{name}: not a classifier into one of several classes ({kind or 'one output'})")
         self.device = devices.pick_device()
         self.precision = self._pick_precision(precision, checkpoint)
         with models.loading_errors(name, "checkpoint"):
@@ -63,8 +66,8 @@ class Classifier:
         if wanted is not None:
             return devices.pick_precision(wanted, self.device)
         trained = checkpoint.card.get("precision")
-        if trained in ("float32", "bfloat16"):
-            return devices.pick_precision(trained, self.device)
+        if trained in ("float32", "bfloat16", "float16") and devices.supports(trained, self.device):
+            return cast(devices.Dtype, trained)
         return devices.pick_precision("auto", self.device)
 
     def encode(
@@ -87,7 +90,11 @@ class Classifier:
         """
         order = np.argsort(-dataset.lengths, kind="stable")
         logits = np.zeros((len(dataset), len(self.labels)), dtype=np.float32)
-        with torch.inference_mode(), devices.autocast(self.device, self.precision):
+        with (
+            torch.inference_mode(),
+            devices.autocast(self.device, self.precision),
+            devices.naming_memory_errors(self.device, "Use a smaller --batch-size."),
+        ):
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
                 features = [dataset[int(row)] for row in rows]
@@ -95,6 +102,8 @@ class Classifier:
                     feature.pop("labels", None)
                 batch = {name: value.to(self.device) for name, value in self.collate(features).items()}
                 logits[rows] = self.model(**batch).logits.float().cpu().numpy()
+                if not np.isfinite(logits[rows]).all():
+                    raise ModelError("the model's output is not finite", "Its weights may be damaged; try float32.")
                 if on_progress is not None:
                     on_progress(len(rows))
         return softmax(logits)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from rdrop_cli.core.examples import choose_columns
+from rdrop_cli.core.files import user_path
 from rdrop_cli.core.preparation import Columns
-from rdrop_cli.core.readers import FORMATS, Row, format_of, read_rows, read_stream, stdin_text
+from rdrop_cli.core.readers import FORMATS, Row, format_of, newline_of, read_rows, read_stream, stdin_text
 from rdrop_cli.errors import ConfigError, DataError
 
 STDIN = "-"
@@ -27,8 +27,8 @@ class Input:
 class Inputs:
     """Iterates over the inputs once.
 
-    A row without a usable text is still an input, with an empty or repaired text, so that output lines match input
-    lines; `problems` counts them afterwards.
+    A row without a usable text is still an input, with an empty or repaired text, so that output rows match input
+    rows (a blank line is a row of a text file or of a one-column table); `problems` counts them afterwards.
 
     Args:
         texts: Given texts; None to read `source`.
@@ -72,9 +72,10 @@ class Inputs:
                 raise DataError("this checkpoint classifies pairs of texts", hint)
             return
         if self.source == STDIN:
-            rows = read_stream(stdin_text(), self.input_format or "txt", "stdin")
+            stdin_format = self.input_format or "txt"
+            rows = read_stream(stdin_text(newline_of(stdin_format)), stdin_format, "stdin")
         else:
-            path = Path(self.source).expanduser()
+            path = user_path(self.source)
             if path.is_dir():
                 raise DataError(f"{path}: is a folder", "Give a file.")
             rows = read_rows(path, self.input_format or format_of(path))
@@ -117,6 +118,6 @@ class Inputs:
 
 
 def _repaired(value: Any) -> str:
-    """Text without half characters: bytes that were not UTF-8 become replacement characters."""
+    """Text without half characters: bytes that were not UTF-8 and lone surrogates become replacement characters."""
     text = "" if value is None else str(value)
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

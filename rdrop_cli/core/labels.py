@@ -65,13 +65,17 @@ class LabelMap:
         return {name: index for index, name in enumerate(self.names)}
 
     def id_of(self, value: Any) -> int | None:
-        """The id of a name or of an id; the name wins where both would do. None when it is neither."""
+        """The id of a name or of an id. None when it is neither.
+
+        Where a class's name is itself a number, numbers are names only: with classes 1 and 2, a 0 is unknown, since
+        data numbered from 0 and from 1 cannot be told apart row by row.
+        """
         text = canonical(value)
         if text is None:
             return None
         if text in self._ids:
             return self._ids[text]
-        if _is_whole(text) and 0 <= int(text) < len(self.names):
+        if _is_whole(text) and 0 <= int(text) < len(self.names) and not any(map(_is_whole, self.names)):
             return int(text)
         return None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rdrop_cli.config import HubConfig, ModelConfig
 from rdrop_cli.core import hub, starter
+from rdrop_cli.core.files import user_path
 from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.errors import ConfigError, ModelError
 
@@ -26,11 +27,11 @@ def locate(config: ModelConfig, hub_config: HubConfig) -> str:
     hub.prepare_environment(hub_config)
     if config.name == starter.MODEL_NAME:
         return str(starter.model_folder())
-    path = Path(config.name).expanduser()
+    path = user_path(config.name)
     if path.is_dir():
         check_folder(path)
         return str(path)
-    if hub.looks_like_id(config.name) and not config.name.startswith((".", "/", "~")):
+    if hub.looks_like_id(config.name):
         hub.require(config.name, "model", hub_config)
         return config.name
     raise ModelError(f"model {config.name}: no such folder", "Give a folder, a hub id (OWNER/NAME), or `starter`.")
@@ -54,7 +55,9 @@ def check_folder(folder: Path) -> None:
 
 
 def load_classifier(name: str, config: ModelConfig, labels: LabelMap, *, seed: int) -> Any:
-    """An encoder with a fresh classification head, which depends on `seed` alone.
+    """An encoder with a classification head; a fresh one depends on `seed` alone.
+
+    Everything but the head and the pooler before it must come from the checkpoint.
 
     Args:
         name: What `locate` gave.
@@ -76,14 +79,23 @@ def load_classifier(name: str, config: ModelConfig, labels: LabelMap, *, seed: i
     model_config.problem_type = "single_label_classification"
     torch.manual_seed(seed)
     with loading_errors(name, "model"):
-        return AutoModelForSequenceClassification.from_pretrained(
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
             name,
             config=model_config,
             revision=config.revision,
             dtype=torch.float32,
             use_safetensors=True,
             ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
+    fresh = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+    lost = sorted(key for key in fresh if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key)
+    if lost:
+        raise ModelError(
+            f"{name}: {len(lost)} of the encoder's weights are missing or of another shape, such as {lost[0]}",
+            "Are these weights of this kind of model, and does model.config leave its shape alone?",
+        )
+    return model
 
 
 def apply_overrides(model_config: Any, overrides: Mapping[str, Any]) -> None:

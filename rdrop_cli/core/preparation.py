@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from rdrop_cli.config import Config, DataConfig
-from rdrop_cli.core import audit, models, prepared, tokenization
+from rdrop_cli.core import audit, hub, models, prepared, starter, tokenization
+from rdrop_cli.core.files import user_path
 from rdrop_cli.core.labels import LabelMap, canonical
 from rdrop_cli.core.prepared import Prepared, Split
-from rdrop_cli.core.readers import Row
+from rdrop_cli.core.readers import Row, is_valid_text
 from rdrop_cli.core.sources import WHOLE, Source, open_source
 from rdrop_cli.core.splits import stratified_split
-from rdrop_cli.errors import DataError
+from rdrop_cli.errors import ConfigError, DataError
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "question", "sentence1")
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "target", "coarse_label")
@@ -90,7 +91,7 @@ def prepare(
         DataError: unreadable, without two classes, or (strict) with unusable rows.
     """
     progress = on_progress or (lambda stage, done, total: None)
-    folder = Path(config.data.source).expanduser()
+    folder = user_path(config.data.source)
     if prepared.is_prepared(folder):
         return prepared.load(folder)
     source = open_source(config.data.source, config.hub)
@@ -105,20 +106,45 @@ def prepare(
     return data.save(target)
 
 
-def check(config: Config) -> None:
+def check(config: Config) -> Config:
     """Everything about data and model that can be known at once: that they are there, and the columns.
 
+    Returns:
+        The configuration; for a prepared folder with the settings it was prepared with.
+
     Raises:
+        ConfigError: settings that contradict those of a prepared folder.
         DataError, ModelError, HubError: what is missing.
     """
     models.locate(config.model, config.hub)
-    if prepared.is_prepared(Path(config.data.source).expanduser()):
-        return
+    if prepared.is_prepared(user_path(config.data.source)):
+        return _adopt_settings(config)
     source = open_source(config.data.source, config.hub)
     for row in next(iter(source.splits.values()))():
         if row.values:
             _resolve(row, config.data)
-            return
+            break
+    return config
+
+
+def is_present(source: str) -> bool:
+    """True for data that can be read from here: a built-in name, a path, or a hub id."""
+    return source in starter.DATASETS or user_path(source).exists() or hub.looks_like_id(source)
+
+
+def _adopt_settings(config: Config) -> Config:
+    """Prepared data keeps the settings it was prepared with; others given for it would have no effect."""
+    folder = user_path(config.data.source)
+    stored = prepared.load(folder).source["settings"]
+    plain = DataConfig().model_dump()
+    given = config.data.model_dump(exclude={"source"})
+    ignored = [key for key, value in given.items() if value not in (plain[key], stored.get(key))]
+    if ignored:
+        raise ConfigError(
+            f"{folder} is prepared already, so data.{ignored[0]} has no effect",
+            "Name the source instead, or prepare it again with --out.",
+        )
+    return config.model_copy(update={"data": DataConfig(**{**stored, "source": config.data.source})})
 
 
 def build(source: Source, config: DataConfig, *, strict: bool = False, on_progress: Progress) -> Prepared:
@@ -128,24 +154,22 @@ def build(source: Source, config: DataConfig, *, strict: bool = False, on_progre
     examples: dict[str, list[_Example]] = {}
     for split, rows in source.splits.items():
         found: list[_Example] = []
-        for row in _counted(rows(), f"Reading {split}" if split != WHOLE else "Reading", on_progress):
-            if row.values and columns is None:
-                columns = _resolve(row, config)
-            problem = row.problem or (problem_of(row, columns) if columns else "no columns")
-            if problem is None and columns is not None and columns.label is not None:
-                pair = row.values[columns.text_pair] if columns.text_pair else None
-                label = canonical(row.values[columns.label])
-                assert label is not None, "problem_of refuses rows without a label"
-                found.append(_Example(row.values[columns.text], pair, label, Row({}, row.file, row.line)))
-            else:
+        stage = f"Reading {split}" if split != WHOLE else "Reading"
+        screened = screen(_counted(rows(), stage, on_progress), lambda row: _resolve(row, config))
+        for row, columns, problem in screened:
+            if problem is not None or columns is None or columns.label is None:
                 rejected.append({"file": row.file, "line": row.line, "reason": problem})
+                continue
+            pair = row.values[columns.text_pair] if columns.text_pair else None
+            label = canonical(row.values[columns.label]) or ""
+            found.append(_Example(row.values[columns.text], pair, label, Row({}, row.file, row.line)))
         examples[split] = found
     training = examples.get("train", examples.get(WHOLE, []))
     if columns is None or not training:
         first = f"; {rejected[0]['file']}, line {rejected[0]['line']}: {rejected[0]['reason']}" if rejected else ""
         raise DataError(f"{config.source}: no usable rows{first}")
 
-    names = config.label_names or source.label_names
+    names = config.label_names or source.label_names.get(columns.label or "")
     labels = LabelMap(tuple(names)) if names else LabelMap.from_values(example.label for example in training)
     usable: dict[str, list[tuple[_Example, int]]] = {}
     for split, found in examples.items():
@@ -164,6 +188,15 @@ def build(source: Source, config: DataConfig, *, strict: bool = False, on_progre
     return _split_and_audit(usable, labels, columns, rejected, config)
 
 
+def screen(rows: Iterable[Row], choose: Callable[[Row], Columns]) -> Iterator[tuple[Row, Columns | None, str | None]]:
+    """Each row with the columns, chosen at the first row that has any, and why it cannot be used (None: it can)."""
+    columns: Columns | None = None
+    for row in rows:
+        if columns is None and row.values:
+            columns = choose(row)
+        yield row, columns, row.problem or (problem_of(row, columns) if columns else "no columns")
+
+
 def problem_of(row: Row, columns: Columns) -> str | None:
     """Why a row cannot be used: a text that is missing, empty or no text, or a missing label. None: it can."""
     for column in filter(None, (columns.text, columns.text_pair)):
@@ -174,6 +207,8 @@ def problem_of(row: Row, columns: Columns) -> str | None:
             return f"{column} is not text but {type(value).__name__}"
         if not value.strip():
             return f"{column} is empty"
+        if not is_valid_text(value):
+            return f"{column} holds half a character (a lone surrogate)"
     if columns.label is not None and canonical(row.values.get(columns.label)) is None:
         return f"{columns.label} is missing"
     return None
@@ -269,7 +304,7 @@ def _resolve(row: Row, config: DataConfig) -> Columns:
 
 
 def _portable(source: str) -> str:
-    path = Path(source).expanduser()
+    path = user_path(source)
     return str(path.resolve()) if path.exists() else source
 
 

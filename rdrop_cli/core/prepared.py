@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Prepared:
     rejected: list[dict[str, Any]] = field(default_factory=list)
     folder: Path | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         digest = hashlib.sha256(json.dumps(self.labels.names).encode())
         for name in SPLITS:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,11 +61,11 @@ def read_rows(path: Path, file_format: str | None = None) -> Iterator[Row]:
         if file_format == "parquet":
             yield from _read_parquet(path)
             return
-        with _open_text(path) as stream:
+        with _open_text(path, newline_of(file_format)) as stream:
             yield from read_stream(stream, file_format, str(path))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: damaged gzip file ({error})") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -81,19 +82,26 @@ def read_stream(stream: TextIO, file_format: str, name: str) -> Iterator[Row]:
     return _read_text(stream, name)
 
 
-def stdin_text() -> TextIO:
+def newline_of(file_format: str) -> str:
+    """How to open text: csv needs its line ends untouched; elsewhere only a line feed ends a line."""
+    return "" if file_format in ("csv", "tsv") else "\n"
+
+
+def stdin_text(newline: str) -> TextIO:
     """Standard input as text, undecodable bytes kept as surrogate escapes."""
-    return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 
-def _open_text(path: Path) -> TextIO:
+def _open_text(path: Path, newline: str) -> TextIO:
     raw = gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # noqa: SIM115 - the wrapper closes it
-    return io.TextIOWrapper(cast(io.BufferedReader, raw), encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return io.TextIOWrapper(
+        cast(io.BufferedReader, raw), encoding="utf-8-sig", errors="surrogateescape", newline=newline
+    )
 
 
 def is_valid_text(text: str) -> bool:
-    """False where bytes that are not UTF-8 stood."""
-    return not any("\udc80" <= character <= "\udcff" for character in text) if not text.isascii() else True
+    """False where bytes that are not UTF-8 stood, or half a character that JSON can escape (a lone surrogate)."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _read_delimited(stream: TextIO, delimiter: str, name: str) -> Iterator[Row]:
@@ -110,8 +118,9 @@ def _read_delimited(stream: TextIO, delimiter: str, name: str) -> Iterator[Row]:
         line = reader.line_num + 1
         for fields in reader:
             start, line = line, reader.line_num + 1
-            if not fields:
+            if not fields and len(header) > 1:
                 continue
+            fields = fields or [""]  # with one column a blank line is an empty text
             problem = None
             if len(fields) != len(header):
                 problem = f"{len(fields)} fields where the header has {len(header)}"
@@ -133,7 +142,7 @@ def _json_row(line: str, name: str, number: int) -> Row:
         return Row({}, name, number, "not valid UTF-8")
     try:
         record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         return Row({}, name, number, f"not valid JSON ({error})")
     if not isinstance(record, dict):
         return Row({}, name, number, "not a JSON object")
@@ -146,7 +155,7 @@ def _read_json(stream: TextIO, name: str) -> Iterator[Row]:
         raise DataError(f"{name}: not valid UTF-8")
     try:
         records = json.loads(content)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{name}: not valid JSON ({error})", "One object a line? Name it .jsonl.") from error
     if isinstance(records, dict) and isinstance(records.get("data"), list):
         records = records["data"]

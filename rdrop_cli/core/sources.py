@@ -6,13 +6,14 @@ import difflib
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rdrop_cli.config import HubConfig
 from rdrop_cli.core import hub, starter
+from rdrop_cli.core.files import user_path
 from rdrop_cli.core.readers import Row, format_of, is_valid_text, read_rows
 from rdrop_cli.errors import DataError
 
@@ -38,13 +39,13 @@ class Source:
         slug: Short name for folders.
         fingerprint: SHA-256 over the content (for a hub data set: over its id and commit).
         splits: A stream of rows for each split: train, validation, test, or `all` alone.
-        label_names: Class names in the order of their ids, where the source has them.
+        label_names: Class names in the order of their ids, for each column of which the source knows them.
     """
 
     slug: str
     fingerprint: str
     splits: Mapping[str, Callable[[], Iterator[Row]]]
-    label_names: tuple[str, ...] | None = None
+    label_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def open_source(name: str, hub_config: HubConfig | None = None) -> Source:
@@ -56,11 +57,11 @@ def open_source(name: str, hub_config: HubConfig | None = None) -> Source:
     """
     if name in starter.DATASETS:
         return _builtin(name)
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         return _folder(path)
     if path.is_file():
-        return Source(_slug(path.name.split(".")[0]), _digest([path]), {WHOLE: partial(read_rows, path)})
+        return Source(_slug(path.name.split(".")[0]), _digest([path], path), {WHOLE: partial(read_rows, path)})
     if path.is_symlink():
         raise DataError(f"{name}: the link leads nowhere")
     if hub.looks_like_id(name) and format_of(path) is None:
@@ -80,7 +81,7 @@ def _builtin(name: str) -> Source:
             if row.values["source"] == starter.DATASETS[name]:
                 yield Row({"text": row.values["text"], "label": row.values["label"]}, name, row.line, row.problem)
 
-    return Source(name, starter.reviews_fingerprint(name), {WHOLE: rows}, starter.LABEL_NAMES)
+    return Source(name, starter.reviews_fingerprint(name), {WHOLE: rows}, {"label": starter.LABEL_NAMES})
 
 
 def _folder(folder: Path) -> Source:
@@ -97,7 +98,7 @@ def _folder(folder: Path) -> Source:
         if "train" not in by_split:
             raise DataError(f"{folder}: found {', '.join(path.name for path in by_split.values())} but no train file")
         splits = {split: partial(read_rows, path) for split, path in by_split.items()}
-        return Source(_slug(folder.resolve().name), _digest(list(by_split.values())), splits)
+        return Source(_slug(folder.resolve().name), _digest(list(by_split.values()), folder), splits)
 
     split_folders = {
         split: child
@@ -114,7 +115,7 @@ def _folder(folder: Path) -> Source:
         raise DataError(f"{folder}: found {', '.join(sorted(split_folders))} but no train folder")
     texts = [path for root in roots.values() for paths in _class_files(root).values() for path in paths]
     class_splits = {split: partial(_class_rows, root) for split, root in roots.items()}
-    return Source(_slug(folder.resolve().name), _digest(texts), class_splits)
+    return Source(_slug(folder.resolve().name), _digest(texts, folder), class_splits)
 
 
 def _class_files(folder: Path) -> dict[str, list[Path]]:
@@ -139,16 +140,14 @@ def _class_rows(folder: Path) -> Iterator[Row]:
 def _hub_dataset(name: str, hub_config: HubConfig) -> Source:
     dataset = hub.load_dataset(name, hub_config)
     splits: dict[str, Callable[[], Iterator[Row]]] = {}
-    label_names: tuple[str, ...] | None = None
     for split_name, split in dataset.splits.items():
         canonical = _SPLIT_NAMES.get(split_name.lower())
         if canonical is None:
             continue
         splits[canonical] = partial(_hub_rows, split, f"{name}/{split_name}")
-        label_names = label_names or dataset.label_names
     if "train" not in splits:
         raise DataError(f"{name}: splits {', '.join(dataset.splits)}, none of them train")
-    return Source(_slug(name), dataset.fingerprint, splits, label_names)
+    return Source(_slug(name), dataset.fingerprint, splits, dataset.label_names)
 
 
 def _hub_rows(split: Iterable[Mapping[str, Any]], where: str) -> Iterator[Row]:
@@ -160,12 +159,13 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.").lower() or "data"
 
 
-def _digest(paths: list[Path]) -> str:
+def _digest(paths: list[Path], root: Path) -> str:
+    """SHA-256 over the files' places below the root and their content."""
     digest = hashlib.sha256()
     for path in paths:
         try:
             with path.open("rb") as stream:
-                digest.update(f"{path.name}\0".encode() + hashlib.file_digest(stream, "sha256").digest())
+                digest.update(f"{path.relative_to(root)}\0".encode() + hashlib.file_digest(stream, "sha256").digest())
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     return digest.hexdigest()

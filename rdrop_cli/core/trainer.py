@@ -157,9 +157,10 @@ class RDropTrainer(Trainer):
         labels = inputs["labels"]
         features = {name: value for name, value in inputs.items() if name != "labels"}
         if not model.training:
-            outputs = model(**features)
-            loss = cross_entropy(log_probabilities(_logits(outputs)), labels)
-            return (loss, outputs) if return_outputs else loss
+            logits = _logits(model(**features))
+            loss = cross_entropy(log_probabilities(logits), labels)
+            # Only the logits: what else a model returns would be gathered as predictions.
+            return (loss, {"logits": logits}) if return_outputs else loss
 
         rows = len(labels)
         mask = features.get("attention_mask")
@@ -232,7 +233,13 @@ class RDropTrainer(Trainer):
         return self._staging or str(super()._get_output_dir(trial))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Save beside the final place and rename, so that a kill in the middle leaves no broken checkpoint."""
+        """Save beside the final place and rename, so that a kill in the middle leaves no broken checkpoint.
+
+        With several processes, which all write into one checkpoint, it is saved in place as the base class does.
+        """
+        if self.accelerator.num_processes > 1:
+            super()._save_checkpoint(model, trial)
+            return
         folder = Path(super()._get_output_dir(trial))
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         limit, self.args.save_total_limit = self.args.save_total_limit, None

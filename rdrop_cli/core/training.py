@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
 from rdrop_cli.config import Config, dump_config
-from rdrop_cli.core import checkpoints, models, preparation, tokenization
+from rdrop_cli.core import checkpoints, models, preparation, prepared, tokenization
 from rdrop_cli.core import device as devices
 from rdrop_cli.core.arguments import training_arguments
 from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal
@@ -27,15 +28,22 @@ from rdrop_cli.core.metrics import SCALARS, classification_metrics, softmax
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.core.trainer import RDropTrainer
-from rdrop_cli.errors import DataError, ModelError, TrainingInterrupted
+from rdrop_cli.errors import CheckpointError, DataError, ModelError, TrainingInterrupted
 
+SMALLER = "Use a smaller --micro-batch-size or --max-length, or --set train.gradient_checkpointing=true."
 TRAIN_SAMPLE = 2000
 """Training examples that the final table's train row is measured on, at most."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished run has to show; metrics by split, train (a sample), validation, and test if there is one."""
+    """What a finished run has to show.
+
+    Attributes:
+        metrics: By split: train (a sample), validation, and test if there is one.
+        seconds: Of training in this session; the rate is of this session too.
+        steps: Of the whole run; a resumed session began behind `first_step`.
+    """
 
     run: Path
     checkpoint: Path
@@ -43,6 +51,7 @@ class TrainingResult:
     seconds: float
     examples_per_second: float
     steps: int
+    first_step: int
     best_epoch: float
 
 
@@ -62,15 +71,17 @@ class Training:
     """
 
     def __init__(self, config: Config, run: Path, *, resume: bool = False, observer: Observer | None = None) -> None:
-        self.config = config
         self.run = run
         self.resume = resume
         self.observer = observer or Observer()
         self.device = devices.pick_device()
         self.precision = devices.pick_precision(config.train.precision, self.device)
+        # What was chosen is recorded, so that a resumed run and an evaluation compute as this one does.
+        train = config.train.model_copy(update={"precision": self.precision})
+        self.config = config = config.model_copy(update={"train": train})
 
         name = models.locate(config.model, config.hub)
-        data = preparation.prepare(config, on_progress=self.observer.stage)
+        data = self._load_data()
         check_splits(data, config)
         self.tokenizer = tokenization.load_tokenizer(
             name, max_length=config.model.max_length, revision=config.model.revision
@@ -84,6 +95,15 @@ class Training:
         self.collate = models.collator(self.tokenizer)
         self._check_dropout()
         self.stopper = StopOnSignal(self.observer)
+
+    def _load_data(self) -> Prepared:
+        """The configured data; to resume, the prepared copy where the source is out of reach from here."""
+        if self.resume and not preparation.is_present(self.config.data.source):
+            record = checkpoints.read_json(self.run / checkpoints.DATA)
+            folder = Path(str(record["prepared"]))
+            if prepared.is_prepared(folder):
+                return prepared.load(folder)
+        return preparation.prepare(self.config, on_progress=self.observer.stage)
 
     def _tokens(self, split: str) -> tokenization.Tokens:
         return self.data.tokens(split, self.tokenizer, max_length=self.config.model.max_length)
@@ -150,18 +170,13 @@ class Training:
         set_seed(self.config.train.seed)
         began = time.perf_counter()
         if checkpoint is None or not _has_ended(checkpoint):
-            with self.stopper.listening():
+            with self.stopper.listening(), devices.naming_memory_errors(self.device, SMALLER):
                 try:
                     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                 except FloatingPointError as error:
                     raise ModelError(
                         f"training failed: {error}",
                         f"Lower --lr or use --precision float32; {self.run} keeps what was saved before.",
-                    ) from error
-                except torch.OutOfMemoryError as error:
-                    raise ModelError(
-                        f"out of memory on {devices.describe(self.device)}",
-                        "Use a smaller --micro-batch-size, --max-length or train.gradient_checkpointing=true.",
                     ) from error
             state = trainer.state
         else:
@@ -170,9 +185,10 @@ class Training:
         if self.stopper.requested:
             raise TrainingInterrupted(
                 f"stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
-                f"Go on with: rdrop train --resume --out {self.run}",
+                f"Go on with: rdrop train --resume --out {shlex.quote(str(self.run))}",
             )
-        steps = state.global_step - (_step_of(checkpoint) if checkpoint else 0)
+        first_step = _step_of(checkpoint) if checkpoint else 0
+        steps = state.global_step - first_step
         metrics = self._final_metrics()
         result = TrainingResult(
             run=self.run,
@@ -181,6 +197,7 @@ class Training:
             seconds=seconds,
             examples_per_second=steps * len(self.datasets["train"]) / (self.steps_in_epoch * seconds),
             steps=state.global_step,
+            first_step=first_step,
             best_epoch=(state.best_global_step or state.global_step) / self.steps_in_epoch,
         )
         write_text(
@@ -194,6 +211,13 @@ class Training:
         """Make or check the run folder; the checkpoint to go on from, if any."""
         record = data_record(self.data)
         if not self.resume:
+            try:
+                self.run.mkdir(parents=True)
+            except FileExistsError:
+                if not self.run.is_dir() or any(self.run.iterdir()):
+                    raise CheckpointError(
+                        f"{self.run}: another training has begun here", "Give another --out."
+                    ) from None
             write_text(self.run / checkpoints.DATA, json.dumps(record, indent=2) + "\n")
             write_text(self.run / checkpoints.CONFIG, dump_config(self.config))  # last: it makes the folder a run
             return None
@@ -292,7 +316,10 @@ def passes_differ(model: Any, features: dict[str, torch.Tensor]) -> bool:
 
 def _compute_metrics(prediction: Any) -> dict[str, float]:
     """Scalar validation metrics for the Trainer; one that is undefined is NaN there."""
-    metrics = classification_metrics(prediction.label_ids, softmax(np.asarray(prediction.predictions)))
+    logits = np.asarray(prediction.predictions)
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("the model's output on validation is not finite")
+    metrics = classification_metrics(prediction.label_ids, softmax(logits))
     return {name: float("nan") if metrics[name] is None else metrics[name] for name in SCALARS}
 
 

@@ -29,7 +29,7 @@ def check_output(path: Path) -> None:
     Raises:
         DataError: it does not, or it is not.
     """
-    if format_of(path) not in FORMATS or (format_of(path) == "parquet" and path.suffix == ".gz"):
+    if format_of(path) not in FORMATS or (format_of(path) == "parquet" and path.suffix.lower() == ".gz"):
         raise DataError(f"{path}: unknown kind of output", f"Known: {', '.join('.' + name for name in FORMATS)}.")
     if path.is_dir():
         raise DataError(f"{path}: is a folder")
@@ -50,12 +50,14 @@ def open_writer(path: Path, labels: Sequence[str]) -> Iterator[Write]:
             with _parquet(staging, labels) as write:
                 yield write
             return
-        raw = gzip.open(staging, "wb") if path.suffix == ".gz" else staging.open("wb")  # noqa: SIM115 - closed below
+        raw = gzip.open(staging, "wb") if path.suffix.lower() == ".gz" else staging.open("wb")  # noqa: SIM115 - closed below
         with io.TextIOWrapper(cast(io.BufferedWriter, raw), encoding="utf-8", newline="") as stream:
             if file_format == "jsonl":
                 yield lambda prediction: _write_json(stream, prediction)
             else:
-                table = csv.writer(stream, delimiter="\t" if file_format == "tsv" else ",", lineterminator="\n")
+                table = csv.writer(
+                    stream, delimiter="\t" if file_format == "tsv" else ","
+                )  # CRLF: quotes either in a text
                 table.writerow(["text", "label", "score", *(f"probability_{name}" for name in labels)])
                 yield lambda prediction: _write_fields(table, prediction)
 

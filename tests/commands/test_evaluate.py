@@ -107,3 +107,19 @@ def test_tables_are_shown(rdrop, named):
 )
 def test_mistakes_are_named(rdrop, named, arguments, message):
     assert message in rdrop.error("evaluate", *arguments)
+
+
+def test_column_options_without_data_are_refused(rdrop, named):
+    rdrop("evaluate", "run", "--text-column", "words", code=2)
+
+
+def test_a_checkpoint_of_another_tool_takes_ids(rdrop, named, tmp_path):
+    """Without rdrop.json, and with names that built-in data does not use."""
+    config = Path("run/best/config.json")
+    content = json.loads(config.read_text())
+    content["id2label"], content["label2id"] = {"0": "LABEL_0", "1": "LABEL_1"}, {"LABEL_0": 0, "LABEL_1": 1}
+    config.write_text(json.dumps(content))
+    Path("run/best/rdrop.json").unlink()
+    path = write_csv(tmp_path / "ids.csv", make_reviews(40, seed=3))
+    assert rdrop.json("evaluate", "run/best", path)["labels"] == ["LABEL_0", "LABEL_1"]
+    assert rdrop.json("evaluate", "run/best", "rotten-tomatoes")["examples"] == 8530

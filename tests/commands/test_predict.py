@@ -163,3 +163,47 @@ def test_memory_does_not_grow_with_the_input(trained, tmp_path):
         with Path("out.jsonl").open() as stream:
             assert sum(1 for _ in stream) == count
     assert peaks[1] - peaks[0] < 30_000, f"KiB: {peaks}"
+
+
+def test_the_input_is_not_overwritten_with_its_predictions(rdrop, trained):
+    before = Path("reviews.csv").read_text()
+    rdrop("predict", "--input", "reviews.csv", "--output", "reviews.csv", code=2)
+    assert Path("reviews.csv").read_text() == before
+
+
+def test_texts_with_carriage_returns_survive_a_csv(rdrop, trained):
+    texts = ["one\rtwo", "three\nfour", "five\r\nsix", 'a "quote", and a comma']
+    Path("in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    rdrop("predict", "--input", "in.jsonl", "--output", "out.csv")
+    again = rdrop.json("predict", "--input", "out.csv")["predictions"]
+    assert [item["text"] for item in again] == texts
+
+
+def test_a_lone_surrogate_becomes_a_replacement_character(rdrop, trained):
+    Path("in.jsonl").write_text('{"text": "cut \\ud83d"}\n{"text": "whole \\ud83d\\udc4d"}\n')
+    found = rdrop.json("predict", "--input", "in.jsonl")["predictions"]
+    assert [item["text"] for item in found] == ["cut \ufffd", "whole 👍"]
+
+
+def test_weights_that_are_not_finite_are_said_to_be_so(rdrop, trained):
+    from safetensors.torch import load_file, save_file
+
+    path = Path(trained["checkpoint"], "model.safetensors")
+    weights = load_file(path)
+    weights["classifier.bias"].fill_(float("nan"))
+    save_file(weights, path, metadata={"format": "pt"})
+    for arguments in (["predict", "text"], ["evaluate", trained["run_dir"]]):
+        assert "the model's output is not finite" in rdrop.error(*arguments)
+
+
+@pytest.mark.parametrize(("key", "value"), [("problem_type", "multi_label_classification"), ("num_labels", 1)])
+def test_models_that_do_not_choose_one_of_several_classes_are_refused(rdrop, trained, key, value):
+    path = Path(trained["checkpoint"], "config.json")
+    config = json.loads(path.read_text())
+    if key == "num_labels":
+        config["id2label"], config["label2id"] = {"0": "only"}, {"only": 0}
+        del config["problem_type"]
+    else:
+        config[key] = value
+    path.write_text(json.dumps(config))
+    assert "not a classifier into one of several classes" in rdrop.error("predict", "text")

@@ -56,7 +56,7 @@ def test_pairs(rdrop, tmp_path, tiny_args, tiny_model):
     assert shown.splitlines()[-1] == "Next: rdrop evaluate run"
     assert rdrop.json("evaluate", run)["examples"] == 10
     assert rdrop.json("evaluate", run, path)["examples"] == 100
-    assert len(rdrop.json("predict", "--input", path)["predictions"]) == 100
-    assert "this checkpoint classifies pairs" in rdrop.error("predict", "one text")
+    assert len(rdrop.json("predict", "--input", path, "--checkpoint", run)["predictions"]) == 100
+    assert "this checkpoint classifies pairs" in rdrop.error("predict", "one text", "--checkpoint", run)
     lone = write_csv(tmp_path / "lone.csv", make_reviews(5))
-    assert "no column 'text_b'" in rdrop.error("predict", "--input", lone)
+    assert "no column 'text_b'" in rdrop.error("predict", "--input", lone, "--checkpoint", run)

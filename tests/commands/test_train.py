@@ -13,7 +13,7 @@ from rdrop_cli.core import callbacks
 def test_json_is_one_document_with_the_promised_keys(trained):
     assert set(trained) == {"run_dir", "checkpoint", "metrics", "train", "alpha", "seed"}
     assert set(trained["metrics"]) == {"train", "validation", "test"}
-    assert set(trained["train"]) == {"seconds", "examples_per_second", "steps"}
+    assert set(trained["train"]) == {"seconds", "examples_per_second", "steps", "resumed_from_step"}
     assert (trained["alpha"], trained["seed"]) == (1.0, 42)
     assert trained["metrics"]["validation"]["accuracy"] > 0.8
     assert Path(trained["checkpoint"], "model.safetensors").is_file()

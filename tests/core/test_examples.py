@@ -16,12 +16,10 @@ def read(source, card, **columns):
     )
 
 
-@pytest.mark.parametrize(
-    ("labels", "found"),
-    [(["negative", "positive"], {"negative", "positive"}), (["0", "1"], {"0", "1"}), (["neg", "pos"], {"0", "1"})],
-)
-def test_built_in_labels_are_names_where_the_checkpoint_knows_them_and_else_ids(labels, found):
-    assert set(read("rotten-tomatoes", {"labels": labels}).labels) == found
+def test_built_in_data_has_ids_and_their_names():
+    examples = read("rotten-tomatoes", {})
+    assert set(examples.labels) == {"0", "1"}
+    assert examples.names == ("negative", "positive")
 
 
 def test_the_checkpoints_columns_are_the_default_where_the_data_has_them(tmp_path):

@@ -83,3 +83,21 @@ def test_a_data_set_that_the_hub_has_not_got(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", missing)
     with pytest.raises(HubError, match=r"dataset a/b: Dataset 'a/b' doesn't exist on the Hub\. Use a local file"):
         hub.load_dataset("a/b", HubConfig())
+
+
+def test_class_names_are_those_of_the_chosen_column(monkeypatch):
+    import datasets
+
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["neg", "pos"]),
+            "topic": datasets.ClassLabel(names=["film", "book", "song"]),
+        }
+    )
+    rows = {"text": [f"t {i}" for i in range(60)], "label": [0, 1] * 30, "topic": [0, 1, 2] * 20}
+    loaded = datasets.DatasetDict(train=datasets.Dataset.from_dict(rows, features=features))
+    monkeypatch.setattr(hub, "require", lambda *_: None)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: loaded)
+    config = load_config(None, [("data.source", "a/b"), ("data.label_column", "topic")])
+    assert preparation.prepare(config).labels.names == ("film", "book", "song")

@@ -31,6 +31,8 @@ def test_a_label_is_a_name_or_an_id():
 
 def test_where_a_name_looks_like_an_id_the_name_wins():
     assert LabelMap(("1", "0")).id_of("1") == 0
+    assert LabelMap(("1", "2")).id_of("2") == 1
+    assert LabelMap(("1", "2")).id_of("0") is None
 
 
 def test_one_class_is_none():

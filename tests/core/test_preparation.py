@@ -7,7 +7,7 @@ import pytest
 from conftest import make_reviews, write_csv
 from rdrop_cli.config import load_config
 from rdrop_cli.core import preparation, prepared, tokenization
-from rdrop_cli.errors import DataError
+from rdrop_cli.errors import ConfigError, DataError
 
 
 def prepare(source, strict=False, out=None, **data):
@@ -145,3 +145,19 @@ def test_files_without_a_task_are_refused(tmp_path, content, message):
     (tmp_path / "x.csv").write_text(content)
     with pytest.raises(DataError, match=message):
         prepare("x.csv")
+
+
+def test_half_a_character_is_rejected_and_not_fatal(tmp_path):
+    rows = [json.dumps({"text": text, "label": label}) for text, label in make_reviews(40)]
+    (tmp_path / "r.jsonl").write_text("\n".join([*rows, '{"text": "cut \\ud83d", "label": 1}']))
+    (row,) = prepare("r.jsonl").rejected
+    assert (row["line"], row["reason"]) == (41, "text holds half a character (a lone surrogate)")
+
+
+def test_settings_that_a_prepared_folder_cannot_follow_are_refused(tmp_path):
+    folder = prepare(write_csv(tmp_path / "r.csv", make_reviews(60))).folder
+    plain = load_config(None, [("data.source", str(folder)), ("model.name", "starter")])
+    assert preparation.check(plain).data.validation == 0.1
+    changed = load_config(None, [("data.source", str(folder)), ("data.validation", 0.3)])
+    with pytest.raises(ConfigError, match=r"is prepared already, so data.validation has no effect"):
+        preparation.check(changed)

@@ -79,3 +79,13 @@ def test_broken_files_are_named(tmp_path, name, content, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone.csv: no such file"):
         list(read_rows(tmp_path / "gone.csv"))
+
+
+def test_only_a_line_feed_ends_a_line_of_text(tmp_path):
+    (tmp_path / "r.txt").write_bytes(b"one\rtwo\nthree\r\n")
+    assert [row.values["text"] for row in read_rows(tmp_path / "r.txt")] == ["one\rtwo", "three"]
+
+
+def test_a_blank_line_of_a_one_column_table_is_an_empty_text(tmp_path):
+    (tmp_path / "r.csv").write_text("text\na\n\nb\n")
+    assert [row.values["text"] for row in read_rows(tmp_path / "r.csv")] == ["a", "", "b"]

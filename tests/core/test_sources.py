@@ -99,3 +99,11 @@ def test_a_hub_that_cannot_be_reached_is_named_with_the_ways_on(monkeypatch, tmp
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HubError, match=r"model some/model: not in the cache, and http://127.0.0.1:9 cannot be reached"):
         hub.require("some/model", "model", __import__("rdrop_cli.config").config.HubConfig())
+
+
+def test_a_text_that_moves_to_another_class_changes_the_fingerprint(tmp_path):
+    text_folder(tmp_path / "acl", make_reviews(10))
+    before = open_source(str(tmp_path / "acl")).fingerprint
+    moved = next((tmp_path / "acl" / "pos").iterdir())
+    moved.rename(tmp_path / "acl" / "neg" / moved.name)
+    assert open_source(str(tmp_path / "acl")).fingerprint != before

@@ -190,7 +190,7 @@ def test_evaluation_is_one_pass_with_the_plain_loss(tmp_path):
     loss, outputs = trainer.compute_loss(model, batch, return_outputs=True)
     assert model.rows == [8]
     expected = nn.functional.cross_entropy(outputs["logits"], batch["labels"])
-    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_label_smoothing_comes_from_the_arguments_when_not_given(tmp_path):
@@ -236,3 +236,35 @@ def test_unknown_parameters_are_refused(tmp_path):
         make_trainer(tmp_path, passes="both")
     with pytest.raises(ValueError, match="alpha"):
         make_trainer(tmp_path, alpha=-1.0)
+
+
+class ShiftedSecondPass(nn.Module):
+    """A model without dropout whose second pass differs all the same, by a known shift of its logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = make_model()
+        self.config = self.inner.config
+
+    def forward(self, input_ids, attention_mask):
+        outputs = self.inner(input_ids=input_ids, attention_mask=attention_mask)
+        half = len(input_ids) // 2
+        shift = torch.tensor([0.5, -0.2, 0.1]) * input_ids[half:, :1]  # depends on the example
+        return {"logits": torch.cat([outputs.logits[:half], outputs.logits[half:] * 1.5 + shift * 0.02])}
+
+
+@pytest.mark.parametrize("examples", [16, 13, 7, 5])
+def test_accumulation_does_not_change_the_divergences_share_of_the_gradient(tmp_path, examples):
+    """With both terms in play; a divergence summed over the micro-batch would fail here."""
+    whole = gradients(tmp_path, examples=examples, micro=8, model=ShiftedSecondPass())
+    plain = gradients(tmp_path, examples=examples, micro=8, model=ShiftedSecondPass(), alpha=1e-9)
+    assert relative_difference(plain[0], whole[0]) > 0.01
+    parts = gradients(tmp_path, examples=examples, micro=2, accumulate=4, model=ShiftedSecondPass())
+    assert all(relative_difference(a, b) < 2e-6 for a, b in zip(parts, whole, strict=True))
+
+
+def test_evaluation_gathers_nothing_but_logits(tmp_path):
+    trainer = make_trainer(tmp_path, model=make_model(output_hidden_states=True))
+    trainer.model.eval()
+    _, outputs = trainer.compute_loss(trainer.model, collate([trainer.train_dataset[0]]), return_outputs=True)
+    assert set(outputs) == {"logits"}

@@ -14,7 +14,7 @@ from rdrop_cli.config import load_config
 from rdrop_cli.core import checkpoints
 from rdrop_cli.core.callbacks import Observer, history_row
 from rdrop_cli.core.training import Training, passes_differ
-from rdrop_cli.errors import ConfigError, DataError, ModelError, TrainingInterrupted
+from rdrop_cli.errors import CheckpointError, ConfigError, DataError, ModelError, TrainingInterrupted
 
 TIME_COLUMNS = {"examples_per_second", "tokens_per_second"}
 
@@ -199,3 +199,35 @@ def test_running_out_of_memory_says_what_to_make_smaller(config, tmp_path, monke
 def test_an_undefined_metric_is_empty_in_the_history():
     row = history_row({"eval_roc_auc": float("nan"), "eval_f1": 0.5, "step": 3, "epoch": 1.0})
     assert row == {"validation_roc_auc": None, "validation_f1": 0.5, "step": 3, "epoch": 1.0}
+
+
+def test_weights_that_do_not_fit_the_encoder_are_refused(config, tmp_path):
+    with pytest.raises(ModelError, match=r"of the encoder's weights are missing or of another shape"):
+        Training(config(**{"model.config": {"intermediate_size": 128}}), tmp_path / "run")
+
+
+def test_steps_behind_the_last_multiple_of_log_steps_are_logged_too(config, tmp_path):
+    Training(config(**{"train.log_steps": 50}), tmp_path / "run").start()
+    assert [row["step"] for row in history(tmp_path / "run") if row["loss"]] == ["10", "20"]
+
+
+def test_a_run_can_be_resumed_from_another_folder(config, tmp_path, monkeypatch):
+    relative = config(**{"data.source": "reviews.csv"})
+    with pytest.raises(TrainingInterrupted):
+        Training(relative, tmp_path / "run", observer=SignalAt(3)).start()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert Training(relative, tmp_path / "run", resume=True).start().first_step == 3
+
+
+def test_a_second_training_into_a_folder_that_began_meanwhile_is_refused(config, tmp_path):
+    late = Training(config(), tmp_path / "run")
+    Training(config(), tmp_path / "run").start()
+    with pytest.raises(CheckpointError, match="another training has begun here"):
+        late.start()
+
+
+def test_the_precision_that_auto_chose_is_recorded(config, tmp_path):
+    training = Training(config(**{"train.precision": "auto"}), tmp_path / "run")
+    training.start()
+    assert load_config(str(tmp_path / "run" / "config.yaml")).train.precision == training.precision
