@@ -3,8 +3,9 @@
 import pytest
 
 from rdrop_cli import config as configuration
-from rdrop_cli.config import Config, differences, dump_config, load_config, parse_assignment, recipe_names
+from rdrop_cli.config import differences, dump_config, load_config, parse_assignment, recipe_names
 from rdrop_cli.errors import ConfigError
+from rdrop_cli.schema import Config
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Imports run one way: app -> commands -> core -> config, errors."""
+"""Imports run one way: app -> commands -> core -> config, schema, errors."""
 
 import ast
 from pathlib import Path
@@ -11,13 +11,14 @@ PACKAGE = Path(rdrop_cli.__file__).parent
 SHOWING = {"console", "tables", "live", "options"}
 ALLOWED = {
     "errors": set(),
-    "config": {"errors"},
-    "core": {"core", "config", "errors"},
+    "schema": set(),
+    "config": {"schema", "errors"},
+    "core": {"core", "config", "schema", "errors"},
     "console": set(),
     "tables": {"console"},
     "live": {"console", "core"},
     "options": set(),
-    "commands": {"core", "config", "errors", *SHOWING},
+    "commands": {"core", "config", "schema", "errors", *SHOWING},
     "app": {"commands", "errors", "console", "options"},
     "__main__": {"app"},
     "__init__": set(),

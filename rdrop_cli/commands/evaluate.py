@@ -48,8 +48,9 @@ def evaluate(
     debug: options.DebugOption = False,
 ) -> None:
     """Measure a checkpoint: accuracy, F1, ROC-AUC and more."""
-    from rdrop_cli.config import HubConfig, parse_precision
+    from rdrop_cli.config import parse_precision
     from rdrop_cli.core import checkpoints, examples
+    from rdrop_cli.schema import HubConfig
 
     if data is None and any((text_column, label_column, text_pair_column)):
         raise typer.BadParameter("column options are for DATA; the run's own data has its columns")

@@ -11,8 +11,8 @@ from rdrop_cli import options
 from rdrop_cli.console import Screen
 
 if TYPE_CHECKING:
-    from rdrop_cli.config import Config
     from rdrop_cli.core.training import Training, TrainingResult
+    from rdrop_cli.schema import Config
 
 EXAMPLES = """[bold]Examples[/]
 

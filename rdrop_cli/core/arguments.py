@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from transformers import TrainingArguments
 
-from rdrop_cli.config import Config
 from rdrop_cli.core import checkpoints
 from rdrop_cli.core.device import Dtype
+from rdrop_cli.schema import Config
 
 
 def training_arguments(config: Config, run: Path, device: torch.device, precision: Dtype) -> TrainingArguments:

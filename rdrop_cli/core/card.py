@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from rdrop_cli import __version__
-from rdrop_cli.config import Config
 from rdrop_cli.core.metrics import SCALARS
+from rdrop_cli.schema import Config
 
 
 def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.config import HubConfig
 from rdrop_cli.core import hub, models
 from rdrop_cli.core.files import user_path
 from rdrop_cli.errors import CheckpointError, ModelError
+from rdrop_cli.schema import HubConfig
 
 RUNS = Path("runs")
 CONFIG, DATA, METRICS, HISTORY = "config.yaml", "data.json", "metrics.json", "history.csv"

@@ -10,8 +10,8 @@ from typing import Literal
 
 import torch
 
-from rdrop_cli.config import Precision
 from rdrop_cli.errors import ConfigError, ModelError
+from rdrop_cli.schema import Precision
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 

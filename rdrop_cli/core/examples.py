@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rdrop_cli.config import HubConfig, load_config
+from rdrop_cli.config import load_config
 from rdrop_cli.core import checkpoints, prepared
 from rdrop_cli.core.checkpoints import Checkpoint
+from rdrop_cli.core.columns import Columns, choose_columns, screen
 from rdrop_cli.core.files import user_path
 from rdrop_cli.core.labels import canonical
-from rdrop_cli.core.preparation import Columns, Progress, build, resolve_columns, screen
+from rdrop_cli.core.preparation import Progress, build
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.readers import Row
 from rdrop_cli.core.sources import WHOLE, open_source
 from rdrop_cli.errors import CheckpointError, DataError
+from rdrop_cli.schema import HubConfig
 
 
 @dataclass(frozen=True)
@@ -111,38 +113,6 @@ def of_source(
         lambda index: f"{places[index][0]}, line {places[index][1]}",
         rejected,
         opened.label_names.get(columns.label or "", ()) if columns else (),
-    )
-
-
-def choose_columns(
-    available: Mapping[str, object],
-    where: str,
-    text: str | None,
-    label: str | None,
-    text_pair: str | None,
-    defaults: Mapping[str, str | None],
-    *,
-    need_label: bool = True,
-) -> Columns:
-    """The named columns, else the checkpoint's where the data has them, else the usual ones.
-
-    A checkpoint trained on pairs needs a pair here too.
-
-    Raises:
-        DataError: a column is not there.
-    """
-
-    def default(role: str) -> str | None:
-        name = defaults.get(role)
-        return name if name in available else None
-
-    return resolve_columns(
-        available,
-        where,
-        text=text or default("text"),
-        label=label or default("label"),
-        text_pair=text_pair or defaults.get("text_pair"),
-        need_label=need_label,
     )
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rdrop_cli import __version__
-from rdrop_cli.config import Config
 from rdrop_cli.core import checkpoints, tokenization
 from rdrop_cli.core.card import model_card
 from rdrop_cli.core.files import writing_folder
 from rdrop_cli.core.prepared import Prepared
+from rdrop_cli.schema import Config
 
 
 def data_record(data: Prepared) -> dict[str, Any]:

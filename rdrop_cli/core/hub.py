@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.config import HubConfig
 from rdrop_cli.errors import HubError
+from rdrop_cli.schema import HubConfig
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 _PROBE_SECONDS = 3.0

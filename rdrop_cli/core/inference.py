@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rdrop_cli.config import Precision
 from rdrop_cli.core import device as devices
 from rdrop_cli.core import models, tokenization
 from rdrop_cli.core.checkpoints import Checkpoint
@@ -17,6 +16,7 @@ from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.metrics import softmax
 from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.errors import CheckpointError, ModelError
+from rdrop_cli.schema import Precision
 
 DEFAULT_MAX_LENGTH = 512
 DEFAULT_BATCH_SIZE = 64

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.config import HubConfig, ModelConfig
 from rdrop_cli.core import hub, starter
 from rdrop_cli.core.files import user_path
 from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.errors import ConfigError, ModelError
+from rdrop_cli.schema import HubConfig, ModelConfig
 
 
 def locate(config: ModelConfig, hub_config: HubConfig) -> str:

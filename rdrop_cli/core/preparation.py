@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rdrop_cli.config import Config, DataConfig
 from rdrop_cli.core import audit, hub, models, prepared, starter, tokenization
+from rdrop_cli.core.columns import Columns, resolve_columns, screen
 from rdrop_cli.core.files import user_path
 from rdrop_cli.core.labels import LabelMap, canonical
 from rdrop_cli.core.prepared import Prepared, Split
-from rdrop_cli.core.readers import Row, is_valid_text
+from rdrop_cli.core.readers import Row
 from rdrop_cli.core.sources import WHOLE, Source, open_source
 from rdrop_cli.core.splits import stratified_split
 from rdrop_cli.errors import ConfigError, DataError
-
-TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "question", "sentence1")
-LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "target", "coarse_label")
+from rdrop_cli.schema import Config, DataConfig
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a stage's name, how many rows are done, and how many there are (None: not known)."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a source that hold text, label and second text."""
-
-    text: str
-    label: str | None
-    text_pair: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,39 +32,6 @@ class _Example:
     pair: str | None
     label: str
     row: Row
-
-
-def resolve_columns(
-    available: Iterable[str],
-    where: str,
-    *,
-    text: str | None,
-    label: str | None,
-    text_pair: str | None,
-    need_label: bool = True,
-) -> Columns:
-    """Choose the columns: the named ones, else those with a usual name.
-
-    Raises:
-        DataError: a column is not there; with the columns that are.
-    """
-    names = list(available)
-
-    def pick(role: str, wanted: str | None, usual: tuple[str, ...]) -> str:
-        if wanted is not None and wanted in names:
-            return wanted
-        if wanted is None:
-            for name in usual:
-                if name in names:
-                    return name
-        missing = f"no column {wanted!r}" if wanted is not None else f"no {role} column ({', '.join(usual[:3])}, ...)"
-        raise DataError(f"{where}: {missing}; it has {', '.join(map(repr, names))}", f"Name it with --{role}-column.")
-
-    return Columns(
-        pick("text", text, TEXT_COLUMNS),
-        pick("label", label, LABEL_COLUMNS) if need_label else None,
-        pick("text-pair", text_pair, ()) if text_pair is not None else None,
-    )
 
 
 def prepare(
@@ -186,32 +142,6 @@ def build(source: Source, config: DataConfig, *, strict: bool = False, on_progre
         more = f"; and {len(rejected) - 5:,} more" if len(rejected) > 5 else ""
         raise DataError(f"{len(rejected):,} unusable rows (--strict): {shown}{more}")
     return _split_and_audit(usable, labels, columns, rejected, config)
-
-
-def screen(rows: Iterable[Row], choose: Callable[[Row], Columns]) -> Iterator[tuple[Row, Columns | None, str | None]]:
-    """Each row with the columns, chosen at the first row that has any, and why it cannot be used (None: it can)."""
-    columns: Columns | None = None
-    for row in rows:
-        if columns is None and row.values:
-            columns = choose(row)
-        yield row, columns, row.problem or (problem_of(row, columns) if columns else "no columns")
-
-
-def problem_of(row: Row, columns: Columns) -> str | None:
-    """Why a row cannot be used: a text that is missing, empty or no text, or a missing label. None: it can."""
-    for column in filter(None, (columns.text, columns.text_pair)):
-        value = row.values.get(column)
-        if value is None:
-            return f"{column} is missing"
-        if not isinstance(value, str):
-            return f"{column} is not text but {type(value).__name__}"
-        if not value.strip():
-            return f"{column} is empty"
-        if not is_valid_text(value):
-            return f"{column} holds half a character (a lone surrogate)"
-    if columns.label is not None and canonical(row.values.get(columns.label)) is None:
-        return f"{columns.label} is missing"
-    return None
 
 
 def tokenize(data: Prepared, config: Config, tokenizer: Any, *, on_progress: Progress | None = None) -> Prepared:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.config import Config, differences, load_config
+from rdrop_cli.config import differences, load_config
 from rdrop_cli.core import checkpoints
 from rdrop_cli.errors import CheckpointError, ConfigError
+from rdrop_cli.schema import Config
 
 
 def open_run(

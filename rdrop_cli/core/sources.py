@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.config import HubConfig
 from rdrop_cli.core import hub, starter
 from rdrop_cli.core.files import user_path
 from rdrop_cli.core.readers import Row, format_of, is_valid_text, read_rows
 from rdrop_cli.errors import DataError
+from rdrop_cli.schema import HubConfig
 
 WHOLE = "all"
 """The split name of data that comes unsplit."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -19,68 +18,11 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from rdrop_cli.core.files import writing
 from rdrop_cli.core.loss import CEReduction, check_parameters, cross_entropy, log_probabilities, rdrop_loss
+from rdrop_cli.core.meter import LossMeter
 from rdrop_cli.core.sampler import LengthGroupedSampler
 
 METER_FILE = "loss_meter.json"
 """In a checkpoint: the running means of the log entry that was being collected."""
-
-
-class LossMeter:
-    """Running means since the last log entry, kept on the device so that no step waits for it.
-
-    Means are over examples: loss, ce and kl in nats; kl_share is alpha * kl / loss; agreement is the share of
-    examples to which both passes give the same class. Rates count what this process did since the last entry.
-    """
-
-    _NAMES = ("loss", "ce", "kl", "agree")
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Start a new window."""
-        self.sums: dict[str, Tensor | float] = dict.fromkeys(self._NAMES, 0.0)
-        self.examples = 0
-        self.restart_clock()
-
-    def restart_clock(self) -> None:
-        """Count rates from now on, so that an evaluation in between does not slow them."""
-        self._started = time.perf_counter()
-        self._timed_examples = 0
-        self._timed_tokens: Tensor | int = 0
-
-    def add(self, examples: int, tokens: Tensor | int, **means: Tensor) -> None:
-        """Add a micro-batch's means and its number of real (unpadded) tokens."""
-        self.examples += examples
-        self._timed_examples += examples
-        self._timed_tokens = self._timed_tokens + tokens
-        for name, mean in means.items():
-            self.sums[name] = self.sums[name] + mean.detach().float() * examples
-
-    def means(self, alpha: float) -> dict[str, float]:
-        """The window's means; without kl, kl_share and agreement where there is one pass."""
-        if not self.examples:
-            return {}
-        mean = {name: float(total) / self.examples for name, total in self.sums.items()}
-        logs = {"loss": mean["loss"], "ce": mean["ce"]}
-        if alpha > 0:
-            share = alpha * mean["kl"] / mean["loss"] if mean["loss"] else 0.0
-            logs |= {"kl": mean["kl"], "kl_share": share, "agreement": mean["agree"]}
-        seconds = time.perf_counter() - self._started
-        if self._timed_examples and seconds > 0:
-            logs["examples_per_second"] = self._timed_examples / seconds
-            logs["tokens_per_second"] = float(self._timed_tokens) / seconds
-        return logs
-
-    def state_dict(self) -> dict[str, float]:
-        """Plain numbers, exact to the last bit."""
-        return {"examples": self.examples, **{name: float(total) for name, total in self.sums.items()}}
-
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.examples = int(state["examples"])
-        self.sums = {name: torch.tensor(state[name], dtype=torch.float32) for name in self._NAMES}
-        self.restart_clock()
 
 
 class _EpochForSampler(TrainerCallback):

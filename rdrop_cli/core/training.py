@@ -10,29 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
-from rdrop_cli.config import Config, dump_config
+from rdrop_cli.config import dump_config
 from rdrop_cli.core import checkpoints, models, preparation, prepared, tokenization
 from rdrop_cli.core import device as devices
 from rdrop_cli.core.arguments import training_arguments
 from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal
 from rdrop_cli.core.card import model_card
-from rdrop_cli.core.checkpoints import Checkpoint
-from rdrop_cli.core.export import checkpoint_card, data_record, export
+from rdrop_cli.core.checks import check_dropout, check_splits
+from rdrop_cli.core.export import data_record, export
 from rdrop_cli.core.files import write_text
-from rdrop_cli.core.inference import Classifier
-from rdrop_cli.core.metrics import SCALARS, classification_metrics, softmax
+from rdrop_cli.core.measuring import measure_best, validation_metrics
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.core.trainer import RDropTrainer
 from rdrop_cli.errors import CheckpointError, DataError, ModelError, TrainingInterrupted
+from rdrop_cli.schema import Config
 
 SMALLER = "Use a smaller --micro-batch-size or --max-length, or --set train.gradient_checkpointing=true."
-TRAIN_SAMPLE = 2000
-"""Training examples that the final table's train row is measured on, at most."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,8 @@ class Training:
         self.observer.stage("Loading the model", 0, None)
         self.model = models.load_classifier(name, config.model, self.data.labels, seed=config.train.seed)
         self.collate = models.collator(self.tokenizer)
-        self._check_dropout()
+        example = {name: value for name, value in self.datasets["train"][0].items() if name != "labels"}
+        check_dropout(self.model, self.collate([example]), config)
         self.stopper = StopOnSignal(self.observer)
 
     def _load_data(self) -> Prepared:
@@ -107,25 +104,6 @@ class Training:
 
     def _tokens(self, split: str) -> tokenization.Tokens:
         return self.data.tokens(split, self.tokenizer, max_length=self.config.model.max_length)
-
-    def _check_dropout(self) -> None:
-        """R-Drop without dropout compares a pass with itself: refuse it, whatever modules the model is made of."""
-        if self.config.rdrop.alpha == 0 or self.config.rdrop.allow_zero_dropout:
-            return
-        if passes_differ(self.model, self.collate([self._features(0)])):
-            return
-        keys = models.dropout_keys(self.model.config)
-        example = keys[0] if keys else "hidden_dropout_prob"
-        raise ModelError(
-            f"{self.config.model.name}: two training passes come out equal, so R-Drop would do nothing",
-            f"Its dropout keys are {', '.join(keys) or 'unknown'}: set one, as in --set model.config.{example}=0.1, "
-            "or rdrop.allow_zero_dropout=true.",
-        )
-
-    def _features(self, index: int) -> dict[str, Any]:
-        features = self.datasets["train"][index]
-        del features["labels"]
-        return features
 
     def trainer(self) -> RDropTrainer:
         """The trainer with everything that happens around it."""
@@ -146,7 +124,7 @@ class Training:
             eval_dataset=self.datasets["validation"].by_length(),
             processing_class=self.tokenizer,
             data_collator=self.collate,
-            compute_metrics=_compute_metrics,
+            compute_metrics=validation_metrics,
             callbacks=callbacks,
             alpha=config.rdrop.alpha,
             label_smoothing=config.train.label_smoothing,
@@ -189,7 +167,7 @@ class Training:
             )
         first_step = _step_of(checkpoint) if checkpoint else 0
         steps = state.global_step - first_step
-        metrics = self._final_metrics()
+        metrics = measure_best(self.config, self.data, self.datasets, self.run, self.observer)
         result = TrainingResult(
             run=self.run,
             checkpoint=self.run / checkpoints.BEST,
@@ -233,23 +211,6 @@ class Training:
     def _keep_best(self, model: Any) -> None:
         export(model, self.tokenizer, self.config, self.data, self.run / checkpoints.BEST)
 
-    def _final_metrics(self) -> dict[str, dict[str, Any]]:
-        card = checkpoint_card(self.config, self.data)
-        classifier = Classifier(Checkpoint(str(self.run / checkpoints.BEST), self.run, card))
-        chosen = {**self.datasets, "train": self.datasets["train"].sample(TRAIN_SAMPLE, self.config.train.seed)}
-        metrics = {}
-        for split, dataset in chosen.items():
-            done = 0
-
-            def advance(count: int, split: str = split, total: int = len(dataset)) -> None:
-                nonlocal done
-                done += count
-                self.observer.stage(f"Evaluating {split}", done, total)
-
-            probabilities = classifier.probabilities(dataset, advance)
-            metrics[split] = classification_metrics(dataset.targets, probabilities)
-        return metrics
-
     def _plan(self, checkpoint: Path | None) -> Plan:
         train = self.config.train
         return Plan(
@@ -275,52 +236,6 @@ class Training:
     def steps_in_epoch(self) -> int:
         """Optimizer steps in one epoch; the last may have fewer examples."""
         return -(-len(self.datasets["train"]) // self.config.train.batch_size)
-
-
-def check_splits(data: Prepared, config: Config) -> None:
-    """Make sure that the best epoch can be chosen on validation.
-
-    Raises:
-        DataError: there is no validation split, or it lacks a class that the chosen metric needs.
-    """
-    if "validation" not in data.splits:
-        raise DataError(
-            "there is no validation split, and the best epoch is never chosen on test",
-            "Set data.validation above 0, or add a validation file.",
-        )
-    present = set(data.splits["validation"].labels.tolist())
-    missing = [name for index, name in enumerate(data.labels.names) if index not in present]
-    if missing and (len(data.labels) == 2 or config.train.metric == "roc_auc"):
-        raise DataError(
-            f"the validation split has no example of class {missing[0]!r}, so its {config.train.metric} means nothing",
-            "Give more data of that class, or raise data.validation.",
-        )
-
-
-def passes_differ(model: Any, features: dict[str, torch.Tensor]) -> bool:
-    """True when two training passes over one input differ, that is, when there is dropout.
-
-    Args:
-        features: One example's tensors, (1, length) each.
-    """
-    was_training = model.training
-    device = next(model.parameters()).device
-    features = {name: value.to(device) for name, value in features.items()}
-    devices_with_rng = [device] if device.type == "cuda" else []
-    model.train()
-    with torch.random.fork_rng(devices=devices_with_rng), torch.no_grad():
-        first, second = model(**features).logits, model(**features).logits
-    model.train(was_training)
-    return not torch.equal(first, second)
-
-
-def _compute_metrics(prediction: Any) -> dict[str, float]:
-    """Scalar validation metrics for the Trainer; one that is undefined is NaN there."""
-    logits = np.asarray(prediction.predictions)
-    if not np.isfinite(logits).all():
-        raise FloatingPointError("the model's output on validation is not finite")
-    metrics = classification_metrics(prediction.label_ids, softmax(logits))
-    return {name: float("nan") if metrics[name] is None else metrics[name] for name in SCALARS}
 
 
 def _step_of(checkpoint: Path) -> int:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from rdrop_cli.config import HubConfig
 from rdrop_cli.core.checkpoints import Checkpoint
 from rdrop_cli.core.examples import of_run, of_source
 from rdrop_cli.errors import CheckpointError
+from rdrop_cli.schema import HubConfig
 
 
 def read(source, card, **columns):

@@ -2,10 +2,11 @@
 
 import pytest
 
-from rdrop_cli.config import HubConfig, load_config
+from rdrop_cli.config import load_config
 from rdrop_cli.core import hub, preparation
 from rdrop_cli.core.checkpoints import find
 from rdrop_cli.errors import CheckpointError, HubError
+from rdrop_cli.schema import HubConfig
 
 
 @pytest.fixture

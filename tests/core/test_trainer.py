@@ -7,7 +7,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, TrainingArguments
 
 from rdrop_cli.core.tokenization import TokenDataset, Tokens
-from rdrop_cli.core.trainer import LossMeter, RDropTrainer
+from rdrop_cli.core.trainer import RDropTrainer
 
 
 def make_model(dropout=0.0, **config):
@@ -217,18 +217,6 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path):
     model.classifier.bias.data.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="nan by step 1"):
         make_trainer(tmp_path, model=model).train()
-
-
-def test_the_meter_is_exact_after_saving_and_loading():
-    meter, other = LossMeter(), LossMeter()
-    for value in (0.1, 0.7, 0.31):
-        meter.add(3, 10, loss=torch.tensor(value), ce=torch.tensor(value), kl=torch.tensor(value))
-    other.load_state_dict(meter.state_dict())
-    for each in (meter, other):
-        each.add(2, 10, loss=torch.tensor(0.9), ce=torch.tensor(0.5), kl=torch.tensor(0.2))
-    rates = {"examples_per_second", "tokens_per_second"}
-    first, second = ({k: v for k, v in each.means(1.0).items() if k not in rates} for each in (meter, other))
-    assert first == second
 
 
 def test_unknown_parameters_are_refused(tmp_path):

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from rdrop_cli.config import load_config
 from rdrop_cli.core import checkpoints
 from rdrop_cli.core.callbacks import Observer, history_row
-from rdrop_cli.core.training import Training, passes_differ
+from rdrop_cli.core.checks import passes_differ
+from rdrop_cli.core.training import Training
 from rdrop_cli.errors import CheckpointError, ConfigError, DataError, ModelError, TrainingInterrupted
 
 TIME_COLUMNS = {"examples_per_second", "tokens_per_second"}
@@ -155,8 +156,9 @@ def test_a_model_without_dropout_is_refused_with_the_keys_to_set(config, tmp_pat
 
 def test_the_dropout_check_leaves_the_random_state_alone(config, tmp_path):
     training = Training(config(), tmp_path / "run")
+    features = {"input_ids": training.datasets["train"][0]["input_ids"]}
     before = torch.get_rng_state()
-    assert passes_differ(training.model, training.collate([training._features(0)]))
+    assert passes_differ(training.model, training.collate([features]))
     assert torch.equal(before, torch.get_rng_state())
 
 

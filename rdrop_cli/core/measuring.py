@@ -1,0 +1,58 @@
+"""Metrics of a training: of each epoch on validation, and of the best epoch on every split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rdrop_cli.core import checkpoints
+from rdrop_cli.core.callbacks import Observer
+from rdrop_cli.core.checkpoints import Checkpoint
+from rdrop_cli.core.export import checkpoint_card
+from rdrop_cli.core.inference import Classifier
+from rdrop_cli.core.metrics import SCALARS, classification_metrics, softmax
+from rdrop_cli.core.prepared import Prepared
+from rdrop_cli.core.tokenization import TokenDataset
+from rdrop_cli.schema import Config
+
+TRAIN_SAMPLE = 2000
+"""Training examples that the final table's train row is measured on, at most."""
+
+
+def validation_metrics(prediction: Any) -> dict[str, float]:
+    """Scalar metrics of what the Trainer gathered on validation; one that is undefined is NaN there.
+
+    Raises:
+        FloatingPointError: logits that are not finite.
+    """
+    logits = np.asarray(prediction.predictions)
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("the model's output on validation is not finite")
+    metrics = classification_metrics(prediction.label_ids, softmax(logits))
+    return {name: float("nan") if metrics[name] is None else metrics[name] for name in SCALARS}
+
+
+def measure_best(
+    config: Config, data: Prepared, datasets: Mapping[str, TokenDataset], run: Path, observer: Observer
+) -> dict[str, dict[str, Any]]:
+    """Metrics by split of a run's best/, read back from disk: what is reported is what was saved.
+
+    Train is measured on a sample; test, if there is one, is opened here for the first time.
+    """
+    card = checkpoint_card(config, data)
+    classifier = Classifier(Checkpoint(str(run / checkpoints.BEST), run, card))
+    chosen = {**datasets, "train": datasets["train"].sample(TRAIN_SAMPLE, config.train.seed)}
+    metrics = {}
+    for split, dataset in chosen.items():
+        done = 0
+
+        def advance(count: int, split: str = split, total: int = len(dataset)) -> None:
+            nonlocal done
+            done += count
+            observer.stage(f"Evaluating {split}", done, total)
+
+        metrics[split] = classification_metrics(dataset.targets, classifier.probabilities(dataset, advance))
+    return metrics
