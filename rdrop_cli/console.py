@@ -34,6 +34,11 @@ def safe(value: object, limit: int | None = None) -> str:
     return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def count(number_of: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number_of:,} {noun}" + ("" if number_of == 1 else "s")
+
+
 def json_text(content: Any) -> str:
     """JSON in which nothing can act on a terminal: readable characters as they are, all others escaped."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False)
@@ -166,6 +171,6 @@ def make_console(*, stderr: bool = False) -> Console:
     return console
 
 
-def show_error(message: str) -> None:
+def show_error(message: str, *, prefix: str = "error: ") -> None:
     """One line on stderr."""
-    make_console(stderr=True).print(Text.assemble(("error: ", "bold red"), safe(message)), soft_wrap=True)
+    make_console(stderr=True).print(Text.assemble((prefix, "bold red"), safe(message)), soft_wrap=True)

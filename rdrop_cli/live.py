@@ -36,7 +36,7 @@ def describe_plan(plan: Plan) -> list[str]:
         f"Model  {plan.model}, {plan.parameters / 1e6:.1f} M parameters, on {plan.device}, {plan.precision}",
         f"Data   {plan.data}: {counts}",
         f"Loss   {loss}, label smoothing {plan.label_smoothing:g}",
-        f"Steps  {plan.steps:,} of {plan.batch_size} examples{micro}, {plan.epochs} epochs",
+        f"Steps  {plan.steps:,} in {plan.epochs} epochs, {plan.batch_size} examples each{micro}",
         f"Best   by validation {plan.metric}; the test split is opened once, at the end",
         f"Run    {plan.run}",
     ]

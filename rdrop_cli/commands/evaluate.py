@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from rdrop_cli import options
-from rdrop_cli.console import Screen
+from rdrop_cli.console import Screen, count
 
 if TYPE_CHECKING:
     from rdrop_cli.core.evaluation import Evaluation
@@ -104,10 +104,13 @@ def _show(screen: Screen, checkpoint: str, labelled: Examples, result: Evaluatio
     screen.show(per_class_table(result.labels, result.metrics["per_class"]), title="Classes")
     if len(result.labels) <= MANY_CLASSES:
         screen.show(confusion_table(result.labels, result.confusion_matrix), title="Confusion matrix")
+    if result.by_id:
+        ids = ", ".join(f"{index} as {name}" for index, name in enumerate(result.labels[:MANY_CLASSES]))
+        screen.say(f"The data's labels were read as ids: {ids}")
     if labelled.rejected:
         first = labelled.rejected[0]
         screen.say(
-            f"{len(labelled.rejected):,} rows were left out; the first: {first['file']}, line {first['line']}:"
+            f"Left out: {count(len(labelled.rejected), 'row')}; the first: {first['file']}, line {first['line']}:"
             f" {first['reason']}",
             style="yellow",
         )

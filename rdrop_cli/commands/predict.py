@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from rdrop_cli import options
-from rdrop_cli.console import Screen, Stages, json_text, safe
+from rdrop_cli.console import Screen, Stages, count, json_text, safe
 
 if TYPE_CHECKING:
     from rdrop_cli.core.prediction import Prediction
@@ -45,7 +45,13 @@ def predict(
     ] = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--output", "-o", metavar="FILE", help="jsonl, csv, tsv or parquet.", rich_help_panel="Output"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="jsonl, csv, tsv (also .gz) or parquet; replaced if it exists.",
+            rich_help_panel="Output",
+        ),
     ] = None,
     text_column: options.TextColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
@@ -57,7 +63,7 @@ def predict(
 ) -> None:
     """Classify texts: label, probability, and the probability of every class."""
     from rdrop_cli.config import parse_precision
-    from rdrop_cli.core import checkpoints, inputs, writers
+    from rdrop_cli.core import checkpoints, inputs, readers, writers
 
     if bool(texts) == (input_ is not None):
         raise typer.BadParameter("give either TEXT or --input FILE (--input - reads stdin)")
@@ -77,6 +83,9 @@ def predict(
     )
     rows.check()
     screen = Screen(json_output=json_output, quiet=quiet, to_stderr=input_ is not None)
+    for text in texts or []:
+        if readers.format_of(Path(text)) and Path(text).is_file():
+            screen.say(f"{text} is taken as text; to classify the rows of that file: --input {text}", style="yellow")
 
     from rdrop_cli.core import prediction
     from rdrop_cli.core.inference import Classifier
@@ -101,7 +110,7 @@ def predict(
         else:
             _print_table(screen, list(predictions), classifier.labels.names, found.name)
     if rows.problems:
-        screen.say(f"{rows.problems:,} rows had problems; the first: {rows.first_problem}", style="yellow")
+        screen.say(f"{count(rows.problems, 'row')} with problems; the first: {rows.first_problem}", style="yellow")
     if output is not None:
         screen.say(f"{sum(counts.values()):,} predictions in {output}: {summary}")
         if json_output:
@@ -109,12 +118,12 @@ def predict(
 
 
 def _counted(predictions: Iterable[Prediction], stages: Stages) -> Iterator[Prediction]:
-    count = 0
-    for count, item in enumerate(predictions, start=1):
+    done = 0
+    for done, item in enumerate(predictions, start=1):
         yield item
-        if count % 256 == 0:
-            stages.update("Classifying", count, None)
-    stages.update("Classifying", count, count)
+        if done % 256 == 0:
+            stages.update("Classifying", done, None)
+    stages.update("Classifying", done, done)
 
 
 def _print_json(predictions: Iterable[Prediction]) -> None:
@@ -130,7 +139,7 @@ def _print_table(screen: Screen, predictions: list[Prediction], labels: tuple[st
     from rdrop_cli.tables import MANY_CLASSES
 
     columns = labels if len(labels) <= MANY_CLASSES else ()
-    shown = table("text", "label", "probability", *columns)
+    shown = table("text", "label", "score", *columns)
     for item in predictions:
         cells = [f"{item.probabilities[name]:.4f}" for name in columns]
         add_row(shown, safe(item.text, SHOWN_CHARACTERS), item.label, f"{item.score:.4f}", *cells)

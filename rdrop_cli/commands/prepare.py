@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from rdrop_cli import options
-from rdrop_cli.console import Screen, safe
+from rdrop_cli.console import Screen, count, safe
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -101,15 +101,20 @@ def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[d
     from rdrop_cli.tables import data_table
 
     screen.show(data_table(report), title="Data")
-    screen.say(f"{report['repeats']:,} rows repeat an earlier text; repeats are kept in one split")
+    kept = "; repeats are kept in one split" if report["repeats"] else ""
+    screen.say(f"Repeats of an earlier text: {count(report['repeats'], 'row')}{kept}")
     if report["conflicts"]:
-        screen.say(f"{report['conflicts']:,} texts occur with more than one label", style="yellow")
-    crossing = (
-        f"; {report['crossing']:,} rows that did were dropped, none of them from test" if report["crossing"] else ""
-    )
-    screen.say(f"No text stands in two splits{crossing}")
+        screen.say(f"With more than one label: {count(report['conflicts'], 'text')}", style="yellow")
+    crossing = report["crossing"]
+    dropped = f"; dropped for standing in two: {count(crossing, 'row')}, none from test" if crossing else ""
+    screen.say(f"No text stands in two splits{dropped}")
+    for split in ("validation", "test"):
+        if split not in report["classes"]:
+            screen.say(f"There is no {split} split: its share is 0, or no class is large enough", style="yellow")
     if rejected:
-        screen.say(f"{len(rejected):,} rows were rejected, all listed in {folder / 'rejected.jsonl'}:", style="yellow")
+        screen.say(
+            f"Rejected: {count(len(rejected), 'row')}, all listed in {folder / 'rejected.jsonl'}:", style="yellow"
+        )
         for row in rejected[:5]:
             screen.say(f"  {safe(row['file'])}, line {row['line']}: {row['reason']}")
         if len(rejected) > 5:

@@ -55,7 +55,9 @@ def train(
     text_pair_column: options.TextPairColumnOption = None,
     set_: options.SetOption = None,
     out: options.OutOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run of --out, or the newest unfinished one.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, time a few steps, forecast.")] = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -150,7 +152,10 @@ def _show(screen: Screen, config: Config, training: Training, result: TrainingRe
 
 def _forecast(screen: Screen, training: Training) -> None:
     from rdrop_cli.core.forecast import forecast
+    from rdrop_cli.live import describe_plan
 
+    for line in describe_plan(training.plan()):
+        screen.say(line)
     found = forecast(training)
     shown: dict[str, Any] = {
         "dry_run": True,

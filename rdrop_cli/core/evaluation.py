@@ -17,12 +17,16 @@ from rdrop_cli.errors import DataError
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics as `classification_metrics` gives them; the matrix's rows are true classes."""
+    """Metrics as `classification_metrics` gives them; the matrix's rows are true classes.
+
+    `by_id` tells that the data's labels were ids, not names.
+    """
 
     labels: tuple[str, ...]
     positive: int
     metrics: dict[str, Any]
     confusion_matrix: list[list[int]]
+    by_id: bool
 
 
 def evaluate(
@@ -77,4 +81,5 @@ def evaluate(
         positive,
         classification_metrics(truth, probabilities, positive=positive),
         matrix.tolist(),
+        by_id=not names and not set(examples.labels) <= set(classifier.labels.names),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,8 @@ from rdrop_cli.errors import DataError
 
 MAX_CLASSES = 1000
 """More distinct labels than this are taken for a column that holds no classes."""
+MANY = 20
+"""So are more than this, when half of the rows have a label of their own."""
 
 
 def canonical(value: Any) -> str | None:
@@ -42,20 +44,20 @@ class LabelMap:
     names: tuple[str, ...]
 
     @classmethod
-    def from_values(cls, values: Iterable[str]) -> LabelMap:
+    def from_values(cls, values: Sequence[str]) -> LabelMap:
         """The map for canonical labels found in data: numbers in numeric order, anything else alphabetically.
 
         Raises:
-            DataError: fewer than two classes, or too many to be classes.
+            DataError: fewer than two classes, or so many that the column can hardly be one of labels.
         """
         found = set(values)
         label_map = cls(tuple(sorted(found, key=int) if all(map(_is_whole, found)) else sorted(found)))
         if len(label_map.names) < 2:
             only = f"only {label_map.names[0]!r}" if label_map.names else "none"
             raise DataError(f"a classifier needs at least two classes, found {only}", "Check the label column.")
-        if len(label_map.names) > MAX_CLASSES:
+        if len(found) > MAX_CLASSES or (len(found) > MANY and 2 * len(found) > len(values)):
             raise DataError(
-                f"found {len(label_map.names):,} distinct labels, more than {MAX_CLASSES:,}",
+                f"found {len(found):,} distinct labels in {len(values):,} rows",
                 "Is this the right label column? Numbers on a scale (regression) are not supported.",
             )
         return label_map

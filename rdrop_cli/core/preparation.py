@@ -126,7 +126,7 @@ def build(source: Source, config: DataConfig, *, strict: bool = False, on_progre
         raise DataError(f"{config.source}: no usable rows{first}")
 
     names = config.label_names or source.label_names.get(columns.label or "")
-    labels = LabelMap(tuple(names)) if names else LabelMap.from_values(example.label for example in training)
+    labels = LabelMap(tuple(names)) if names else LabelMap.from_values([example.label for example in training])
     usable: dict[str, list[tuple[_Example, int]]] = {}
     for split, found in examples.items():
         usable[split] = []

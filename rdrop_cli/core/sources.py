@@ -61,6 +61,8 @@ def open_source(name: str, hub_config: HubConfig | None = None) -> Source:
     if path.is_dir():
         return _folder(path)
     if path.is_file():
+        if format_of(path) == "txt":
+            raise DataError(f"{name}: a text file has no labels", "Give a table, or a folder of .txt files a class.")
         return Source(_slug(path.name.split(".")[0]), _digest([path], path), {WHOLE: partial(read_rows, path)})
     if path.is_symlink():
         raise DataError(f"{name}: the link leads nowhere")

@@ -16,7 +16,7 @@ from rdrop_cli.config import dump_config
 from rdrop_cli.core import checkpoints, models, preparation, prepared, tokenization
 from rdrop_cli.core import device as devices
 from rdrop_cli.core.arguments import training_arguments
-from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal
+from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal, history_row
 from rdrop_cli.core.card import model_card
 from rdrop_cli.core.checks import check_dropout, check_splits
 from rdrop_cli.core.export import data_record, export
@@ -86,7 +86,6 @@ class Training:
         self.datasets = {
             split: TokenDataset(self._tokens(split), examples.labels) for split, examples in self.data.splits.items()
         }
-        self.observer.stage("Loading the model", 0, None)
         self.model = models.load_classifier(name, config.model, self.data.labels, seed=config.train.seed)
         self.collate = models.collator(self.tokenizer)
         example = {name: value for name, value in self.datasets["train"][0].items() if name != "labels"}
@@ -144,7 +143,11 @@ class Training:
         """
         checkpoint = self._open_run()
         trainer = self.trainer()
-        self.observer.plan(self._plan(checkpoint))
+        self.observer.plan(self.plan(checkpoint))
+        if checkpoint is not None:
+            for row in map(history_row, checkpoints.read_json(checkpoint / "trainer_state.json")["log_history"]):
+                if "validation_accuracy" in row:
+                    self.observer.log(row)
         set_seed(self.config.train.seed)
         began = time.perf_counter()
         if checkpoint is None or not _has_ended(checkpoint):
@@ -162,7 +165,7 @@ class Training:
         seconds = time.perf_counter() - began
         if self.stopper.requested:
             raise TrainingInterrupted(
-                f"stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
+                f"Stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
                 f"Go on with: rdrop train --resume --out {shlex.quote(str(self.run))}",
             )
         first_step = _step_of(checkpoint) if checkpoint else 0
@@ -211,7 +214,8 @@ class Training:
     def _keep_best(self, model: Any) -> None:
         export(model, self.tokenizer, self.config, self.data, self.run / checkpoints.BEST)
 
-    def _plan(self, checkpoint: Path | None) -> Plan:
+    def plan(self, checkpoint: Path | None = None) -> Plan:
+        """What is going to happen; from a checkpoint on, if there is one."""
         train = self.config.train
         return Plan(
             run=self.run,

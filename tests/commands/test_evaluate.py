@@ -32,6 +32,8 @@ def test_names_and_ids_give_the_same_numbers_as_scikit_learn(rdrop, named, tmp_p
     ids = write_csv(tmp_path / "ids.csv", rows)
     names = write_csv(tmp_path / "names.csv", [(text, NAMES[label]) for text, label in rows])
     by_id, by_name = (rdrop.json("evaluate", "run", path) for path in (ids, names))
+    said = "The data's labels were read as ids: 0 as negative, 1 as positive"
+    assert [said in rdrop("evaluate", "run", path).stdout for path in (ids, names)] == [True, False]
     assert by_id["metrics"] == by_name["metrics"]
     assert by_id["confusion_matrix"] == by_name["confusion_matrix"]
 
@@ -77,7 +79,7 @@ def test_a_label_the_model_does_not_know_is_named_with_its_line(rdrop, named, tm
 def test_unusable_rows_are_left_out_and_said(rdrop, named, tmp_path):
     path = write_csv(tmp_path / "x.csv", [("fine", "positive"), ("", "negative"), ("dull", "negative")])
     result = rdrop("evaluate", "run", path)
-    assert "1 rows were left out; the first:" in result.stdout
+    assert "Left out: 1 row; the first:" in result.stdout
     assert rdrop.json("evaluate", "run", path)["examples"] == 2
 
 

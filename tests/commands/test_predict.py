@@ -77,7 +77,7 @@ def test_no_row_is_lost_to_a_problem_and_problems_are_said(rdrop, trained):
     result = rdrop("predict", "--input", "in.csv", "--output", "out.jsonl")
     lines = [json.loads(line)["text"] for line in Path("out.jsonl").read_text().splitlines()]
     assert lines == ["great", "bad \ufffd", "ragged", "", "last"]
-    assert "2 rows had problems; the first: in.csv, line 3: not valid UTF-8" in " ".join(result.stderr.split())
+    assert "2 rows with problems; the first: in.csv, line 3: not valid UTF-8" in " ".join(result.stderr.split())
 
 
 def test_an_empty_input_gives_an_empty_output(rdrop, trained):

@@ -8,7 +8,7 @@ from conftest import make_reviews, write_csv
 
 def test_the_report_and_the_next_command(rdrop, reviews, tiny_model):
     shown = rdrop("prepare", reviews, "--model", tiny_model, "--max-length", "8").stdout
-    assert "0 rows repeat an earlier text" in shown
+    assert "Repeats of an earlier text: 0 rows" in shown
     assert "No text stands in two splits" in shown
     assert "texts cut at 8" in shown
     last = shown.splitlines()[-1]
@@ -34,7 +34,7 @@ def test_rejected_rows_are_shown_and_kept(rdrop, tmp_path, tiny_model):
     rows = [*make_reviews(40), ("", 1), ("no label", "")]
     path = write_csv(tmp_path / "x.csv", rows)
     shown = rdrop("prepare", path, "--model", tiny_model).stdout
-    assert "2 rows were rejected" in shown
+    assert "Rejected: 2 rows, all listed in" in shown
     assert "line 42: text is empty" in shown
     folder = Path(shown.splitlines()[-1].split()[3])
     assert [json.loads(line)["line"] for line in (folder / "rejected.jsonl").open()] == [42, 43]

@@ -42,7 +42,9 @@ def test_one_class_is_none():
 
 def test_a_column_of_measurements_is_no_label_column():
     with pytest.raises(DataError, match="1,001 distinct labels"):
-        LabelMap.from_values(map(str, range(1001)))
+        LabelMap.from_values([str(i) for i in range(1001)] * 9)
+    with pytest.raises(DataError, match="299 distinct labels in 300 rows"):
+        LabelMap.from_values([f"a whole review {min(i, 298)}" for i in range(300)])
 
 
 def test_an_unknown_label_is_explained_with_the_nearest():
