@@ -166,7 +166,7 @@ class RDropTrainer(Trainer):
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """As the base class; the time it takes does not count in the training rates."""
+        """As the base class; the time it takes, as that of saving, does not count in the training rates."""
         metrics: dict[str, float] = super().evaluate(*args, **kwargs)
         self.meter.restart_clock()
         return metrics
@@ -200,6 +200,7 @@ class RDropTrainer(Trainer):
             if self._staging:
                 shutil.rmtree(self._staging, ignore_errors=True)
             self._staging, self.args.save_total_limit = None, limit
+        self.meter.restart_clock()
         rotate_checkpoints(
             output_dir=str(folder),
             save_total_limit=limit,
