@@ -97,7 +97,9 @@ def test_a_saved_configuration_loads_as_itself(write):
 
 
 def test_differences_are_named():
-    assert differences(Config(), load_config("starter", [("train.lr", 1e-3)])) == ["train.lr: 0.0001 -> 0.001"]
+    assert differences(load_config("starter"), load_config("starter", [("train.lr", 1e-3)])) == [
+        "train.lr: 0.0001 -> 0.001"
+    ]
 
 
 def test_an_unknown_recipe_is_named_with_the_nearest():
