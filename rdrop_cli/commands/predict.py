@@ -71,7 +71,7 @@ def predict(
     found = checkpoints.find(checkpoint) if checkpoint is not None else checkpoints.newest_finished()
     if output is not None:
         writers.check_output(output)
-        if input_ is not None and output.exists() and output.samefile(input_):
+        if input_ is not None and Path(input_).is_file() and output.exists() and output.samefile(input_):
             raise typer.BadParameter("--output is the --input file; predictions would replace the data")
     rows = inputs.Inputs(
         texts or None,
