@@ -104,6 +104,12 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     return key.strip(), parse_yaml(value, f"--set {key}")
 
 
+def collect_overrides(flags: Mapping[str, Any], assignments: Iterable[str] | None) -> list[tuple[str, Any]]:
+    """`--set` assignments, then the flags that were given (not None), which win."""
+    overrides = [parse_assignment(text) for text in assignments or ()]
+    return overrides + [(key, value) for key, value in flags.items() if value is not None]
+
+
 def load_config(name: str | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> Config:
     """Defaults, then the named recipe or file (`starter` when None), then the overrides.
 

@@ -52,7 +52,7 @@ def prepare(
     debug: options.DebugOption = False,
 ) -> None:
     """Read, check, split and tokenize labelled text, and say what is in it."""
-    from rdrop_cli.config import load_config, parse_assignment
+    from rdrop_cli.config import collect_overrides, load_config
     from rdrop_cli.core import models, preparation, tokenization
 
     flags = {
@@ -65,9 +65,7 @@ def prepare(
         "model.name": model,
         "model.max_length": max_length,
     }
-    overrides = [parse_assignment(text) for text in set_ or []]
-    overrides += [(key, value) for key, value in flags.items() if value is not None]
-    resolved = load_config(config, overrides)
+    resolved = load_config(config, collect_overrides(flags, set_))
     screen = Screen(json_output=json_output, quiet=quiet)
     name = models.locate(resolved.model, resolved.hub)
     resolved = preparation.check(resolved)

@@ -64,7 +64,7 @@ def train(
     debug: options.DebugOption = False,
 ) -> None:
     """Fine-tune a transformer with R-Drop and measure what came out."""
-    from rdrop_cli.config import parse_assignment
+    from rdrop_cli.config import collect_overrides
     from rdrop_cli.core import preparation, runs
 
     flags = {
@@ -83,9 +83,7 @@ def train(
         "train.seed": seed,
         "train.precision": precision,
     }
-    overrides = [parse_assignment(text) for text in set_ or []]
-    overrides += [(key, value) for key, value in flags.items() if value is not None]
-    resolved, run = runs.open_run(config, overrides, out=out, resume=resume)
+    resolved, run = runs.open_run(config, collect_overrides(flags, set_), out=out, resume=resume)
     if not resume:
         resolved = preparation.check(resolved)
     screen = Screen(json_output=json_output, quiet=quiet)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
@@ -23,17 +23,6 @@ from rdrop_cli.core.sampler import LengthGroupedSampler
 
 METER_FILE = "loss_meter.json"
 """In a checkpoint: the running means of the log entry that was being collected."""
-
-
-class _EpochForSampler(TrainerCallback):
-    """Tells the sampler its epoch: after a resume in mid-epoch, accelerate's own set_epoch does not reach it."""
-
-    def __init__(self, trainer: RDropTrainer) -> None:
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if isinstance(self.trainer.train_sampler, LengthGroupedSampler):
-            self.trainer.train_sampler.set_epoch(int(state.epoch or 0))
 
 
 class RDropTrainer(Trainer):
@@ -77,8 +66,6 @@ class RDropTrainer(Trainer):
         self.group_by_length = group_by_length
         self.meter = LossMeter()
         self._staging: str | None = None
-        self.train_sampler: Sampler[int] | None = None
-        self.add_callback(_EpochForSampler(self))
 
     def compute_loss(
         self,
@@ -213,17 +200,13 @@ class RDropTrainer(Trainer):
             self.meter.load_state_dict(json.loads(meter.read_text(encoding="utf-8")))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        lengths = example_lengths(dataset)
+        lengths = example_lengths(self.train_dataset if train_dataset is None else train_dataset)
         if lengths is None:
-            self.train_sampler = super()._get_train_sampler(train_dataset)
-        else:
-            seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-            batch_size = (
-                self.args.train_batch_size * self.args.gradient_accumulation_steps * self.accelerator.num_processes
-            )
-            self.train_sampler = LengthGroupedSampler(lengths, batch_size, seed, group=self.group_by_length)
-        return self.train_sampler
+            base: Sampler[int] | None = super()._get_train_sampler(train_dataset)
+            return base
+        seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.accelerator.num_processes
+        return LengthGroupedSampler(lengths, batch_size, seed, group=self.group_by_length)
 
 
 def example_lengths(dataset: Any) -> Sequence[int] | None:

@@ -105,6 +105,22 @@ def test_gradient_reaches_both_passes_from_either_term():
         assert b.grad.abs().sum() > 0
 
 
+def test_the_totals_gradient_is_that_of_the_formula():
+    """Autograd through the formula written out in float64, both terms and both passes."""
+    a, b, labels = passes(3)
+    a.requires_grad_()
+    b.requires_grad_()
+    rdrop_loss(a, b, labels, alpha=5.0).total.backward()
+    x, y = (each.detach().double().requires_grad_() for each in (a, b))
+    log_p, log_q = x - x.logsumexp(1, keepdim=True), y - y.logsumexp(1, keepdim=True)
+    rows = torch.arange(len(labels))
+    ce = -(log_p[rows, labels] + log_q[rows, labels]) / 2
+    kl = ((log_p.exp() * (log_p - log_q)).sum(1) + (log_q.exp() * (log_q - log_p)).sum(1)) / 2
+    (ce + 5 * kl).mean().backward()
+    assert torch.allclose(a.grad.double(), x.grad, rtol=1e-5, atol=1e-7)
+    assert torch.allclose(b.grad.double(), y.grad, rtol=1e-5, atol=1e-7)
+
+
 def test_the_loss_of_a_batch_is_the_mean_over_its_examples():
     a, b, labels = passes(3, batch=6)
     whole = rdrop_loss(a, b, labels, alpha=5.0).total
