@@ -159,6 +159,7 @@ class LiveTraining(Observer):
 
     def _close(self) -> None:
         if self._live is not None:
+            self._progress.update(self._task, description="Trained")
             self._live.stop()
             self._live = None
             self.stages.open()

@@ -1,0 +1,54 @@
+"""The live view of a training, drawn on a terminal of its own."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from rdrop_cli.console import Screen
+from rdrop_cli.core.callbacks import Plan
+from rdrop_cli.live import LiveTraining
+
+PLAN = Plan(
+    run=Path("runs/x"),
+    model="tiny",
+    data="[red]data[/]\x1b[31m",
+    device="CPU",
+    precision="float32",
+    parameters=1_000_000,
+    examples={"train": 8, "validation": 2},
+    epochs=2,
+    steps=4,
+    first_step=0,
+    batch_size=4,
+    micro_batch_size=2,
+    alpha=5.0,
+    ce_reduction="mean",
+    label_smoothing=0.1,
+    metric="f1",
+)
+
+
+def test_the_view_has_losses_a_row_for_each_evaluation_and_leaves_the_terminal_tidy():
+    buffer = io.StringIO()
+    screen = Screen()
+    screen.ui = Console(file=buffer, force_terminal=True, width=120, color_system=None, markup=False)
+    with screen.stages() as stages, LiveTraining(screen, stages) as view:
+        view.plan(PLAN)
+        for step in (1, 2):
+            view.step(step)
+            row = {"loss": 0.7, "ce": 0.6, "kl": 0.02, "kl_share": 0.14, "learning_rate": 1e-4}
+            view.log({**row, "epoch": step / 2, "step": step})
+        view.evaluating(1)
+        names = ("accuracy", "f1", "roc_auc", "nll")
+        view.log({**{f"validation_{name}": 0.5 for name in names}, "epoch": 1.0, "step": 2})
+        view.stopping()
+        view.stage("Evaluating test", 2, 2)
+    shown = buffer.getvalue()
+    assert "4 in 2 epochs, 4 examples each in micro-batches of 2" in shown
+    assert "[red]data[/]\\x1b[31m" in shown
+    assert "loss 0.7000  CE 0.6000  KL 0.02000  KL share 14.0%" in shown
+    assert "│ 1     │    2 │   0.5000" in shown
+    assert "Stopping after this step and saving" in shown
+    assert "Trained" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is shown again"
