@@ -39,9 +39,11 @@ def test_the_view_has_losses_a_row_for_each_evaluation_and_leaves_the_terminal_t
             view.step(step)
             row = {"loss": 0.7, "ce": 0.6, "kl": 0.02, "kl_share": 0.14, "learning_rate": 1e-4}
             view.log({**row, "epoch": step / 2, "step": step})
+            view._live.refresh()  # as its own thread does four times a second
         view.evaluating(1)
         names = ("accuracy", "f1", "roc_auc", "nll")
         view.log({**{f"validation_{name}": 0.5 for name in names}, "epoch": 1.0, "step": 2})
+        view._live.refresh()
         view.stopping()
         view.stage("Evaluating test", 2, 2)
     shown = buffer.getvalue()
