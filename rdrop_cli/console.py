@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+WIDE = 100
+"""Terminals with fewer columns get tables without frames, so that no number is cut."""
 PLAIN_WIDTH = 120
 """Columns of a table that goes into a pipe or file."""
 
@@ -97,6 +99,8 @@ class Screen:
             return
         if title is not None:
             self.ui.print(Text(safe(title), style="bold"), soft_wrap=True)
+        if isinstance(renderable, Table) and self.ui.width < WIDE:
+            renderable.box, renderable.pad_edge = None, False
         self.ui.print(renderable)
 
     def say(self, text: str, *, style: str | None = None) -> None:

@@ -53,22 +53,35 @@ def confusion_table(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> T
 
 
 def data_table(report: Mapping[str, Any]) -> Table:
-    """One row a split: sizes, class balance, token lengths, truncation."""
-    classes = report["classes"]
-    names = list(next(iter(classes.values())))
+    """One row a split: its size, token lengths, truncation."""
     tokens = report.get("tokens")
-    few = len(names) <= MANY_CLASSES
-    columns = ["split", "examples", *(names if few else [f"{len(names)} classes, smallest to largest"])]
+    columns = ["split", "examples"]
     if tokens:
         columns += ["tokens p50", "p95", "max", f"texts cut at {tokens['max_length']}", "tokens lost"]
     shown = table(*columns)
-    for split, counts in classes.items():
-        total = sum(counts.values())
-        balance = [f"{count:,} ({count / total:.0%})" for count in counts.values()]
-        cells = balance if few else [f"{min(counts.values()):,} to {max(counts.values()):,}"]
+    for split, counts in report["classes"].items():
+        cells = [f"{sum(counts.values()):,}"]
         if tokens:
             row = tokens["splits"][split]
             cells += [f"{row['p50']:,}", f"{row['p95']:,}", f"{row['max']:,}"]
             cells += [f"{row['truncated']:.1%}", f"{row['lost']:.1%}"]
-        add_row(shown, split, f"{total:,}", *cells)
+        add_row(shown, split, *cells)
+    return shown
+
+
+def class_table(report: Mapping[str, Any]) -> Table:
+    """One row a class, its examples in each split; of very many classes the largest and the smallest."""
+    classes = report["classes"]
+    first = next(iter(classes.values()))
+    names = list(first)
+    if len(names) > 2 * MANY_CLASSES:
+        by_size = sorted(names, key=lambda name: -first[name])
+        names = [*by_size[:MANY_CLASSES], *by_size[-MANY_CLASSES:]]
+    shown = table("class", *classes)
+    for name in names:
+        add_row(
+            shown,
+            name,
+            *(f"{counts[name]:,} ({counts[name] / sum(counts.values()):.0%})" for counts in classes.values()),
+        )
     return shown

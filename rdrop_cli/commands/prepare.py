@@ -96,9 +96,10 @@ def prepare(
 
 
 def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[dict[str, Any]]) -> None:
-    from rdrop_cli.tables import data_table
+    from rdrop_cli.tables import class_table, data_table
 
     screen.show(data_table(report), title="Data")
+    screen.show(class_table(report), title=f"Classes ({len(next(iter(report['classes'].values())))})")
     kept = "; repeats are kept in one split" if report["repeats"] else ""
     screen.say(f"Repeats of an earlier text: {count(report['repeats'], 'row')}{kept}")
     if report["conflicts"]:
