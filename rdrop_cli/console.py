@@ -100,7 +100,7 @@ class Screen:
         if title is not None:
             self.ui.print(Text(safe(title), style="bold"), soft_wrap=True)
         if isinstance(renderable, Table) and self.ui.width < WIDE:
-            renderable.box, renderable.pad_edge = None, False
+            renderable.box, renderable.pad_edge, renderable.collapse_padding = None, False, True
         self.ui.print(renderable)
 
     def say(self, text: str, *, style: str | None = None) -> None:
