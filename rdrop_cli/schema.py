@@ -101,6 +101,8 @@ class TrainConfig(_Group):
     log_steps: Count = 50
     precision: Precision = "auto"
     group_by_length: bool = True
+    fast: bool = True
+    """Leave out work that changes no result, and on CPUs use cheaper dropout and attention."""
     gradient_checkpointing: bool = False
     num_workers: Annotated[int, Field(ge=0)] = 0
     tensorboard: bool = True

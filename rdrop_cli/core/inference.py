@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rdrop_cli.core import device as devices
 from rdrop_cli.core import models, tokenization
+from rdrop_cli.core.acceleration import accelerate_inference
 from rdrop_cli.core.checkpoints import Checkpoint
 from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.metrics import softmax
@@ -55,6 +56,7 @@ class Classifier:
             self.model = AutoModelForSequenceClassification.from_pretrained(
                 name, dtype=torch.float32, use_safetensors=True
             )
+        accelerate_inference(self.model)
         self.model.to(self.device).eval()
         self.labels = LabelMap(tuple(str(config.id2label[index]) for index in range(config.num_labels)))
         self.max_length = checkpoint.max_length or _default_max_length(name, config)

@@ -15,6 +15,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 from rdrop_cli.config import dump_config
 from rdrop_cli.core import checkpoints, models, preparation, prepared, tokenization
 from rdrop_cli.core import device as devices
+from rdrop_cli.core.acceleration import accelerate_training
 from rdrop_cli.core.arguments import training_arguments
 from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal, history_row
 from rdrop_cli.core.card import model_card
@@ -87,6 +88,8 @@ class Training:
             split: TokenDataset(self._tokens(split), examples.labels) for split, examples in self.data.splits.items()
         }
         self.model = models.load_classifier(name, config.model, self.data.labels, seed=config.train.seed)
+        if config.train.fast:
+            accelerate_training(self.model)
         self.collate = models.collator(self.tokenizer)
         example = {name: value for name, value in self.datasets["train"][0].items() if name != "labels"}
         check_dropout(self.model, self.collate([example]), config)

@@ -1,0 +1,116 @@
+"""Attention with dropout for CPUs.
+
+PyTorch's scaled dot-product attention has no fused CPU kernel with dropout: it computes in float32, a whole
+(batch, heads, length, length) array at a time, and draws a random number for each element. Here the heads go through
+in chunks that stay in the cache, matrix products stay in the dtype they came in, and masks come from `dropout`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
+
+from rdrop_cli.core.dropout import drop_level, keep_mask, keep_scale
+
+NAME = "rdrop"
+"""What `set_attn_implementation` takes."""
+
+_CHUNK = 2**20
+"""Scores computed at once: 2 MB in bfloat16."""
+
+
+class _Attention(torch.autograd.Function):
+    """softmax(scale * q k^T + bias), dropped out, times v; over (heads of the batch, length, width of a head)."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, p: float) -> Tensor:
+        heads, keys = len(q), k.shape[1]
+        chunk = max(1, _CHUNK // (q.shape[1] * keys))
+        out = torch.empty_like(q)
+        kept = []
+        for start in range(0, heads, chunk):
+            part = slice(start, start + chunk)
+            scores = torch.baddbmm(bias[part], q[part], k[part].transpose(1, 2), alpha=scale)
+            weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
+            mask = keep_mask(weights.shape, p, q.dtype)
+            torch.bmm(weights * mask, v[part], out=out[part])
+            kept += [weights, mask]
+        ctx.save_for_backward(q, k, v, *kept)
+        ctx.scale, ctx.keep_scale, ctx.chunk = scale, keep_scale(p), chunk
+        return out.mul_(ctx.keep_scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, *kept = ctx.saved_tensors
+        grad_out = grads[0] * ctx.keep_scale
+        grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        for index, start in enumerate(range(0, len(q), ctx.chunk)):
+            part = slice(start, start + ctx.chunk)
+            weights, mask = kept[2 * index : 2 * index + 2]
+            torch.bmm((weights * mask).transpose(1, 2), grad_out[part], out=grad_v[part])
+            grad_weights = torch.bmm(grad_out[part], v[part].transpose(1, 2)).mul_(mask)
+            grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+            torch.bmm(grad_scores, k[part], out=grad_q[part])
+            torch.bmm(grad_scores.transpose(1, 2), q[part], out=grad_k[part])
+        return grad_q.mul_(ctx.scale), grad_k.mul_(ctx.scale), grad_v, None, None, None
+
+
+def attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """What transformers calls for attention: PyTorch's own, but where dropout makes that slow.
+
+    Args:
+        query: (batch, heads, queries, width), as key and value; their width and number of heads may differ.
+        attention_mask: (batch, 1, queries, keys): bool, True where a key counts, or added to the scores.
+        dropout: Probability of dropping an attention weight.
+        scaling: Of the scores; None: 1 / sqrt(width).
+
+    Returns:
+        (batch, queries, heads, width), and no weights.
+    """
+    batch, heads, queries, width = query.shape
+    is_plain = (
+        query.device.type == "cpu"
+        and 0 < drop_level(dropout) < drop_level(1)
+        and key.shape == value.shape
+        and key.shape[1] == heads
+        and kwargs.get("position_bias") is None
+        and (attention_mask is not None or not (kwargs.get("is_causal") or getattr(module, "is_causal", False)))
+    )
+    if not is_plain:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    with torch.autocast("cpu", enabled=False):
+        flat = [part.reshape(batch * heads, -1, width) for part in (query, key, value)]
+        bias = _bias(attention_mask, batch, heads, key.shape[2], query.dtype)
+        out: Tensor = _Attention.apply(*flat, bias, scaling if scaling is not None else width**-0.5, dropout)
+    return out.view(batch, heads, queries, width).transpose(1, 2).contiguous(), None
+
+
+def _bias(mask: Tensor | None, batch: int, heads: int, keys: int, dtype: torch.dtype) -> Tensor:
+    """What is added to the scores, (batch * heads, 1 or queries, keys); one row where all queries share it."""
+    if mask is None:
+        return torch.zeros(1, dtype=dtype).expand(batch * heads, 1, keys)
+    if mask.stride(2) == 0:
+        mask = mask[:, :, :1]
+    if mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
+    return mask.to(dtype).expand(batch, heads, -1, -1).reshape(batch * heads, -1, keys)
+
+
+AttentionInterface.register(NAME, attention_forward)
+AttentionMaskInterface.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
