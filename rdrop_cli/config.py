@@ -49,6 +49,11 @@ def parse_precision(name: str | None) -> Precision | None:
     return validate({"train": {"precision": name}}, "--precision").train.precision if name else None
 
 
+def parse_micro_batch(text: str | None) -> int | str | None:
+    """A number where `--micro-batch` is one; anything else is left for the schema to judge."""
+    return int(text) if text is not None and text.lstrip("-").isdecimal() else text
+
+
 def recipe_folder() -> Path:
     """Where the recipes are: inside an installed package, or at the top of a checkout."""
     inside = Path(__file__).parent / "configs"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +15,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from rdrop_cli import processes
 
 WIDE = 100
 """Terminals with fewer columns get tables without frames, so that no number is cut."""
@@ -75,7 +78,8 @@ def add_row(to: Table, *cells: object, style: str | None = None) -> None:
 class Screen:
     """Where a command shows things.
 
-    Progress, tables and remarks go to stdout, or to stderr when stdout belongs to a JSON document or to data.
+    Progress, tables and remarks go to stdout, or to stderr when stdout belongs to a JSON document or to data. Of
+    several processes only the main one shows anything.
 
     Args:
         json_output: stdout is for one JSON document.
@@ -85,7 +89,7 @@ class Screen:
 
     def __init__(self, *, json_output: bool = False, quiet: bool = False, to_stderr: bool = False) -> None:
         self.json_output = json_output
-        self.quiet = quiet
+        self.quiet = quiet or not processes.is_main()
         self.ui = make_console(stderr=json_output or to_stderr)
 
     @property
@@ -95,7 +99,7 @@ class Screen:
 
     def show(self, renderable: RenderableType, *, title: str | None = None) -> None:
         """Show a result under its title; with `--json --quiet` only the document is a result."""
-        if self.json_output and self.quiet:
+        if (self.json_output and self.quiet) or not processes.is_main():
             return
         if title is not None:
             self.ui.print(Text(safe(title), style="bold"), soft_wrap=True)
@@ -110,7 +114,8 @@ class Screen:
 
     def document(self, content: Any) -> None:
         """Print the JSON document."""
-        sys.stdout.write(json_text(content) + "\n")
+        if processes.is_main():
+            sys.stdout.write(json_text(content) + "\n")
 
     def stages(self) -> Stages:
         """A context manager that shows the progress of named stages."""
@@ -176,5 +181,12 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def show_error(message: str, *, prefix: str = "error: ") -> None:
-    """One line on stderr."""
+    """One line on stderr.
+
+    What several processes meet alike is said once: the main one says it, and by the time another would, the launcher
+    has ended it. What only another meets, it says with its number.
+    """
+    if not processes.is_main():
+        time.sleep(2)
+        message = f"process {processes.rank()}: {message}"
     make_console(stderr=True).print(Text.assemble((prefix, "bold red"), safe(message)), soft_wrap=True)

@@ -31,7 +31,7 @@ def describe_plan(plan: Plan) -> list[str]:
         loss = f"R-Drop, alpha {plan.alpha:g} (cross-entropy {plan.ce_reduction}; the paper's alpha {paper:g})"
     else:
         loss = "plain fine-tuning (alpha 0, one pass)"
-    micro = f" in micro-batches of {plan.micro_batch_size}" if plan.micro_batch_size != plan.batch_size else ""
+    micro = _micro_batches(plan)
     lines = [
         f"Model  {plan.model}, {plan.parameters / 1e6:.1f} M parameters, on {plan.device}, {plan.precision}",
         f"Data   {plan.data}: {counts}",
@@ -43,6 +43,12 @@ def describe_plan(plan: Plan) -> list[str]:
     if plan.first_step:
         lines.append(f"Going on from step {plan.first_step:,}")
     return lines
+
+
+def _micro_batches(plan: Plan) -> str:
+    if plan.micro_batch_size == "auto":
+        return ", divided further if memory runs out"
+    return f" in micro-batches of {plan.micro_batch_size}" if plan.micro_batch_size else ""
 
 
 def describe_log(row: Mapping[str, Any]) -> str:
@@ -68,6 +74,11 @@ EVALUATION = {
 STOPPING = "Stopping after this step and saving; once more ends at once"
 
 
+def describe_micro_batch(size: int) -> str:
+    """What happened when the memory ran out."""
+    return f"Memory ran out: going on with micro-batches of {size}, which changes no result"
+
+
 class PlainTraining(Observer):
     """Lines that a log file keeps."""
 
@@ -83,6 +94,9 @@ class PlainTraining(Observer):
         self._steps = plan.steps
         for line in describe_plan(plan):
             self.screen.say(line)
+
+    def micro_batch(self, size: int) -> None:
+        self.screen.say(describe_micro_batch(size))
 
     def stopping(self) -> None:
         self.screen.say(STOPPING)
@@ -133,6 +147,9 @@ class LiveTraining(Observer):
     def step(self, step: int) -> None:
         epoch = min((step - 1) // self._epoch_steps + 1, self._epochs)
         self._progress.update(self._task, completed=step, description=f"Epoch {epoch}/{self._epochs}")
+
+    def micro_batch(self, size: int) -> None:
+        self.screen.say(describe_micro_batch(size))
 
     def stopping(self) -> None:
         self._newest = Text(STOPPING, style="yellow")

@@ -84,8 +84,8 @@ class TrainConfig(_Group):
     epochs: Count = 2
     batch_size: Count = 32
     """Examples per optimizer step; a step's loss is the mean over them."""
-    micro_batch_size: Count | None = None
-    """Examples per forward pass; must divide batch_size. None: batch_size."""
+    micro_batch_size: Count | Literal["auto"] | None = None
+    """Examples per forward pass; must divide batch_size. None: batch_size; auto: as many as the memory takes."""
     eval_batch_size: Count = 64
     lr: Positive = 1e-4
     weight_decay: NonNegative = 0.01
@@ -110,7 +110,7 @@ class TrainConfig(_Group):
 
     @model_validator(mode="after")
     def _micro_batches_fill_the_batch(self) -> TrainConfig:
-        if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
+        if isinstance(self.micro_batch_size, int) and self.batch_size % self.micro_batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} must divide batch_size {self.batch_size}")
         return self
 

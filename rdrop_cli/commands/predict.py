@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from rdrop_cli import options
+from rdrop_cli import options, processes
 from rdrop_cli.console import Screen, Stages, count, json_text, safe
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def predict(
 
     if bool(texts) == (input_ is not None):
         raise typer.BadParameter("give either TEXT or --input FILE (--input - reads stdin)")
+    if input_ == "-" and processes.count() > 1:
+        raise typer.BadParameter("several processes cannot share stdin; give --input a file")
     wanted = parse_precision(precision)
     found = checkpoints.find(checkpoint) if checkpoint is not None else checkpoints.newest_finished()
     if output is not None:
@@ -92,6 +94,9 @@ def predict(
 
     classifier = Classifier(found, precision=wanted, batch_size=batch_size)
     predictions = prediction.predict(classifier, rows)
+    if not processes.is_main():
+        deque(predictions, maxlen=0)  # its share of the work; the main process writes
+        return
     with screen.stages() as stages:
         if input_ is not None:
             predictions = _counted(predictions, stages)

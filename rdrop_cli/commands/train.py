@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from rdrop_cli import options
+from rdrop_cli import options, processes
 from rdrop_cli.console import Screen
 
 if TYPE_CHECKING:
@@ -43,8 +43,18 @@ def train(
     epochs: Annotated[Optional[int], typer.Option(help="Passes over the data.")] = None,  # noqa: UP045
     batch_size: Annotated[Optional[int], typer.Option(help="Examples per optimizer step.")] = None,  # noqa: UP045
     micro_batch_size: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Examples per forward pass; a divisor of the batch size. Saves memory, changes no result."),
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--micro-batch",
+            "--micro-batch-size",
+            metavar="N|auto",
+            help="Examples per forward pass, a divisor of the batch size; auto halves it when memory runs out. "
+            "Saves memory, changes no result.",
+        ),
+    ] = None,
+    gradient_checkpointing: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option("--gradient-checkpointing", help="Compute activations twice: less memory, a third more time."),
     ] = None,
     lr: Annotated[Optional[float], typer.Option(help="Highest learning rate.")] = None,  # noqa: UP045
     max_length: options.MaxLengthOption = None,
@@ -64,9 +74,11 @@ def train(
     debug: options.DebugOption = False,
 ) -> None:
     """Fine-tune a transformer with R-Drop and measure what came out."""
-    from rdrop_cli.config import collect_overrides
+    from rdrop_cli.config import collect_overrides, parse_micro_batch
     from rdrop_cli.core import preparation, runs
 
+    if dry_run and processes.count() > 1:
+        raise typer.BadParameter("--dry-run times one process; run it without a launcher")
     flags = {
         "data.source": data,
         "data.text_column": text_column,
@@ -78,7 +90,8 @@ def train(
         "train.label_smoothing": label_smoothing,
         "train.epochs": epochs,
         "train.batch_size": batch_size,
-        "train.micro_batch_size": micro_batch_size,
+        "train.micro_batch_size": parse_micro_batch(micro_batch_size),
+        "train.gradient_checkpointing": gradient_checkpointing,
         "train.lr": lr,
         "train.seed": seed,
         "train.precision": precision,

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from transformers import TrainingArguments
 
+from rdrop_cli import processes
 from rdrop_cli.core import checkpoints
 from rdrop_cli.core.device import Dtype
 from rdrop_cli.schema import Config
@@ -19,11 +20,13 @@ def training_arguments(config: Config, run: Path, device: torch.device, precisio
         run: The run folder; checkpoints go below it.
     """
     train = config.train
-    micro = train.micro_batch_size or train.batch_size
+    share = train.batch_size // processes.count()
+    # With `auto` the trainer itself cuts the batch, once it knows where.
+    micro = min(train.micro_batch_size, share) if isinstance(train.micro_batch_size, int) else share
     arguments = TrainingArguments(
         output_dir=str(run / checkpoints.CHECKPOINTS),
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=train.batch_size // micro,
+        gradient_accumulation_steps=share // micro,
         per_device_eval_batch_size=train.eval_batch_size,
         num_train_epochs=train.epochs,
         learning_rate=train.lr,

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from transformers import TrainerCallback
 
+from rdrop_cli import processes
 from rdrop_cli.core.files import write_text
 from rdrop_cli.core.metrics import SCALARS
 
@@ -50,7 +51,7 @@ class Plan:
     steps: int
     first_step: int
     batch_size: int
-    micro_batch_size: int
+    micro_batch_size: int | str | None
     alpha: float
     ce_reduction: str
     label_smoothing: float
@@ -80,6 +81,9 @@ class Observer:
 
     def log(self, row: Mapping[str, Any]) -> None:
         """A history row was added; evaluations have `validation_...` keys."""
+
+    def micro_batch(self, size: int) -> None:
+        """The device ran out of memory; from here on a forward pass has `size` examples."""
 
     def stopping(self) -> None:
         """A signal asked to stop; the step in progress will be finished and saved. Called from a signal handler."""
@@ -121,6 +125,8 @@ class ObserveTraining(TrainerCallback):
         self.observer.evaluating(0)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
         rows = [row for row in map(history_row, state.log_history) if row]
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, HISTORY_COLUMNS, lineterminator="\n")
@@ -140,19 +146,26 @@ class KeepBest(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         # The base class updates state.best_metric after this event.
         value, best = metrics[f"eval_{args.metric_for_best_model}"], state.best_metric
-        if best is None or (value > best if args.greater_is_better else value < best):
+        is_better = best is None or (value > best if args.greater_is_better else value < best)
+        if is_better and state.is_world_process_zero:
             self.save(kwargs["model"])
 
 
 class StopOnSignal(TrainerCallback):
     """On SIGINT or SIGTERM finishes the step, saves and stops; a second signal ends the process at once.
 
-    The signal only sets a flag, so that no write is cut in the middle.
+    The signal only sets a flag, so that no write is cut in the middle. Several processes agree at every step, so that
+    all stop at the same one; as their launcher passes a signal on, and the terminal sends it too, a second one is
+    nothing special then.
+
+    Attributes:
+        stopping: Every process knows that training stops here.
     """
 
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
-        self.requested = False
+        self.stopping = False
+        self._requested = False
         self._mid_epoch = False
 
     @contextmanager
@@ -169,21 +182,25 @@ class StopOnSignal(TrainerCallback):
                 signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+        if self._requested:
+            if processes.count() == 1:
+                raise KeyboardInterrupt
+            return
+        self._requested = True
         self.observer.stopping()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         steps_in_epoch = state.max_steps // int(args.num_train_epochs)
-        if self.requested and state.global_step % steps_in_epoch:
+        self.stopping = processes.any_of(self._requested)
+        if self.stopping and state.global_step % steps_in_epoch:
             self._mid_epoch = True
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.stopping = processes.any_of(self._requested)
         if self._mid_epoch:
             # The epoch has not ended; its evaluation and checkpoint belong to the resumed run.
             control.should_evaluate = control.should_save = control.should_log = False
-        elif self.requested:
+        elif self.stopping:
             control.should_training_stop = True

@@ -15,7 +15,8 @@ from rdrop_cli.core.sampler import LengthGroupedSampler
 from rdrop_cli.core.trainer import RDropTrainer
 from rdrop_cli.core.training import SMALLER, Training
 
-_WARM_UP, _TIMED = 2, 8
+_FEWEST, _MOST, _SECONDS = 4, 12, 20.0
+"""Batches to time, each twice, and about how long that may take."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Forecast:
 def forecast(training: Training) -> Forecast:
     """Time a few optimizer steps and evaluation batches of a training that has not begun.
 
-    The first step has the longest batch of an epoch, so the memory it takes is the run's peak. Time per padded token
-    is measured on batches spread over the epoch and carried over to all of them. The model is used up.
+    The first step has the longest batch of an epoch, so the memory it takes is the run's peak. The others are batches
+    from short to long, which stand for the whole epoch. The model is used up.
     """
     with TemporaryDirectory() as folder:
         training.run = Path(folder)
@@ -52,25 +53,34 @@ def _measure(training: Training, trainer: RDropTrainer) -> Forecast:
     sampler = LengthGroupedSampler(dataset.lengths, train.batch_size, train.seed, group=train.group_by_length)
     order = list(sampler)
     batches = [order[start : start + train.batch_size] for start in range(0, len(order), train.batch_size)]
-    cost = np.array([dataset.lengths[batch].max() * len(batch) for batch in batches], dtype=np.float64)
-    spread = np.linspace(0, len(batches) - 1, min(_WARM_UP + _TIMED, len(batches))).astype(int)
+    widths = np.array([dataset.lengths[batch].max() for batch in batches])
+    cost = widths * np.array([len(batch) for batch in batches])
 
     trainer.create_optimizer_and_scheduler(num_training_steps=training.steps_in_epoch * train.epochs)
     model, optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
-    seconds = []
-    for index in spread:
+
+    def seconds_of(index: int) -> float:
         began = time.perf_counter()
         _step(training, trainer, model, optimizer, batches[index])
-        seconds.append(time.perf_counter() - began)
-    timed = slice(min(_WARM_UP, len(spread) - 1), None)
-    per_token = sum(seconds[timed]) / cost[spread[timed]].sum()
-    epoch_seconds = per_token * cost.sum()
+        return time.perf_counter() - began
 
+    seconds_of(int(cost.argmax()))  # takes the most memory, and starts everything up
+    longest = seconds_of(int(cost.argmax()))
+    count = min(len(batches), max(_FEWEST, min(_MOST, int(_SECONDS / longest / 2))))
+    # The middles of equally many batches each, by cost: their mean stands for all.
+    chosen = np.argsort(cost, kind="stable")[((np.arange(count) + 0.5) * len(batches) / count).astype(int)]
+    first = np.array([seconds_of(index) for index in chosen])
+    again = np.array([seconds_of(index) for index in chosen])
+    # The first batch of a width is slower: kernels are made for it. An epoch pays that once for each width.
+    starting = len(set(widths.tolist())) * max(0.0, float((first - again).mean()))
+
+    step_seconds = float(again.mean())
+    evaluation_seconds = _evaluation_seconds(training, model)
     return Forecast(
         steps=len(batches) * train.epochs,
-        timed_steps=len(spread),
-        seconds_per_step=epoch_seconds / len(batches),
-        seconds=train.epochs * (epoch_seconds + _evaluation_seconds(training, model)),
+        timed_steps=2 * (count + 1),
+        seconds_per_step=step_seconds,
+        seconds=train.epochs * (step_seconds * len(batches) + evaluation_seconds) + starting,
         peak_memory=devices.peak_memory(training.device),
         disk=_disk(training),
     )
@@ -79,7 +89,8 @@ def _measure(training: Training, trainer: RDropTrainer) -> Forecast:
 def _step(
     training: Training, trainer: RDropTrainer, model: torch.nn.Module, optimizer: object, batch: list[int]
 ) -> None:
-    micro = training.config.train.micro_batch_size or len(batch)
+    wanted = training.config.train.micro_batch_size
+    micro = wanted if isinstance(wanted, int) else len(batch)  # the trainer itself divides for `auto`
     for start in range(0, len(batch), micro):
         rows = [training.datasets["train"][index] for index in batch[start : start + micro]]
         trainer.training_step(model, dict(training.collate(rows)), len(batch))

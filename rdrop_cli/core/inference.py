@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rdrop_cli import processes
 from rdrop_cli.core import device as devices
 from rdrop_cli.core import models, tokenization
 from rdrop_cli.core.acceleration import accelerate_inference
@@ -50,6 +51,7 @@ class Classifier:
         kind = getattr(config, "problem_type", None)
         if config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
             raise CheckpointError(f"{name}: not a classifier into one of several classes ({kind or 'one output'})")
+        processes.join()
         self.device = devices.pick_device()
         self.precision = self._pick_precision(precision, checkpoint)
         with models.loading_errors(name, "checkpoint"):
@@ -82,7 +84,7 @@ class Classifier:
     def probabilities(
         self, dataset: TokenDataset, on_progress: Callable[[int], None] | None = None
     ) -> NDArray[np.float64]:
-        """Class probabilities.
+        """Class probabilities; several processes share the work, and each gets all of them.
 
         Args:
             on_progress: Called with the number of texts just classified.
@@ -97,17 +99,20 @@ class Classifier:
             devices.autocast(self.device, self.precision),
             devices.naming_memory_errors(self.device, "Use a smaller --batch-size."),
         ):
-            for start in range(0, len(order), self.batch_size):
+            for index, start in enumerate(range(0, len(order), self.batch_size)):
                 rows = order[start : start + self.batch_size]
+                if on_progress is not None:
+                    on_progress(len(rows))
+                if index % processes.count() != processes.rank():
+                    continue
                 features = [dataset[int(row)] for row in rows]
                 for feature in features:
                     feature.pop("labels", None)
                 batch = {name: value.to(self.device) for name, value in self.collate(features).items()}
                 logits[rows] = self.model(**batch).logits.float().cpu().numpy()
-                if not np.isfinite(logits[rows]).all():
-                    raise ModelError("the model's output is not finite", "Its weights may be damaged; try float32.")
-                if on_progress is not None:
-                    on_progress(len(rows))
+        logits = processes.summed(logits)
+        if not np.isfinite(logits).all():
+            raise ModelError("the model's output is not finite", "Its weights may be damaged; try float32.")
         return softmax(logits)
 
 

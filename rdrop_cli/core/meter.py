@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import time
 
+import numpy as np
 from torch import Tensor, float32, tensor
+
+from rdrop_cli import processes
 
 
 class LossMeter:
@@ -38,6 +42,23 @@ class LossMeter:
         self._timed_tokens = self._timed_tokens + tokens
         for name, mean in means.items():
             self.sums[name] = self.sums[name] + mean.detach().float() * examples
+
+    def copy(self) -> LossMeter:
+        """A meter that goes on by itself."""
+        made = copy.copy(self)
+        made.sums = dict(self.sums)
+        return made
+
+    def gather(self) -> None:
+        """Turn what this process counted into what all counted together; the others then start from nothing."""
+        if processes.count() == 1:
+            return
+        own = [self.examples, self._timed_examples, self._timed_tokens, *self.sums.values()]
+        totals = processes.summed(np.array([float(value) for value in own]))
+        if not processes.is_main():
+            totals = totals * 0
+        self.examples, self._timed_examples, self._timed_tokens = (int(total) for total in totals[:3])
+        self.sums = dict(zip(self._NAMES, (float(total) for total in totals[3:]), strict=True))
 
     def means(self, alpha: float) -> dict[str, float]:
         """The window's means; without kl, kl_share and agreement where there is one pass."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rdrop_cli import processes
 from rdrop_cli.config import differences, load_config
 from rdrop_cli.core import checkpoints
 from rdrop_cli.errors import CheckpointError, ConfigError
@@ -28,6 +29,7 @@ def open_run(
     """
     if not resume:
         resolved = load_config(config, overrides)
+        _check_shares(resolved)
         run = out or checkpoints.new_run_folder(_name_of(resolved))
         if run.exists() and (not run.is_dir() or any(run.iterdir())):
             raise CheckpointError(f"{run}: exists already", "Give another --out, or --resume to go on with it.")
@@ -39,12 +41,34 @@ def open_run(
     if (run / checkpoints.METRICS).is_file():
         raise CheckpointError(f"{run}: this run has finished", f"Look at it with: rdrop evaluate {run}")
     recorded = load_config(str(saved))
+    _check_shares(recorded)
     wanted = load_config(config or str(saved), overrides)
     if changed := differences(recorded, wanted):
         raise ConfigError(
             f"{run}: a resumed run keeps its configuration, but {'; '.join(changed)}", "Train a new run instead."
         )
     return recorded, run
+
+
+def _check_shares(config: Config) -> None:
+    """Refuse a batch that the processes cannot share evenly."""
+    batch, several = config.train.batch_size, processes.count()
+    if batch % several:
+        raise ConfigError(
+            f"train.batch_size {batch} cannot be divided by {several} processes",
+            f"Use a multiple of {several}, such as --batch-size {-(-batch // several) * several}.",
+        )
+    micro = config.train.micro_batch_size
+    share = batch // several
+    if micro == "auto" and several > 1:
+        raise ConfigError(
+            "train.micro_batch_size auto is for one process: several cannot repeat a step each on its own",
+            "Give a number.",
+        )
+    if isinstance(micro, int) and share % min(micro, share):
+        raise ConfigError(
+            f"train.micro_batch_size {micro} must divide the {share} examples of each of {several} processes"
+        )
 
 
 def _name_of(config: Config) -> list[str]:

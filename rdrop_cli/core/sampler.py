@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
 _POOL = 50
 """Batches that are sorted by length together: more wastes less padding, fewer mixes better."""
@@ -59,3 +60,63 @@ class LengthGroupedSampler(Sampler[int]):
             batches[[0, longest]] = batches[[longest, 0]]
         # The incomplete batch stays last, or every batch behind it would be cut in the wrong place.
         return iter(np.concatenate([batches.ravel(), grouped[full:]]).tolist())
+
+
+NO_EXAMPLE = -100
+"""The label of an example that only fills a process's share; the same number torch's cross-entropy ignores."""
+
+
+class ShareOfBatches:
+    """One process's micro-batches: of each optimizer step's examples every `count`-th, from its rank on.
+
+    All processes together see what one process would, in the same steps. Where a step's examples do not divide evenly,
+    a process that is one short repeats an example, as ~index: `Fillable` gives it the label `NO_EXAMPLE`.
+
+    Args:
+        sampler: The order of examples for all processes; its batch is an optimizer step's.
+        micro_batch_size: Most examples in one forward pass of one process.
+    """
+
+    def __init__(self, sampler: LengthGroupedSampler, micro_batch_size: int, rank: int, count: int) -> None:
+        self.sampler = sampler
+        self.batch_size = micro_batch_size
+        self.rank = rank
+        self.count = count
+
+    def _sizes(self) -> list[int]:
+        full, rest = divmod(len(self.sampler), self.sampler.batch_size)
+        return [self.sampler.batch_size] * full + ([rest] if rest else [])
+
+    def __len__(self) -> int:
+        return sum(-(-self._share(size) // self.batch_size) for size in self._sizes())
+
+    def _share(self, size: int) -> int:
+        return -(-size // self.count)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(self.sampler)
+        start = 0
+        for size in self._sizes():
+            step = order[start : start + size]
+            start += size
+            share = step[self.rank :: self.count]
+            if len(share) < self._share(size):
+                share.append(~step[-1])
+            for first in range(0, len(share), self.batch_size):
+                yield share[first : first + self.batch_size]
+
+
+class Fillable(Dataset[dict[str, Any]]):
+    """A data set in which ~index is example `index` with the label `NO_EXAMPLE`."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if index >= 0:
+            example: dict[str, Any] = self.dataset[index]
+            return example
+        return {**self.dataset[~index], "labels": NO_EXAMPLE}

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor, nn
-from torch.utils.data import Sampler
-from transformers import Trainer
-from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from torch.utils.data import DataLoader, Sampler
 
-from rdrop_cli.core.files import writing
+from rdrop_cli import processes
 from rdrop_cli.core.loss import CEReduction, check_parameters, cross_entropy, log_probabilities, rdrop_loss
 from rdrop_cli.core.meter import LossMeter
-from rdrop_cli.core.sampler import LengthGroupedSampler
+from rdrop_cli.core.sampler import NO_EXAMPLE, Fillable, LengthGroupedSampler, ShareOfBatches
+from rdrop_cli.core.saving import WholeCheckpoints
 
 METER_FILE = "loss_meter.json"
-"""In a checkpoint: the running means of the log entry that was being collected."""
+"""In a checkpoint: the running means of the log entry that was being collected, and the micro-batch found."""
 
 
-class RDropTrainer(Trainer):
+class RDropTrainer(WholeCheckpoints):
     """A `transformers.Trainer` that trains with R-Drop; everything else is as in the base class.
 
     Every term of the loss is a mean over the examples of the optimizer step, so alpha means the same at any batch
@@ -37,6 +36,9 @@ class RDropTrainer(Trainer):
         ce_reduction: As in `rdrop_loss`; with alpha 0 the one cross-entropy is counted twice for `sum`.
         passes: `concat` runs one forward over [x; x], `sequential` two forwards over x.
         group_by_length: Whether batches hold examples of similar length.
+        auto_micro_batch: When memory runs out, repeat the step in halves, and go on so. For one process, with
+            `gradient_accumulation_steps` of 1.
+        on_micro_batch: Is told the new number of examples in a forward pass.
 
     Raises:
         ValueError: a parameter out of range.
@@ -53,6 +55,8 @@ class RDropTrainer(Trainer):
         ce_reduction: CEReduction = "mean",
         passes: str = "concat",
         group_by_length: bool = True,
+        auto_micro_batch: bool = False,
+        on_micro_batch: Callable[[int], None] = lambda size: None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -64,8 +68,9 @@ class RDropTrainer(Trainer):
             raise ValueError(f"passes must be 'concat' or 'sequential', got {passes!r}")
         self.passes = passes
         self.group_by_length = group_by_length
+        self.micro_batch = self.args.train_batch_size if auto_micro_batch else None
+        self.on_micro_batch = on_micro_batch
         self.meter = LossMeter()
-        self._staging: str | None = None
 
     def compute_loss(
         self,
@@ -91,16 +96,26 @@ class RDropTrainer(Trainer):
             # Only the logits: what else a model returns would be gathered as predictions.
             return (loss, {"logits": logits}) if return_outputs else loss
 
-        rows = len(labels)
+        rows = batch_rows = len(labels)
+        counted: Any = slice(None)
+        if self.args.world_size > 1:
+            counted = labels != NO_EXAMPLE
+            labels = labels[counted]
+            rows = len(labels)
         mask = features.get("attention_mask")
         tokens = mask.sum() if mask is not None else features["input_ids"].numel()
         if self.alpha == 0:
             outputs = model(**features)
-            ce = cross_entropy(log_probabilities(_logits(outputs)), labels, self.label_smoothing)
+            if not rows:
+                return _logits(outputs).sum() * 0
+            ce = cross_entropy(log_probabilities(_logits(outputs)[counted]), labels, self.label_smoothing)
             total = ce * 2 if self.ce_reduction == "sum" else ce
             self.meter.add(rows, tokens, loss=total, ce=total)
         else:
-            outputs, logits_a, logits_b = self._two_passes(model, features, rows)
+            outputs, logits_a, logits_b = self._two_passes(model, features, batch_rows)
+            if not rows:
+                return (logits_a + logits_b).sum() * 0
+            logits_a, logits_b = logits_a[counted], logits_b[counted]
             total, ce, kl = rdrop_loss(
                 logits_a,
                 logits_b,
@@ -130,6 +145,39 @@ class RDropTrainer(Trainer):
         logits = _logits(model(**doubled))
         return {"logits": logits[:rows]}, logits[:rows], logits[rows:]
 
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Forward and backward over a batch; with `auto_micro_batch` in as many pieces as the memory asks for."""
+        while self.micro_batch is not None:
+            before = self.meter.copy()
+            try:
+                return self._in_pieces(model, inputs, self.micro_batch, num_items_in_batch)
+            except RuntimeError as error:
+                if self.micro_batch == 1 or not should_reduce_batch_size(error):
+                    raise
+            # Out of the except block, so that what the failed forward pass holds is free by now.
+            self.meter = before
+            model.zero_grad()
+            clear_device_cache(garbage_collection=True)
+            self.micro_batch = -(-self.micro_batch // 2)
+            self.on_micro_batch(self.micro_batch)
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        return loss
+
+    def _in_pieces(
+        self, model: nn.Module, inputs: dict[str, Any], size: int, num_items_in_batch: Tensor | int | None
+    ) -> Tensor:
+        rows = len(inputs["labels"])
+        total = torch.zeros((), device=self.args.device)
+        for start in range(0, rows, size):
+            piece = {
+                name: value[start : start + size] if isinstance(value, Tensor) and value.shape[:1] == (rows,) else value
+                for name, value in inputs.items()
+            }
+            total = total + super().training_step(model, piece, num_items_in_batch)
+        return total
+
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | int | None]:
@@ -138,14 +186,15 @@ class RDropTrainer(Trainer):
         The base class counts only for models that take **kwargs; the loss needs the count for every model.
         """
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        examples: Tensor | int = sum(len(batch["labels"]) for batch in batches)
-        if self.accelerator.num_processes > 1:
-            examples = self.accelerator.gather(torch.tensor([examples], device=device)).sum()
-        return batches, examples
+        if self.args.world_size == 1:
+            return batches, sum(len(batch["labels"]) for batch in batches)
+        counted = [(batch["labels"] != NO_EXAMPLE).sum() for batch in batches]
+        return batches, self.accelerator.gather(torch.stack(counted).sum().to(device)[None]).sum()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Replace the base class's loss, a mean of step means, by means over examples, and add the parts."""
         if "loss" in logs:
+            self.meter.gather()
             logs |= self.meter.means(self.alpha)
             self.meter.reset()
             if not math.isfinite(logs["loss"]):
@@ -158,46 +207,23 @@ class RDropTrainer(Trainer):
         self.meter.restart_clock()
         return metrics
 
-    def _get_output_dir(self, trial: Any) -> str:
-        return self._staging or str(super()._get_output_dir(trial))
+    def write_extras(self, folder: Path) -> None:
+        """What the base class does not know of."""
+        state = {**self.meter.state_dict(), "micro_batch": self.micro_batch}
+        (folder / METER_FILE).write_text(json.dumps(state), encoding="utf-8")
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Save beside the final place and rename, so that a kill in the middle leaves no broken checkpoint.
-
-        With several processes, which all write into one checkpoint, it is saved in place as the base class does.
-        """
-        if self.accelerator.num_processes > 1:
-            super()._save_checkpoint(model, trial)
-            return
-        folder = Path(super()._get_output_dir(trial))
-        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            with writing(folder / name) as staging:
-                self._staging = str(staging.with_suffix(".saving"))
-                super()._save_checkpoint(model, trial)
-                Path(self._staging, name).rename(staging)
-                best = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
-                is_kept = best.is_dir() or best.name == name
-                self.state.best_model_checkpoint = str(best) if is_kept else None
-                self.state.save_to_json(str(staging / TRAINER_STATE_NAME))
-                (staging / METER_FILE).write_text(json.dumps(self.meter.state_dict()), encoding="utf-8")
-                (staging / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle that nothing reads
-        finally:
-            if self._staging:
-                shutil.rmtree(self._staging, ignore_errors=True)
-            self._staging, self.args.save_total_limit = None, limit
+        self.meter.gather()
+        super()._save_checkpoint(model, trial)
         self.meter.restart_clock()
-        rotate_checkpoints(
-            output_dir=str(folder),
-            save_total_limit=limit,
-            best_model_checkpoint=self.state.best_model_checkpoint if self.args.load_best_model_at_end else None,
-        )
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and (meter := Path(checkpoint, METER_FILE)).is_file():
-            self.meter.load_state_dict(json.loads(meter.read_text(encoding="utf-8")))
+        if checkpoint is not None and processes.is_main() and (meter := Path(checkpoint, METER_FILE)).is_file():
+            state = json.loads(meter.read_text(encoding="utf-8"))
+            self.meter.load_state_dict(state)
+            if self.micro_batch is not None:
+                self.micro_batch = state.get("micro_batch") or self.micro_batch
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         lengths = example_lengths(self.train_dataset if train_dataset is None else train_dataset)
@@ -207,6 +233,26 @@ class RDropTrainer(Trainer):
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.accelerator.num_processes
         return LengthGroupedSampler(lengths, batch_size, seed, group=self.group_by_length)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """With several processes each loads its share of every optimizer step; else as the base class."""
+        sampler = self._get_train_sampler() if self.args.world_size > 1 else None
+        if not isinstance(sampler, LengthGroupedSampler):
+            loader: DataLoader[Any] = super().get_train_dataloader()
+            return loader
+        micro, rank, count = self.args.train_batch_size, self.args.process_index, self.args.world_size
+        loader = DataLoader(
+            Fillable(self.train_dataset),
+            batch_sampler=cast(Any, ShareOfBatches(sampler, micro, rank, count)),
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        # To accelerate this is one process's loader: it is divided already.
+        shared: DataLoader[Any] = prepare_data_loader(
+            loader, device=self.args.device, num_processes=1, process_index=0, put_on_device=True
+        )
+        return shared
 
 
 def example_lengths(dataset: Any) -> Sequence[int] | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
+from rdrop_cli import processes
 from rdrop_cli.config import dump_config
 from rdrop_cli.core import checkpoints, models, preparation, prepared, tokenization
 from rdrop_cli.core import device as devices
@@ -29,7 +30,7 @@ from rdrop_cli.core.trainer import RDropTrainer
 from rdrop_cli.errors import CheckpointError, DataError, ModelError, TrainingInterrupted
 from rdrop_cli.schema import Config
 
-SMALLER = "Use a smaller --micro-batch-size or --max-length, or --set train.gradient_checkpointing=true."
+SMALLER = "Use --micro-batch auto, --gradient-checkpointing or a smaller --max-length."
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Training:
     """
 
     def __init__(self, config: Config, run: Path, *, resume: bool = False, observer: Observer | None = None) -> None:
-        self.run = run
+        self.run = Path(processes.from_main(str(run)))
         self.resume = resume
         self.observer = observer or Observer()
         self.device = devices.pick_device()
@@ -78,12 +79,13 @@ class Training:
         self.config = config = config.model_copy(update={"train": train})
 
         name = models.locate(config.model, config.hub)
-        data = self._load_data()
-        check_splits(data, config)
         self.tokenizer = tokenization.load_tokenizer(
             name, max_length=config.model.max_length, revision=config.model.revision
         )
-        self.data = preparation.tokenize(data, config, self.tokenizer, on_progress=self.observer.stage)
+        with processes.main_first():
+            data = self._load_data()
+            check_splits(data, config)
+            self.data = preparation.tokenize(data, config, self.tokenizer, on_progress=self.observer.stage)
         self.datasets = {
             split: TokenDataset(self._tokens(split), examples.labels) for split, examples in self.data.splits.items()
         }
@@ -133,6 +135,8 @@ class Training:
             ce_reduction=config.rdrop.ce_reduction,
             passes=config.rdrop.passes,
             group_by_length=config.train.group_by_length,
+            auto_micro_batch=config.train.micro_batch_size == "auto",
+            on_micro_batch=self.observer.micro_batch,
         )
         trainer.remove_callback(PrinterCallback)
         return trainer
@@ -144,17 +148,21 @@ class Training:
             TrainingInterrupted: stopped by a signal, after saving a checkpoint.
             ModelError: the loss became infinite or no number.
         """
-        checkpoint = self._open_run()
+        checkpoint = processes.from_main(self._open_run() if processes.is_main() else None)
         trainer = self.trainer()
         self.observer.plan(self.plan(checkpoint))
         if checkpoint is not None:
             for row in map(history_row, checkpoints.read_json(checkpoint / "trainer_state.json")["log_history"]):
                 if "validation_accuracy" in row:
                     self.observer.log(row)
-        set_seed(self.config.train.seed)
+        set_seed(self.config.train.seed + processes.rank())  # or all would draw the same dropout masks
         began = time.perf_counter()
         if checkpoint is None or not _has_ended(checkpoint):
-            with self.stopper.listening(), devices.naming_memory_errors(self.device, SMALLER):
+            with (
+                self.stopper.listening(),
+                devices.naming_memory_errors(self.device, SMALLER),
+                processes.naming_lost_processes(),
+            ):
                 try:
                     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
                 except FloatingPointError as error:
@@ -166,13 +174,14 @@ class Training:
         else:
             state = trainer.state.load_from_json(str(checkpoint / "trainer_state.json"))
         seconds = time.perf_counter() - began
-        if self.stopper.requested:
+        if self.stopper.stopping:
             raise TrainingInterrupted(
                 f"Stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
                 f"Go on with: rdrop train --resume --out {shlex.quote(str(self.run))}",
             )
         first_step = _step_of(checkpoint) if checkpoint else 0
         steps = state.global_step - first_step
+        processes.wait()
         metrics = measure_best(self.config, self.data, self.datasets, self.run, self.observer)
         result = TrainingResult(
             run=self.run,
@@ -184,12 +193,17 @@ class Training:
             first_step=first_step,
             best_epoch=(state.best_global_step or state.global_step) / self.steps_in_epoch,
         )
+        if processes.is_main():
+            self._record(result)
+        return result
+
+    def _record(self, result: TrainingResult) -> None:
+        """Write what makes the run a finished one."""
         write_text(
             result.checkpoint / "README.md",
-            model_card(self.config, self.data.labels.names, data_record(self.data), metrics),
+            model_card(self.config, self.data.labels.names, data_record(self.data), result.metrics),
         )
-        write_text(self.run / checkpoints.METRICS, json.dumps(metrics, indent=2) + "\n")
-        return result
+        write_text(self.run / checkpoints.METRICS, json.dumps(result.metrics, indent=2) + "\n")
 
     def _open_run(self) -> Path | None:
         """Make or check the run folder; the checkpoint to go on from, if any."""
@@ -232,7 +246,7 @@ class Training:
             steps=self.steps_in_epoch * train.epochs,
             first_step=_step_of(checkpoint) if checkpoint else 0,
             batch_size=train.batch_size,
-            micro_batch_size=train.micro_batch_size or train.batch_size,
+            micro_batch_size=train.micro_batch_size,
             alpha=self.config.rdrop.alpha,
             ce_reduction=self.config.rdrop.ce_reduction,
             label_smoothing=train.label_smoothing,

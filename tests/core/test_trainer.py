@@ -256,3 +256,61 @@ def test_evaluation_gathers_nothing_but_logits(tmp_path):
     trainer.model.eval()
     _, outputs = trainer.compute_loss(trainer.model, collate([trainer.train_dataset[0]]), return_outputs=True)
     assert set(outputs) == {"logits"}
+
+
+class SmallMemory(nn.Module):
+    """A model that has no room for more than `rows` rows at a time."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.inner, self.rows, self.seen = make_model(), rows, []
+
+    def forward(self, input_ids, attention_mask=None):
+        self.seen.append(len(input_ids))
+        outputs = self.inner(input_ids=input_ids, attention_mask=attention_mask)
+        if len(input_ids) > self.rows:
+            # After some of the work, as a device does.
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
+        return outputs
+
+
+def test_a_micro_batch_that_does_not_fit_is_halved_until_it_does(tmp_path):
+    sizes = []
+    model = SmallMemory(rows=5)
+    found = gradients(tmp_path, model=model, examples=20, micro=8, auto_micro_batch=True, on_micro_batch=sizes.append)
+    whole = gradients(tmp_path, examples=20, micro=8)
+
+    assert sizes == [4, 2]  # doubled: 16, 8 and 4 rows
+    assert model.seen[:3] == [16, 8, 4]
+    assert set(model.seen[3:]) == {4}
+    for mine, theirs in zip(found, whole, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=2e-6)
+
+
+def test_the_log_counts_each_example_once_after_memory_ran_out(tmp_path):
+    trainer = make_trainer(
+        tmp_path, model=SmallMemory(rows=8), kind=RDropTrainer, auto_micro_batch=True, label_smoothing=0.1
+    )
+    whole = make_trainer(tmp_path, kind=RDropTrainer, label_smoothing=0.1)
+    for each in (trainer, whole):
+        each.train()
+
+    for mine, theirs in zip(trainer.state.log_history, whole.state.log_history, strict=True):
+        if "ce" in mine:
+            assert mine["ce"] == pytest.approx(theirs["ce"], rel=1e-5)
+
+
+def test_one_example_that_does_not_fit_is_an_error(tmp_path):
+    trainer = make_trainer(tmp_path, model=SmallMemory(rows=1), auto_micro_batch=True)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.train()
+
+
+def test_other_errors_are_not_taken_for_memory(tmp_path):
+    class Broken(SmallMemory):
+        def forward(self, input_ids, attention_mask=None):
+            raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        make_trainer(tmp_path, model=Broken(rows=1), auto_micro_batch=True).train()

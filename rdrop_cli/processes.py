@@ -1,0 +1,142 @@
+"""Several processes that work as one, as `torchrun` and `accelerate launch` start them.
+
+Both say in the environment who each process is. What is asked here costs nothing and imports nothing until there are
+several; PyTorch's process group is joined when the first of them needs another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rdrop_cli.errors import RDropError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+
+def count() -> int:
+    """How many processes work together."""
+    return _number("WORLD_SIZE", 1)
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return _number("RANK", 0)
+
+
+def is_main() -> bool:
+    """True in the one that shows and saves."""
+    return rank() == 0
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdigit() else default
+
+
+def join() -> None:
+    """Meet the others; waits until all are here. Does nothing alone, or the second time."""
+    import torch
+    from torch import distributed
+
+    if count() == 1 or distributed.is_initialized():
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(_number("LOCAL_RANK", 0))
+        distributed.init_process_group("cpu:gloo,cuda:nccl")
+    else:
+        distributed.init_process_group("gloo")
+
+
+def leave() -> None:
+    """Say good-bye to the others, so that PyTorch does not complain at the end."""
+    import sys
+
+    if "torch" in sys.modules and count() > 1:
+        from torch import distributed
+
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def from_main(value: T) -> T:
+    """The main process's value, in every process."""
+    if count() == 1:
+        return value
+    from torch import distributed
+
+    join()
+    values: list[Any] = [value]
+    distributed.broadcast_object_list(values)
+    result: T = values[0]
+    return result
+
+
+def wait() -> None:
+    """Until every process is here."""
+    from_main(None)
+
+
+def any_of(flag: bool) -> bool:
+    """True in every process when it is in one."""
+    if count() == 1:
+        return flag
+    import torch
+    from torch import distributed
+
+    join()
+    flags = torch.tensor([int(flag)])
+    distributed.all_reduce(flags, distributed.ReduceOp.MAX)
+    return bool(flags.item())
+
+
+def summed(values: NDArray[np.float32] | NDArray[np.float64]) -> Any:
+    """The element-wise sum of every process's array of the same shape and dtype."""
+    if count() == 1:
+        return values
+    import torch
+    from torch import distributed
+
+    join()
+    total = torch.from_numpy(values.copy())
+    distributed.all_reduce(total)
+    return total.numpy()
+
+
+@contextlib.contextmanager
+def main_first() -> Iterator[None]:
+    """The main process runs the block, then the others do: what it wrote, they read."""
+    if not is_main():
+        wait()
+    yield
+    if is_main():
+        wait()
+
+
+@contextlib.contextmanager
+def naming_lost_processes() -> Iterator[None]:
+    """Turn the failure of a collective operation into an error that says what it means.
+
+    Raises:
+        RDropError: another process ended while this one waited for it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if count() == 1 or not _is_lost(error):
+            raise
+        raise RDropError(
+            f"process {rank()} of {count()} lost another one, which was killed or failed",
+            "What was saved is kept: start all of them again with --resume.",
+        ) from error
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    text = str(error).lower()
+    return any(sign in text for sign in ("gloo", "nccl", "connection closed", "connection reset", "broken pipe"))

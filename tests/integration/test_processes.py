@@ -1,0 +1,142 @@
+"""Two processes, started as torchrun starts them, against one."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from conftest import make_reviews, write_csv
+
+SETTINGS = [
+    "--epochs", "2", "--batch-size", "8", "--lr", "1e-2", "--max-length", "32", "--precision", "float32",
+    "--set", "train.tensorboard=false", "--set", "train.log_steps=3", "--set", "rdrop.allow_zero_dropout=true",
+    "--set", "model.config.hidden_dropout_prob=0.0", "--set", "model.config.attention_probs_dropout_prob=0.0",
+]  # fmt: skip
+
+
+def launch(count, *args):
+    """A command line in `count` processes, or in one without a launcher."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
+    command = [sys.executable, *launcher, "-m", "rdrop_cli", *map(str, args)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+
+
+def finish(process, code=0):
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
+    return out, err
+
+
+def history(run):
+    with (run / "history.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_model, tmp_path_factory):
+    """The same training by one process and by two; 101 reviews leave ragged steps."""
+    folder = tmp_path_factory.mktemp("processes")
+    data = write_csv(folder / "reviews.csv", make_reviews(101))
+    made = {}
+    for count in (1, 2):
+        out = folder / f"run{count}"
+        process = launch(count, "train", data, "--model", tiny_model, *SETTINGS, "--out", out)
+        made[count] = (out, *finish(process))
+    return made
+
+
+def test_two_processes_reach_the_weights_of_one(runs):
+    one, two = (load_file(runs[count][0] / "best" / "model.safetensors") for count in (1, 2))
+
+    assert len(history(runs[1][0])) > 6
+    assert int(history(runs[1][0])[-1]["step"]) >= 20
+    for name, weight in one.items():
+        assert (two[name] - weight).abs().max() < 1e-5, name
+
+
+def test_they_log_what_one_logs(runs):
+    for one, two in zip(history(runs[1][0]), history(runs[2][0]), strict=True):
+        assert one["step"] == two["step"]
+        for name in ("loss", "ce", "validation_accuracy", "validation_nll", "learning_rate"):
+            if one[name]:
+                assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-4, abs=1e-5), name
+
+
+def test_they_print_one_table_and_leave_one_run(runs):
+    run, out, _ = runs[2]
+
+    assert out.count("Best epoch") == out.count("Run folder:") == out.count("Loading") == 1
+    assert sorted(path.name for path in run.parent.iterdir() if path.name.startswith("run")) == ["run1", "run2"]
+    assert not [path for path in run.rglob("*") if "partial" in path.name or "saving" in path.name]
+    newest = max((run / "checkpoints").iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in newest.iterdir()}
+
+
+def test_evaluate_and_predict_share_the_work_and_answer_once(runs, tmp_path):
+    run = runs[1][0]
+    alone, _ = finish(launch(1, "evaluate", run, "--json"))
+    shared, _ = finish(launch(2, "evaluate", run, "--json"))
+    assert shared == alone
+
+    texts = write_csv(tmp_path / "texts.csv", make_reviews(150, seed=3))
+    for count in (1, 2):
+        finish(launch(count, "predict", "--checkpoint", run, "--input", texts, "--output", tmp_path / f"{count}.jsonl"))
+    assert (tmp_path / "1.jsonl").read_text() == (tmp_path / "2.jsonl").read_text()
+
+
+def endless(tiny_model, folder):
+    data = write_csv(folder / "reviews.csv", make_reviews(101))
+    run = folder / "long"
+    process = launch(2, "train", data, "--model", tiny_model, *SETTINGS, "--epochs", "100000", "--out", run,
+                     "--set", "train.early_stopping.patience=0")  # fmt: skip
+    while not (run / "checkpoints").is_dir() or not any((run / "checkpoints").iterdir()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    return process, run
+
+
+def children(process):
+    listed = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+    return sorted(int(line) for line in listed.stdout.split())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes with pgrep")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_one_is_killed_the_other_ends_and_says_so(victim, tiny_model, tmp_path):
+    process, _ = endless(tiny_model, tmp_path)
+    os.kill(children(process)[victim], signal.SIGKILL)
+    _, err = finish(process, code=1)
+
+    (line,) = (line for line in err.splitlines() if "lost another one" in line)
+    assert f"process {1 - victim} of 2 lost another one, which was killed or failed" in line
+    assert "--resume" in line
+    assert "rdrop_cli/core" not in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes with pgrep")
+def test_an_interrupt_stops_both_at_one_step_and_they_can_go_on(tiny_model, tmp_path):
+    process, run = endless(tiny_model, tmp_path)
+    for child in children(process):
+        os.kill(child, signal.SIGINT)
+    _, err = finish(process, code=1)  # the launcher's own code
+    assert err.count("and saved. Go on with: rdrop train --resume") == 1
+
+    again = launch(2, "train", "--resume", "--out", run)
+    time.sleep(1)
+    while "step" not in (line := again.stdout.readline()):
+        assert line, again.communicate()
+    again.kill()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_once(tiny_model, tmp_path):
+    data = write_csv(tmp_path / "reviews.csv", make_reviews(40))
+    _, err = finish(launch(2, "train", data, "--model", tiny_model, "--batch-size", "7"), code=1)
+
+    assert err.count("train.batch_size 7 cannot be divided by 2 processes") == 1
