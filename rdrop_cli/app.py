@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from rdrop_cli import __version__
 from rdrop_cli.commands import evaluate, predict, prepare, train
 from rdrop_cli.console import show_error
-from rdrop_cli.errors import RDropError, TrainingInterrupted
+from rdrop_cli.errors import ProcessLost, RDropError, TrainingInterrupted
 from rdrop_cli.options import DEBUG_KEY
 
 
@@ -24,7 +24,8 @@ class ErrorBoundary(TyperGroup):
         except RDropError as error:
             if _wants_traceback(ctx):
                 raise
-            show_error(str(error), prefix="" if isinstance(error, TrainingInterrupted) else "error: ")
+            prefix = "" if isinstance(error, TrainingInterrupted) else "error: "
+            show_error(str(error), prefix=prefix, shared=not isinstance(error, ProcessLost))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             show_error("interrupted")

@@ -180,13 +180,16 @@ def make_console(*, stderr: bool = False) -> Console:
     return console
 
 
-def show_error(message: str, *, prefix: str = "error: ") -> None:
+def show_error(message: str, *, prefix: str = "error: ", shared: bool = True) -> None:
     """One line on stderr.
 
     What several processes meet alike is said once: the main one says it, and by the time another would, the launcher
     has ended it. What only another meets, it says with its number.
+
+    Args:
+        shared: Other processes may well meet the same.
     """
     if not processes.is_main():
-        time.sleep(2)
+        time.sleep(2 if shared else 0)
         message = f"process {processes.rank()}: {message}"
     make_console(stderr=True).print(Text.assemble((prefix, "bold red"), safe(message)), soft_wrap=True)

@@ -6,6 +6,7 @@ RDropError                  exit code 1
 ├── CheckpointError         a run folder or checkpoint that is missing, unfinished or of another kind
 ├── ModelError              a model that cannot be trained or run as asked
 ├── HubError                the model hub cannot be reached or says no
+├── ProcessLost             another of several processes ended in the middle of their work
 └── TrainingInterrupted     exit code 130: stopped by the user, saved, can be resumed
 """
 
@@ -49,6 +50,10 @@ class ModelError(RDropError):
 
 class HubError(RDropError):
     """The model hub cannot be reached, or has not got what was asked for."""
+
+
+class ProcessLost(RDropError):
+    """Another of several processes was killed or failed while this one worked with it."""
 
 
 class TrainingInterrupted(RDropError):

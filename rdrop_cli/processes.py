@@ -6,12 +6,13 @@ several; PyTorch's process group is joined when the first of them needs another.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rdrop_cli.errors import RDropError
+from rdrop_cli.errors import ProcessLost
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,17 +53,7 @@ def join() -> None:
         distributed.init_process_group("cpu:gloo,cuda:nccl")
     else:
         distributed.init_process_group("gloo")
-
-
-def leave() -> None:
-    """Say good-bye to the others, so that PyTorch does not complain at the end."""
-    import sys
-
-    if "torch" in sys.modules and count() > 1:
-        from torch import distributed
-
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
+    atexit.register(distributed.destroy_process_group)  # or PyTorch complains at the end
 
 
 def from_main(value: T) -> T:
@@ -114,9 +105,11 @@ def main_first() -> Iterator[None]:
     """The main process runs the block, then the others do: what it wrote, they read."""
     if not is_main():
         wait()
-    yield
-    if is_main():
-        wait()
+    try:
+        yield
+    finally:
+        if is_main():
+            wait()
 
 
 @contextlib.contextmanager
@@ -124,15 +117,15 @@ def naming_lost_processes() -> Iterator[None]:
     """Turn the failure of a collective operation into an error that says what it means.
 
     Raises:
-        RDropError: another process ended while this one waited for it.
+        ProcessLost: another process ended while this one waited for it.
     """
     try:
         yield
     except RuntimeError as error:
         if count() == 1 or not _is_lost(error):
             raise
-        raise RDropError(
-            f"process {rank()} of {count()} lost another one, which was killed or failed",
+        raise ProcessLost(
+            f"another of the {count()} processes was killed or has failed",
             "What was saved is kept: start all of them again with --resume.",
         ) from error
 

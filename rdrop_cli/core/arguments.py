@@ -13,11 +13,14 @@ from rdrop_cli.core.device import Dtype
 from rdrop_cli.schema import Config
 
 
-def training_arguments(config: Config, run: Path, device: torch.device, precision: Dtype) -> TrainingArguments:
+def training_arguments(
+    config: Config, run: Path, device: torch.device, precision: Dtype, *, unused_parameters: bool = False
+) -> TrainingArguments:
     """What the Trainer is told. Loss, label smoothing and batches by length are our own, so it hears nothing of them.
 
     Args:
         run: The run folder; checkpoints go below it.
+        unused_parameters: Some of the model take no part in the loss, which several processes must know.
     """
     train = config.train
     share = train.batch_size // processes.count()
@@ -52,6 +55,8 @@ def training_arguments(config: Config, run: Path, device: torch.device, precisio
         report_to=["tensorboard"] if train.tensorboard else "none",
         restore_callback_states_from_checkpoint=True,
         disable_tqdm=True,
+        log_level_replica="error",
+        ddp_find_unused_parameters=unused_parameters,
         seed=train.seed,
         data_seed=train.seed,
     )

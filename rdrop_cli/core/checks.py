@@ -68,3 +68,16 @@ def check_dropout(model: Any, features: Mapping[str, torch.Tensor], config: Conf
         f"Its dropout keys are {', '.join(keys) or 'unknown'}: set one, as in --set model.config.{example}=0.1, "
         "or rdrop.allow_zero_dropout=true.",
     )
+
+
+def has_unused_parameters(model: Any, features: Mapping[str, torch.Tensor]) -> bool:
+    """True when the loss does not depend on some of the trained parameters.
+
+    Args:
+        features: One example's tensors, (1, length) each.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model(**features).logits.sum().backward()
+    unused = any(parameter.grad is None for parameter in model.parameters() if parameter.requires_grad)
+    model.zero_grad()
+    return unused

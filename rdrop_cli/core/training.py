@@ -20,7 +20,7 @@ from rdrop_cli.core.acceleration import accelerate_training
 from rdrop_cli.core.arguments import training_arguments
 from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal, history_row
 from rdrop_cli.core.card import model_card
-from rdrop_cli.core.checks import check_dropout, check_splits
+from rdrop_cli.core.checks import check_dropout, check_splits, has_unused_parameters
 from rdrop_cli.core.export import data_record, export
 from rdrop_cli.core.files import write_text
 from rdrop_cli.core.measuring import measure_best, validation_metrics
@@ -95,6 +95,9 @@ class Training:
         self.collate = models.collator(self.tokenizer)
         example = {name: value for name, value in self.datasets["train"][0].items() if name != "labels"}
         check_dropout(self.model, self.collate([example]), config)
+        self._has_unused_parameters = processes.count() > 1 and has_unused_parameters(
+            self.model, self.collate([example])
+        )
         self.stopper = StopOnSignal(self.observer)
 
     def _load_data(self) -> Prepared:
@@ -123,7 +126,9 @@ class Training:
         callbacks.append(self.stopper)
         trainer = RDropTrainer(
             model=self.model,
-            args=training_arguments(self.config, self.run, self.device, self.precision),
+            args=training_arguments(
+                config, self.run, self.device, self.precision, unused_parameters=self._has_unused_parameters
+            ),
             train_dataset=self.datasets["train"],
             eval_dataset=self.datasets["validation"].by_length(),
             processing_class=self.tokenizer,

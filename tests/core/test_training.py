@@ -194,7 +194,7 @@ def test_running_out_of_memory_says_what_to_make_smaller(config, tmp_path, monke
 
     training = Training(config(), tmp_path / "run")
     monkeypatch.setattr(training.model, "forward", full)
-    with pytest.raises(ModelError, match=r"out of memory on CPU.*--micro-batch-size"):
+    with pytest.raises(ModelError, match=r"out of memory on CPU.*--micro-batch auto"):
         training.start()
 
 
