@@ -15,20 +15,19 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def accelerate_training(model: Any) -> None:
-    """Prepare a classifier in float32 for training: cheap dropout, attention in chunks, one token in the last layer.
+    """Prepare a classifier in float32 for training: as for inference, and with cheap dropout."""
+    use_fast_dropout(model)
+    accelerate_inference(model)
+
+
+def accelerate_inference(model: Any) -> None:
+    """Prepare a classifier in float32 for deterministic passes.
 
     Models that bring an attention of their own keep it.
     """
     keep_freed_memory()
-    use_fast_dropout(model)
     if model.config._attn_implementation == "sdpa" and model._can_set_attn_implementation():
         model.set_attn_implementation(attention.NAME)
-    use_first_token_only(model)
-
-
-def accelerate_inference(model: Any) -> None:
-    """Prepare a classifier in float32 for deterministic passes."""
-    keep_freed_memory()
     use_first_token_only(model)
 
 

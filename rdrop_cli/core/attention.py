@@ -1,8 +1,9 @@
-"""Attention with dropout for CPUs.
+"""Attention for CPUs, with dropout or in bfloat16.
 
 PyTorch's scaled dot-product attention has no fused CPU kernel with dropout: it computes in float32, a whole
-(batch, heads, length, length) array at a time, and draws a random number for each element. Here the heads go through
-in chunks that stay in the cache, matrix products stay in the dtype they came in, and masks come from `dropout`.
+(batch, heads, length, length) array at a time, and draws a random number for each element. Its fused kernel without
+dropout is slow for the short inputs and narrow heads of text classifiers. Here the heads go through in chunks that stay
+in the cache, matrix products stay in the dtype they came in, and masks come from `dropout`.
 """
 
 from __future__ import annotations
@@ -24,36 +25,58 @@ _CHUNK = 2**20
 """Scores computed at once: 2 MB in bfloat16."""
 
 
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, p: float, kept: list[Tensor | None] | None = None
+) -> Tensor:
+    """softmax(scale * q k^T + bias), dropped out, times v; over (heads of the batch, length, width of a head).
+
+    Args:
+        bias: (heads of the batch, 1 or queries, keys).
+        p: Of the dropout; 0 draws nothing.
+        kept: Takes each chunk's weights and mask.
+    """
+    out = torch.empty_like(q)
+    chunk = _chunk(q, k)
+    for start in range(0, len(q), chunk):
+        part = slice(start, start + chunk)
+        scores = torch.baddbmm(bias[part], q[part], k[part].transpose(1, 2), alpha=scale)
+        weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
+        mask = keep_mask(weights.shape, p, q.dtype) if p else None
+        torch.bmm(weights if mask is None else weights * mask, v[part], out=out[part])
+        if kept is not None:
+            kept += [weights, mask]
+    return out.mul_(keep_scale(p))
+
+
+def _chunk(q: Tensor, k: Tensor) -> int:
+    return max(1, _CHUNK // (q.shape[1] * k.shape[1]))
+
+
 class _Attention(torch.autograd.Function):
-    """softmax(scale * q k^T + bias), dropped out, times v; over (heads of the batch, length, width of a head)."""
+    """`_attend` with its gradient."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, p: float) -> Tensor:
-        heads, keys = len(q), k.shape[1]
-        chunk = max(1, _CHUNK // (q.shape[1] * keys))
-        out = torch.empty_like(q)
-        kept = []
-        for start in range(0, heads, chunk):
-            part = slice(start, start + chunk)
-            scores = torch.baddbmm(bias[part], q[part], k[part].transpose(1, 2), alpha=scale)
-            weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
-            mask = keep_mask(weights.shape, p, q.dtype)
-            torch.bmm(weights * mask, v[part], out=out[part])
-            kept += [weights, mask]
+        kept: list[Tensor | None] = []
+        out = _attend(q, k, v, bias, scale, p, kept)
         ctx.save_for_backward(q, k, v, *kept)
-        ctx.scale, ctx.keep_scale, ctx.chunk = scale, keep_scale(p), chunk
-        return out.mul_(ctx.keep_scale)
+        ctx.scale, ctx.keep_scale = scale, keep_scale(p)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *kept = ctx.saved_tensors
         grad_out = grads[0] * ctx.keep_scale
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        for index, start in enumerate(range(0, len(q), ctx.chunk)):
-            part = slice(start, start + ctx.chunk)
+        chunk = _chunk(q, k)
+        for index, start in enumerate(range(0, len(q), chunk)):
+            part = slice(start, start + chunk)
             weights, mask = kept[2 * index : 2 * index + 2]
-            torch.bmm((weights * mask).transpose(1, 2), grad_out[part], out=grad_v[part])
-            grad_weights = torch.bmm(grad_out[part], v[part].transpose(1, 2)).mul_(mask)
+            dropped = weights if mask is None else weights * mask
+            torch.bmm(dropped.transpose(1, 2), grad_out[part], out=grad_v[part])
+            grad_weights = torch.bmm(grad_out[part], v[part].transpose(1, 2))
+            if mask is not None:
+                grad_weights.mul_(mask)
             grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
             torch.bmm(grad_scores, k[part], out=grad_q[part])
             torch.bmm(grad_scores.transpose(1, 2), q[part], out=grad_k[part])
@@ -70,7 +93,7 @@ def attention_forward(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls for attention: PyTorch's own, but where dropout makes that slow.
+    """What transformers calls for attention: PyTorch's own, but where that is slow on a CPU.
 
     Args:
         query: (batch, heads, queries, width), as key and value; their width and number of heads may differ.
@@ -84,7 +107,7 @@ def attention_forward(
     batch, heads, queries, width = query.shape
     is_plain = (
         query.device.type == "cpu"
-        and 0 < drop_level(dropout) < drop_level(1)
+        and (query.dtype == torch.bfloat16 if not drop_level(dropout) else drop_level(dropout) < drop_level(1))
         and key.shape == value.shape
         and key.shape[1] == heads
         and kwargs.get("position_bias") is None
@@ -95,9 +118,11 @@ def attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
     with torch.autocast("cpu", enabled=False):
-        flat = [part.reshape(batch * heads, -1, width) for part in (query, key, value)]
+        q, k, v = (part.reshape(batch * heads, -1, width) for part in (query, key, value))
         bias = _bias(attention_mask, batch, heads, key.shape[2], query.dtype)
-        out: Tensor = _Attention.apply(*flat, bias, scaling if scaling is not None else width**-0.5, dropout)
+        scale = scaling if scaling is not None else width**-0.5
+        needs_grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
+        out: Tensor = (_Attention.apply if needs_grad else _attend)(q, k, v, bias, scale, dropout)
     return out.view(batch, heads, queries, width).transpose(1, 2).contiguous(), None
 
 

@@ -78,7 +78,9 @@ class Classifier:
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, on_progress: Callable[[int], None] | None = None
     ) -> TokenDataset:
         """Token ids of texts, truncated to what the checkpoint was trained with."""
-        tokens = tokenization.encode(self.tokenizer, texts, pairs, max_length=self.max_length, on_progress=on_progress)
+        tokens = tokenization.encode(
+            self.tokenizer, texts, pairs, max_length=self.max_length, count_all=False, on_progress=on_progress
+        )
         return TokenDataset(tokens, None)
 
     def probabilities(

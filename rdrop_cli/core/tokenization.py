@@ -27,7 +27,7 @@ class Tokens:
         ids: (sum of lengths,) int32.
         type_ids: Same shape, int8; None for models without segments, or where all are 0.
         offsets: (texts + 1,) int64.
-        full_lengths: (texts,) int32: tokens before truncation.
+        full_lengths: (texts,) int32: tokens before truncation; after it where they were not counted.
     """
 
     ids: NDArray[np.int32]
@@ -97,11 +97,13 @@ def encode(
     pairs: Sequence[str] | None,
     *,
     max_length: int,
+    count_all: bool = True,
     on_progress: Callable[[int], None] | None = None,
 ) -> Tokens:
     """Token ids of texts or text pairs, truncated as `truncation=True` does.
 
     Args:
+        count_all: Count the tokens before truncation too, which encodes texts that are too long twice.
         on_progress: Called with the number of texts just encoded.
     """
     id_parts: list[NDArray[np.int32]] = []
@@ -111,7 +113,7 @@ def encode(
     for start in range(0, len(texts), _CHUNK):
         first = list(texts[start : start + _CHUNK])
         second = list(pairs[start : start + _CHUNK]) if pairs is not None else None
-        encoded = tokenizer(first, second, truncation=False, verbose=False)
+        encoded = tokenizer(first, second, truncation=not count_all, max_length=max_length, verbose=False)
         full = [len(ids) for ids in encoded["input_ids"]]
         long = [index for index, length in enumerate(full) if length > max_length]
         if long:

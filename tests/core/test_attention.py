@@ -84,6 +84,20 @@ def test_without_dropout_it_is_pytorchs_own(mask):
     assert torch.equal(ours, theirs)
 
 
+def test_in_bfloat16_without_dropout_values_and_gradients_are_as_close_as_bfloat16_is():
+    q, k, v = inputs(dtype=torch.bfloat16)
+    ours, _ = attention.attention_forward(nn.Module(), q, k, v, padding(), is_causal=False)
+    grads = torch.autograd.grad(ours.square().sum(), (q, k, v))
+    with torch.no_grad():
+        assert torch.equal(ours, attention.attention_forward(nn.Module(), q, k, v, padding(), is_causal=False)[0])
+    exact = inputs()
+    theirs = nn.functional.scaled_dot_product_attention(*exact, attn_mask=padding()).transpose(1, 2)
+
+    torch.testing.assert_close(ours.double(), theirs, rtol=0.03, atol=0.03)
+    for mine, other in zip(grads, torch.autograd.grad(theirs.square().sum(), exact), strict=True):
+        assert (mine.double() - other).norm() < 0.02 * other.norm()
+
+
 def test_what_it_does_not_know_goes_to_pytorch():
     q, k, v = (part.float() for part in inputs())
     torch.manual_seed(0)
