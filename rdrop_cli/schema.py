@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -107,6 +107,15 @@ class TrainConfig(_Group):
     num_workers: Annotated[int, Field(ge=0)] = 0
     tensorboard: bool = True
     seed: Seed = 42
+
+    @field_validator("micro_batch_size", mode="before")
+    @classmethod
+    def _micro_batch_is_a_count_or_auto(cls, value: object) -> object:
+        """One fault where the union of types would report one for each."""
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if value is None or value == "auto" or is_count:
+            return value
+        raise ValueError("must be a number from 1 on, or auto")
 
     @model_validator(mode="after")
     def _micro_batches_fill_the_batch(self) -> TrainConfig:

@@ -3,7 +3,7 @@
 import pytest
 
 from rdrop_cli import config as configuration
-from rdrop_cli.config import differences, dump_config, load_config, parse_assignment, recipe_names
+from rdrop_cli.config import differences, dump_config, load_config, parse_assignment, parse_micro_batch, recipe_names
 from rdrop_cli.errors import ConfigError
 from rdrop_cli.schema import Config
 
@@ -117,3 +117,15 @@ def test_a_fault_in_what_a_flag_gives_is_laid_to_the_command_line():
     for key, value in (("train.micro_batch_size", 5), ("rdrop", {"alpha": -1})):
         with pytest.raises(ConfigError, match=r"^command line: "):
             load_config(None, [(key, value)])
+
+
+@pytest.mark.parametrize(("text", "value"), [(None, None), ("4", 4), ("auto", "auto")])
+def test_a_micro_batch_is_a_number_or_auto(text, value):
+    assert load_config(None, [("train.micro_batch_size", parse_micro_batch(text))]).train.micro_batch_size == value
+
+
+@pytest.mark.parametrize("text", ["-1", "0", "half", "4.0", ""])
+def test_any_other_micro_batch_is_refused_once(text):
+    with pytest.raises(ConfigError) as raised:
+        load_config(None, [("train.micro_batch_size", parse_micro_batch(text))])
+    assert raised.value.message.count("train.micro_batch_size") == 1

@@ -1,0 +1,39 @@
+"""The benchmarks run, and the README says what their kept results say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+
+
+def test_training_speed_runs_with_a_tiny_model():
+    script = ROOT / "benchmarks" / "training_speed.py"
+    shape = ["--model", "tiny", "--batches", "2", "--rounds", "1", "--examples", "100"]
+    done = subprocess.run([sys.executable, script, *shape], capture_output=True, text=True, check=True, timeout=300)
+
+    for arm in ("stock plain", "stock R-Drop", "rdrop"):
+        assert f"round 1: {arm}" in done.stdout
+    assert "bfloat16 products" in done.stdout
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_the_readme_shows_the_kept_results(path):
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    assert kept["command"].removesuffix(" --save") in README
+    figures = []
+    for row in kept.get("arms", {}).values():
+        figures += [f"{row['examples_per_second']:.1f}", f"{row['rdrop_is_faster_by']:.2f}"]
+    if "texts_per_second" in kept:
+        figures += [f"{value:.1f}" for value in kept["texts_per_second"].values()]
+        figures.append(f"{kept['rdrop_is_faster_by']:.2f}")
+    if "mean_f1_difference" in kept:
+        figures += [f"{value:+.4f}" for value in (kept["mean_f1_difference"], *kept["interval_95"])]
+        figures += [f"{run[arm]:.4f}" for run in kept["runs"] for arm in ("fast_f1", "plain_f1")]
+    for figure in figures:
+        assert figure in README, f"{path.name}: {figure}"
