@@ -43,6 +43,12 @@ def timed(run: Callable[[list[str]], list[Any]], texts: list[str]) -> tuple[floa
     return len(texts) / (time.perf_counter() - began), out
 
 
+def margin(scores: dict[str, float]) -> float:
+    """How far the two most probable classes are apart."""
+    second, first = sorted(scores.values())[-2:]
+    return first - second
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", required=True, help="A run for two classes.")
@@ -76,7 +82,7 @@ def main() -> None:
         rates["rdrop"].append(rate)
 
     probabilities = [{entry["label"]: entry["score"] for entry in entries} for entries in theirs]
-    apart = [abs(np.diff(sorted(scores.values())[-2:])[0]) > CLOSE for scores in probabilities]
+    apart = [margin(scores) > CLOSE for scores in probabilities]
     differ = [
         max(scores, key=scores.__getitem__) != item.label for scores, item in zip(probabilities, ours, strict=True)
     ]

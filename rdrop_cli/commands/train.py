@@ -54,7 +54,7 @@ def train(
     ] = None,
     gradient_checkpointing: Annotated[
         Optional[bool],  # noqa: UP045
-        typer.Option("--gradient-checkpointing", help="Compute activations twice: less memory, a third more time."),
+        typer.Option("--gradient-checkpointing", help="Compute activations twice: less memory, more time."),
     ] = None,
     lr: Annotated[Optional[float], typer.Option(help="Highest learning rate.")] = None,  # noqa: UP045
     max_length: options.MaxLengthOption = None,
