@@ -33,6 +33,13 @@ def test_two_masks_and_neighbours_in_one_mask_are_uncorrelated():
         assert abs(correlation) < 4 / DRAWS**0.5
 
 
+def test_the_two_halves_of_a_doubled_batch_are_uncorrelated():
+    torch.manual_seed(6)
+    first, second = keep_mask((2, DRAWS), 0.1, torch.float32).double() - 0.9
+
+    assert abs((first * second).mean() / 0.09) < 4 / DRAWS**0.5
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_expectation_of_the_output_is_the_input(dtype):
     torch.manual_seed(4)

@@ -259,16 +259,16 @@ def test_evaluation_gathers_nothing_but_logits(tmp_path):
 
 
 class SmallMemory(nn.Module):
-    """A model that has no room for more than `rows` rows at a time."""
+    """A model that has no room for more than `rows` rows at a time, nor for what else is there at call `full_at`."""
 
-    def __init__(self, rows):
+    def __init__(self, rows, full_at=None):
         super().__init__()
-        self.inner, self.rows, self.seen = make_model(), rows, []
+        self.inner, self.rows, self.full_at, self.seen = make_model(), rows, full_at, []
 
     def forward(self, input_ids, attention_mask=None):
         self.seen.append(len(input_ids))
         outputs = self.inner(input_ids=input_ids, attention_mask=attention_mask)
-        if len(input_ids) > self.rows:
+        if len(input_ids) > self.rows or len(self.seen) == self.full_at:
             # After some of the work, as a device does.
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
         return outputs
@@ -287,10 +287,19 @@ def test_a_micro_batch_that_does_not_fit_is_halved_until_it_does(tmp_path):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=2e-6)
 
 
+def test_pieces_done_before_memory_ran_out_are_not_counted_twice(tmp_path):
+    model = SmallMemory(rows=8, full_at=3)  # the second half of the first step
+    found = gradients(tmp_path, model=model, examples=16, micro=8, auto_micro_batch=True)
+    whole = gradients(tmp_path, examples=16, micro=8)
+
+    assert model.seen[:4] == [16, 8, 8, 4]
+    for mine, theirs in zip(found, whole, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=2e-6)
+
+
 def test_the_log_counts_each_example_once_after_memory_ran_out(tmp_path):
-    trainer = make_trainer(
-        tmp_path, model=SmallMemory(rows=8), kind=RDropTrainer, auto_micro_batch=True, label_smoothing=0.1
-    )
+    model = SmallMemory(rows=8, full_at=3)
+    trainer = make_trainer(tmp_path, model=model, kind=RDropTrainer, auto_micro_batch=True, label_smoothing=0.1)
     whole = make_trainer(tmp_path, kind=RDropTrainer, label_smoothing=0.1)
     for each in (trainer, whole):
         each.train()
