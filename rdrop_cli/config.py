@@ -51,7 +51,7 @@ def parse_precision(name: str | None) -> Precision | None:
 
 def parse_micro_batch(text: str | None) -> int | str | None:
     """A number where `--micro-batch` is one; anything else is left for the schema to judge."""
-    return int(text) if text is not None and text.lstrip("-").isdecimal() else text
+    return int(text) if text is not None and text.removeprefix("-").isdecimal() else text
 
 
 def recipe_folder() -> Path:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from rdrop_cli import processes
 from rdrop_cli.console import Screen, Stages, add_row, number, safe, table
 from rdrop_cli.core.callbacks import Observer, Plan
 from rdrop_cli.core.device import peak_memory, pick_device
@@ -71,12 +72,12 @@ EVALUATION = {
 }
 
 
-STOPPING = "Stopping after this step and saving; once more ends at once"
+STOPPING = "Stopping after this step and saving" + ("; once more ends at once" if processes.count() == 1 else "")
 
 
 def describe_micro_batch(size: int) -> str:
     """What happened when the memory ran out."""
-    return f"Memory ran out: going on with micro-batches of {size}, which changes no result"
+    return f"Memory ran out: going on with micro-batches of {size}, the same mathematics"
 
 
 class PlainTraining(Observer):

@@ -10,15 +10,18 @@ import atexit
 import contextlib
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rdrop_cli.errors import ProcessLost
+from rdrop_cli.errors import ConfigError, ProcessLost
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 T = TypeVar("T")
+_PATIENCE = timedelta(hours=6)
+"""While the main process reads and tokenizes, the others wait; one that ended is noticed at once all the same."""
 
 
 def count() -> int:
@@ -42,17 +45,24 @@ def _number(name: str, default: int) -> int:
 
 
 def join() -> None:
-    """Meet the others; waits until all are here. Does nothing alone, or the second time."""
+    """Meet the others; waits until all are here. Does nothing alone, or the second time.
+
+    Raises:
+        ConfigError: more processes than GPUs.
+    """
     import torch
     from torch import distributed
 
     if count() == 1 or distributed.is_initialized():
         return
     if torch.cuda.is_available():
-        torch.cuda.set_device(_number("LOCAL_RANK", 0))
-        distributed.init_process_group("cpu:gloo,cuda:nccl")
+        local, gpus = _number("LOCAL_RANK", 0), torch.cuda.device_count()
+        if local >= gpus:
+            raise ConfigError(f"process {local + 1} on this machine has no GPU of its own: there are {gpus}")
+        torch.cuda.set_device(local)
+        distributed.init_process_group("cpu:gloo,cuda:nccl", timeout=_PATIENCE)
     else:
-        distributed.init_process_group("gloo")
+        distributed.init_process_group("gloo", timeout=_PATIENCE)
     atexit.register(distributed.destroy_process_group)  # or PyTorch complains at the end
 
 

@@ -124,7 +124,7 @@ def test_a_micro_batch_is_a_number_or_auto(text, value):
     assert load_config(None, [("train.micro_batch_size", parse_micro_batch(text))]).train.micro_batch_size == value
 
 
-@pytest.mark.parametrize("text", ["-1", "0", "half", "4.0", ""])
+@pytest.mark.parametrize("text", ["-1", "--5", "0", "half", "4.0", ""])
 def test_any_other_micro_batch_is_refused_once(text):
     with pytest.raises(ConfigError) as raised:
         load_config(None, [("train.micro_batch_size", parse_micro_batch(text))])

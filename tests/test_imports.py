@@ -17,7 +17,7 @@ ALLOWED = {
     "core": {"core", "config", "schema", "errors", "processes"},
     "console": {"processes"},
     "tables": {"console"},
-    "live": {"console", "core"},
+    "live": {"console", "core", "processes"},
     "options": set(),
     "commands": {"core", "config", "schema", "errors", "processes", *SHOWING},
     "app": {"commands", "errors", "console", "options"},

@@ -49,7 +49,7 @@ def train(
             "--micro-batch-size",
             metavar="N|auto",
             help="Examples per forward pass, a divisor of the batch size; auto halves it when memory runs out. "
-            "Saves memory, changes no result.",
+            "Saves memory, changes no mathematics.",
         ),
     ] = None,
     gradient_checkpointing: Annotated[

@@ -111,6 +111,7 @@ def attention_forward(
         and key.shape == value.shape
         and key.shape[1] == heads
         and kwargs.get("position_bias") is None
+        and (attention_mask is None or not attention_mask.requires_grad)
         and (attention_mask is not None or not (kwargs.get("is_causal") or getattr(module, "is_causal", False)))
     )
     if not is_plain:
@@ -130,11 +131,13 @@ def _bias(mask: Tensor | None, batch: int, heads: int, keys: int, dtype: torch.d
     """What is added to the scores, (batch * heads, 1 or queries, keys); one row where all queries share it."""
     if mask is None:
         return torch.zeros(1, dtype=dtype).expand(batch * heads, 1, keys)
-    if mask.stride(2) == 0:
-        mask = mask[:, :, :1]
+    if torch.equal(mask, mask[:, :, :1].expand_as(mask)):
+        mask = mask[:, :, :1]  # padding alone: a row instead of a square for every head
     if mask.dtype == torch.bool:
         mask = torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
-    return mask.to(dtype).expand(batch, heads, -1, -1).reshape(batch * heads, -1, keys)
+    return (
+        mask.clamp(min=torch.finfo(dtype).min).to(dtype).expand(batch, heads, -1, -1).reshape(batch * heads, -1, keys)
+    )
 
 
 AttentionInterface.register(NAME, attention_forward)

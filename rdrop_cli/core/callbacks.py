@@ -181,6 +181,11 @@ class StopOnSignal(TrainerCallback):
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
+    def agree(self) -> bool:
+        """Whether any process was asked to stop; every process must ask at the same point."""
+        self.stopping = processes.any_of(self._requested)
+        return self.stopping
+
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self._requested:
             if processes.count() == 1:
@@ -191,16 +196,15 @@ class StopOnSignal(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         steps_in_epoch = state.max_steps // int(args.num_train_epochs)
-        self.stopping = processes.any_of(self._requested)
-        if self.stopping and state.global_step % steps_in_epoch:
+        if self.agree() and state.global_step % steps_in_epoch:
             self._mid_epoch = True
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.stopping = processes.any_of(self._requested)
+        stopping = self.agree()
         if self._mid_epoch:
             # The epoch has not ended; its evaluation and checkpoint belong to the resumed run.
             control.should_evaluate = control.should_save = control.should_log = False
-        elif self.stopping:
+        elif stopping:
             control.should_training_stop = True

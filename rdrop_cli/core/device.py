@@ -71,12 +71,26 @@ def autocast(device: torch.device, dtype: Dtype) -> contextlib.AbstractContextMa
     return torch.autocast(device.type, dtype=getattr(torch, dtype))
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """True when a device, or a library that works on it, had no room."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    signs = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or should_reduce_batch_size(error)
+        or any(sign in str(error) for sign in signs)
+    )
+
+
 @contextlib.contextmanager
 def naming_memory_errors(device: torch.device, hint: str) -> Iterator[None]:
     """Turn running out of memory into a ModelError with what to do about it."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise ModelError(f"out of memory on {describe(device)}", hint) from error
 
 

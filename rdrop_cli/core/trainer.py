@@ -10,11 +10,12 @@ from typing import Any, cast
 
 import torch
 from accelerate.data_loader import prepare_data_loader
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from rdrop_cli import processes
+from rdrop_cli.core.device import is_out_of_memory
 from rdrop_cli.core.loss import CEReduction, check_parameters, cross_entropy, log_probabilities, rdrop_loss
 from rdrop_cli.core.meter import LossMeter
 from rdrop_cli.core.sampler import NO_EXAMPLE, Fillable, LengthGroupedSampler, ShareOfBatches
@@ -154,7 +155,7 @@ class RDropTrainer(WholeCheckpoints):
             try:
                 return self._in_pieces(model, inputs, self.micro_batch, num_items_in_batch)
             except RuntimeError as error:
-                if self.micro_batch == 1 or not should_reduce_batch_size(error):
+                if self.micro_batch == 1 or not is_out_of_memory(error):
                     raise
             # Out of the except block, so that what the failed forward pass holds is free by now.
             self.meter = before

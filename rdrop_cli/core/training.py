@@ -179,7 +179,7 @@ class Training:
         else:
             state = trainer.state.load_from_json(str(checkpoint / "trainer_state.json"))
         seconds = time.perf_counter() - began
-        if self.stopper.stopping:
+        if self.stopper.agree():  # also asked during the last evaluation
             raise TrainingInterrupted(
                 f"Stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
                 f"Go on with: rdrop train --resume --out {shlex.quote(str(self.run))}",

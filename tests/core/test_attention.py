@@ -75,6 +75,19 @@ def test_bfloat16_is_as_close_as_bfloat16_is():
         assert (mine.double() - other).norm() < 0.02 * other.norm()
 
 
+def test_a_row_that_is_masked_whole_stays_a_number():
+    q, k, v = inputs(dtype=torch.bfloat16)
+    mask = torch.full((BATCH, 1, LENGTH, LENGTH), torch.finfo(torch.float32).min)
+
+    assert attention.attention_forward(nn.Module(), q, k, v, mask, dropout=P)[0].isfinite().all()
+
+
+def test_padding_needs_no_square_of_biases():
+    square = padding().contiguous()
+
+    assert attention._bias(square, BATCH, HEADS, LENGTH, torch.float32).shape == (BATCH * HEADS, 1, LENGTH)
+
+
 @pytest.mark.parametrize("mask", ["none", "padding"])
 def test_without_dropout_it_is_pytorchs_own(mask):
     q, k, v = inputs(dtype=torch.float32)

@@ -111,6 +111,24 @@ def test_a_termination_signal_saves_too(config, tmp_path):
     assert checkpoints.last_checkpoint(tmp_path / "run").name == "checkpoint-3"
 
 
+def test_a_signal_during_the_last_evaluation_stops_before_the_final_table(config, tmp_path):
+    class InTheEnd(SignalAt):
+        def evaluating(self, done):
+            if done == 0 and self.steps == self.at:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.01)
+
+        def step(self, step):
+            self.steps = step
+
+    settings, run = config(), tmp_path / "run"
+    last = Training(settings, run).plan().steps
+    with pytest.raises(TrainingInterrupted, match=f"step {last} of {last}"):
+        Training(settings, run, observer=InTheEnd(last)).start()
+    assert not (run / "metrics.json").exists()
+    assert "test" in Training(settings, run, resume=True).start().metrics
+
+
 def test_a_run_killed_after_its_last_epoch_only_measures_when_resumed(config, tmp_path):
     settings, run = config(), tmp_path / "run"
     whole = Training(settings, run).start()
@@ -188,9 +206,17 @@ def test_a_diverging_run_ends_in_one_line(config, tmp_path):
         Training(config(**{"train.lr": 1e30, "train.max_grad_norm": 0.0}), tmp_path / "run").start()
 
 
-def test_running_out_of_memory_says_what_to_make_smaller(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported elsewhere"),
+    ],
+)
+def test_running_out_of_memory_says_what_to_make_smaller(error, config, tmp_path, monkeypatch):
     def full(*_, **__):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        raise error
 
     training = Training(config(), tmp_path / "run")
     monkeypatch.setattr(training.model, "forward", full)
