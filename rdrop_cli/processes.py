@@ -25,8 +25,8 @@ _PATIENCE = timedelta(hours=6)
 
 
 def count() -> int:
-    """How many processes work together."""
-    return _number("WORLD_SIZE", 1)
+    """How many processes work together; a number of them without this one's rank is no launcher's doing."""
+    return _number("WORLD_SIZE", 1) if "RANK" in os.environ else 1
 
 
 def rank() -> int:
@@ -42,6 +42,29 @@ def is_main() -> bool:
 def _number(name: str, default: int) -> int:
     text = os.environ.get(name, "")
     return int(text) if text.isdigit() else default
+
+
+@contextlib.contextmanager
+def naming_lost_processes() -> Iterator[None]:
+    """Turn the failure of a collective operation into an error that says what it means.
+
+    Raises:
+        ProcessLost: another process ended while this one waited for it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if count() == 1 or not _is_lost(error):
+            raise
+        raise ProcessLost(
+            f"another of the {count()} processes was killed or has failed",
+            "What was saved is kept: start all of them again, a training with --resume.",
+        ) from error
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    text = str(error).lower()
+    return any(sign in text for sign in ("gloo", "nccl", "connection closed", "connection reset", "broken pipe"))
 
 
 def join() -> None:
@@ -66,6 +89,7 @@ def join() -> None:
     atexit.register(distributed.destroy_process_group)  # or PyTorch complains at the end
 
 
+@naming_lost_processes()
 def from_main(value: T) -> T:
     """The main process's value, in every process."""
     if count() == 1:
@@ -84,6 +108,7 @@ def wait() -> None:
     from_main(None)
 
 
+@naming_lost_processes()
 def any_of(flag: bool) -> bool:
     """True in every process when it is in one."""
     if count() == 1:
@@ -97,6 +122,7 @@ def any_of(flag: bool) -> bool:
     return bool(flags.item())
 
 
+@naming_lost_processes()
 def summed(values: NDArray[np.float32] | NDArray[np.float64]) -> Any:
     """The element-wise sum of every process's array of the same shape and dtype."""
     if count() == 1:
@@ -120,26 +146,3 @@ def main_first() -> Iterator[None]:
     finally:
         if is_main():
             wait()
-
-
-@contextlib.contextmanager
-def naming_lost_processes() -> Iterator[None]:
-    """Turn the failure of a collective operation into an error that says what it means.
-
-    Raises:
-        ProcessLost: another process ended while this one waited for it.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if count() == 1 or not _is_lost(error):
-            raise
-        raise ProcessLost(
-            f"another of the {count()} processes was killed or has failed",
-            "What was saved is kept: start all of them again with --resume.",
-        ) from error
-
-
-def _is_lost(error: RuntimeError) -> bool:
-    text = str(error).lower()
-    return any(sign in text for sign in ("gloo", "nccl", "connection closed", "connection reset", "broken pipe"))
