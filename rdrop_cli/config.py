@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +169,10 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
 
 
-def differences(old: Config, new: Config) -> list[str]:
+def differences(old: Config, new: Config, *, aside_from: Collection[str] = ()) -> list[str]:
     """Keys whose values differ, as `key: old -> new`."""
     before, after = _flatten(old.model_dump()), _flatten(new.model_dump())
-    keys = [*before, *(key for key in after if key not in before)]
+    keys = [key for key in {**before, **after} if key not in aside_from]
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
 
 

@@ -6,6 +6,7 @@ RDropError                  exit code 1
 ├── CheckpointError         a run folder or checkpoint that is missing, unfinished or of another kind
 ├── ModelError              a model that cannot be trained or run as asked
 ├── HubError                the model hub cannot be reached or says no
+├── StorageError            a file or folder that cannot be written: no space, no permission, in use
 ├── ProcessLost             another of several processes ended in the middle of their work
 └── TrainingInterrupted     exit code 130: stopped by the user, saved, can be resumed
 """
@@ -50,6 +51,10 @@ class ModelError(RDropError):
 
 class HubError(RDropError):
     """The model hub cannot be reached, or has not got what was asked for."""
+
+
+class StorageError(RDropError):
+    """A file or folder cannot be written; what stood there before still does."""
 
 
 class ProcessLost(RDropError):

@@ -99,6 +99,9 @@ class PlainTraining(Observer):
     def micro_batch(self, size: int) -> None:
         self.screen.say(describe_micro_batch(size))
 
+    def notice(self, message: str) -> None:
+        self.screen.say(message, style="yellow")
+
     def stopping(self) -> None:
         self.screen.say(STOPPING)
 
@@ -151,6 +154,9 @@ class LiveTraining(Observer):
 
     def micro_batch(self, size: int) -> None:
         self.screen.say(describe_micro_batch(size))
+
+    def notice(self, message: str) -> None:
+        self.screen.say(message, style="yellow")
 
     def stopping(self) -> None:
         self._newest = Text(STOPPING, style="yellow")

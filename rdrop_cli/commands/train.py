@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -68,6 +70,12 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run of --out, or the newest unfinished one.")
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Let the run in --out go and train anew.", rich_help_panel=options.OUTPUT_PANEL
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, time a few steps, forecast.")] = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -77,6 +85,10 @@ def train(
     from rdrop_cli.config import collect_overrides, parse_micro_batch
     from rdrop_cli.core import preparation, runs
 
+    if resume and overwrite:
+        raise typer.BadParameter("--resume goes on with a run, --overwrite lets it go")
+    if overwrite and out is None:
+        raise typer.BadParameter("--overwrite is for the run in --out")
     if dry_run and processes.count() > 1:
         raise typer.BadParameter("--dry-run times one process; run it without a launcher")
     flags = {
@@ -96,17 +108,20 @@ def train(
         "train.seed": seed,
         "train.precision": precision,
     }
-    resolved, run = runs.open_run(config, collect_overrides(flags, set_), out=out, resume=resume)
+    resolved, out = runs.open_run(config, collect_overrides(flags, set_), out=out, resume=resume, overwrite=overwrite)
     if not resume:
         resolved = preparation.check(resolved)
     screen = Screen(json_output=json_output, quiet=quiet)
-    screen.say("Loading")
+    with contextlib.ExitStack() as stack:
+        run = (out or Path("runs")) if dry_run else stack.enter_context(runs.claimed(out, resolved, resume=resume))
+        screen.say("Loading")
 
-    from rdrop_cli.core.training import Training
-    from rdrop_cli.live import training_observer
+        from rdrop_cli.core.training import Training
+        from rdrop_cli.live import training_observer
 
-    with screen.stages() as stages, training_observer(screen, stages) as observer:
-        training = Training(resolved, run, resume=resume, observer=observer)
+        stages = stack.enter_context(screen.stages())
+        observer = stack.enter_context(training_observer(screen, stages))
+        training = Training(resolved, run, resume=resume, overwrite=overwrite, observer=observer)
         if dry_run:
             _forecast(screen, training)
             return

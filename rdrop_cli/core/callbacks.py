@@ -7,7 +7,7 @@ import io
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,9 @@ class Observer:
     def micro_batch(self, size: int) -> None:
         """The device ran out of memory; from here on a forward pass has `size` examples."""
 
+    def notice(self, message: str) -> None:
+        """Something the user should know, in one sentence."""
+
     def stopping(self) -> None:
         """A signal asked to stop; the step in progress will be finished and saved. Called from a signal handler."""
 
@@ -100,6 +103,15 @@ def history_row(entry: Mapping[str, Any]) -> dict[str, Any]:
         if name in HISTORY_COLUMNS:
             row[name] = None if math.isnan(value) else value
     return row if row.keys() - {"step", "epoch"} else {}
+
+
+def write_history(path: Path, log_history: Iterable[Mapping[str, Any]]) -> None:
+    """Write history.csv anew from a training's state, so that it has neither holes nor repeats."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, HISTORY_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row for row in map(history_row, log_history) if row)
+    write_text(path, buffer.getvalue())
 
 
 class ObserveTraining(TrainerCallback):
@@ -127,28 +139,23 @@ class ObserveTraining(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if not state.is_world_process_zero:
             return
-        rows = [row for row in map(history_row, state.log_history) if row]
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, HISTORY_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.history, buffer.getvalue())
+        write_history(self.history, state.log_history)
         if newest := history_row(state.log_history[-1]):
             self.observer.log(newest)
 
 
 class KeepBest(TrainerCallback):
-    """Saves the model whenever the validation metric is better than at every evaluation before."""
+    """Exports a checkpoint that has just been saved when its validation metric is the best so far.
 
-    def __init__(self, save: Callable[[Any], None]) -> None:
-        self.save = save
+    In this order a kill between the two loses nothing: the export can be made again.
+    """
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        # The base class updates state.best_metric after this event.
-        value, best = metrics[f"eval_{args.metric_for_best_model}"], state.best_metric
-        is_better = best is None or (value > best if args.greater_is_better else value < best)
-        if is_better and state.is_world_process_zero:
-            self.save(kwargs["model"])
+    def __init__(self, export: Callable[[int], None]) -> None:
+        self.export = export
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero and state.best_global_step == state.global_step:
+            self.export(state.global_step)
 
 
 class StopOnSignal(TrainerCallback):

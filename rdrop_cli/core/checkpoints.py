@@ -1,20 +1,24 @@
 """Run folders and checkpoints: naming, finding, and what a checkpoint says about itself.
 
 A run folder holds config.yaml, data.json, best/, checkpoints/, metrics.json, history.csv and tensorboard/.
-best/ is what `from_pretrained` loads; its rdrop.json tells how the model wants its input.
+best/ is what `from_pretrained` loads; its rdrop.json tells how the model wants its input. The folders of weights carry
+a manifest, by which a damaged one is found.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.core import hub, models
-from rdrop_cli.core.files import user_path
+from rdrop_cli.core import hub, manifest, models
+from rdrop_cli.core.files import unwritable, user_path
+from rdrop_cli.core.lock import LOCK
 from rdrop_cli.errors import CheckpointError, ModelError
 from rdrop_cli.schema import HubConfig
 
@@ -101,23 +105,43 @@ def runs_by_age() -> list[Path]:
     return sorted(runs, key=_last_written, reverse=True)
 
 
-def new_run_folder(parts: list[str]) -> Path:
-    """A folder under runs/ that does not exist yet, named after what is special about the run."""
+def new_run_folders(parts: list[str]) -> Iterator[Path]:
+    """Folders under runs/ named after what is special about a run: NAME, NAME-2, NAME-3 and so on."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("-.").lower()
-    folder, number = RUNS / stem, 2
-    while folder.exists():
-        folder, number = RUNS / f"{stem}-{number}", number + 1
-    return folder
+    yield RUNS / stem
+    for number in itertools.count(2):
+        yield RUNS / f"{stem}-{number}"
 
 
-def last_checkpoint(run: Path) -> Path | None:
-    """The checkpoint of a run with the most steps; None before the first."""
-    numbered = {
+def numbered(folder: Path) -> list[Path]:
+    """The `checkpoint-STEP` folders in a folder, most steps first."""
+    found = {
         int(match[1]): path
-        for path in (run / CHECKPOINTS).glob("checkpoint-*")
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and (path / "trainer_state.json").is_file()
+        for path in folder.glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir()
     }
-    return numbered[max(numbered)] if numbered else None
+    return [found[step] for step in sorted(found, reverse=True)]
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which a checkpoint was saved."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def clear(run: Path) -> None:
+    """Remove a run from its folder, its configuration last, so that what a kill leaves is still known for a run.
+
+    Raises:
+        StorageError: something cannot be removed.
+    """
+    try:
+        for path in sorted(run.iterdir(), key=lambda path: path.name == CONFIG):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
+    except OSError as error:
+        raise unwritable(run, error) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -153,6 +177,11 @@ def _open(folder: Path) -> Checkpoint:
         models.check_folder(model)
     except ModelError as error:
         raise CheckpointError(error.message, error.hint) from error
+    if manifest.is_sealed(model) and (fault := manifest.damage(model)):
+        raise CheckpointError(
+            f"{model}: {fault}",
+            f"Use a copy or another checkpoint; if it was changed on purpose, delete {model / manifest.MANIFEST}.",
+        )
     run = folder if is_run else next((p for p in model.resolve().parents[:2] if (p / DATA).is_file()), None)
     card = read_json(model / CARD) if (model / CARD).is_file() else {}
     return Checkpoint(str(model), run, card)

@@ -1,17 +1,30 @@
-"""What a run writes about its data and its model."""
+"""What a run writes about its data and its model, and the model that it gives away."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from rdrop_cli import __version__
-from rdrop_cli.core import checkpoints, tokenization
+from rdrop_cli.core import checkpoints, manifest
 from rdrop_cli.core.card import model_card
 from rdrop_cli.core.files import writing_folder
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.schema import Config
+
+README = "README.md"
+_OF_TRAINING = (
+    "optimizer.*",
+    "scheduler.*",
+    "scaler.*",
+    "rng_state*",
+    "trainer_state.json",
+    "loss_meter.json",
+    manifest.MANIFEST,
+)
+"""Files of a checkpoint that only going on needs."""
 
 
 def data_record(data: Prepared) -> dict[str, Any]:
@@ -42,13 +55,31 @@ def checkpoint_card(config: Config, data: Prepared) -> dict[str, Any]:
     }
 
 
-def export(model: Any, tokenizer: Any, config: Config, data: Prepared, folder: Path) -> None:
-    """Save what `from_pretrained` loads: weights in safetensors, tokenizer, configuration, cards; nothing pickled."""
+def export(checkpoint: Path, config: Config, data: Prepared, folder: Path) -> None:
+    """Make of a checkpoint what `from_pretrained` loads: weights, tokenizer, configuration, cards; nothing pickled.
+
+    A copy, so that it can be made again whenever it is lost or damaged.
+
+    Args:
+        folder: What stands there is replaced.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     with writing_folder(folder) as staging:
-        model.save_pretrained(staging)
-        tokenization.strip_state(tokenizer)
-        tokenizer.save_pretrained(staging)
-        card = json.dumps(checkpoint_card(config, data), indent=2)
-        (staging / checkpoints.CARD).write_text(card + "\n", encoding="utf-8")
+        for path in checkpoint.iterdir():
+            if path.is_file() and not any(path.match(pattern) for pattern in _OF_TRAINING):
+                shutil.copyfile(path, staging / path.name)
+        card = {**checkpoint_card(config, data), "step": checkpoints.step_of(checkpoint)}
+        (staging / checkpoints.CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         readme = model_card(config, data.labels.names, data_record(data), {})
-        (staging / "README.md").write_text(readme, encoding="utf-8")
+        (staging / README).write_text(readme, encoding="utf-8")
+        manifest.seal(staging, leave_out=[README])
+
+
+def exported_step(folder: Path) -> int | None:
+    """The step of the checkpoint that an undamaged `folder` was made of; None for any other."""
+    if manifest.damage(folder) is not None:
+        return None
+    step = checkpoints.read_json(folder / checkpoints.CARD).get("step")
+    return step if isinstance(step, int) else None

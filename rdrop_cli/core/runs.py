@@ -1,53 +1,134 @@
-"""Which run a training command means: a new folder, or one to go on with."""
+"""Which run folder a training command means, and having it for itself alone."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rdrop_cli import processes
 from rdrop_cli.config import differences, load_config
 from rdrop_cli.core import checkpoints
+from rdrop_cli.core.files import sweep, unwritable
+from rdrop_cli.core.lock import LOCK, only_writer, refuse_if_in_use
 from rdrop_cli.errors import CheckpointError, ConfigError
 from rdrop_cli.schema import Config
 
+MEMORY_ONLY = ("train.micro_batch_size", "train.gradient_checkpointing", "train.num_workers")
+"""Keys that a resumed run may change, so that one that ran out of memory can go on. They change no mathematics."""
+
 
 def open_run(
-    config: str | None, overrides: list[tuple[str, Any]], *, out: Path | None, resume: bool
-) -> tuple[Config, Path]:
-    """The configuration and the folder of a run, checked without loading anything heavy.
+    config: str | None, overrides: list[tuple[str, Any]], *, out: Path | None, resume: bool, overwrite: bool = False
+) -> tuple[Config, Path | None]:
+    """The configuration and the folder of a run, checked without loading anything heavy or writing anything.
 
     Args:
         config: A recipe's name or a file; for a resumed run only if it says the same as the run's own.
         overrides: Dotted keys with their values.
         out: The run folder; None: a new one named after the run, or the newest unfinished one to resume.
         resume: Go on with a run instead of beginning one.
+        overwrite: A new run may take the place of the one in `out`.
+
+    Returns:
+        The folder is None where `claimed` shall find a new name.
 
     Raises:
-        CheckpointError: a new run's folder exists, or there is nothing to resume.
+        CheckpointError: a new run's folder exists or is in use, or there is nothing to resume.
         ConfigError: the configuration does not hold, or differs from the one to resume.
     """
     if not resume:
         resolved = load_config(config, overrides)
         _check_shares(resolved)
-        run = out or checkpoints.new_run_folder(_name_of(resolved))
-        if run.exists() and (not run.is_dir() or any(run.iterdir())):
-            raise CheckpointError(f"{run}: exists already", "Give another --out, or --resume to go on with it.")
-        return resolved, run
+        if out is not None and processes.is_main():
+            _check_place(out, overwrite)
+        return resolved, out
     run = out or checkpoints.newest_unfinished()
     saved = run / checkpoints.CONFIG
     if not saved.is_file():
-        raise CheckpointError(f"{run}: no run to resume here ({checkpoints.CONFIG} is missing)")
+        raise CheckpointError(
+            f"{run}: no run to resume here ({checkpoints.CONFIG} is missing)", "Train without --resume."
+        )
     if (run / checkpoints.METRICS).is_file():
         raise CheckpointError(f"{run}: this run has finished", f"Look at it with: rdrop evaluate {run}")
+    if processes.is_main():
+        refuse_if_in_use(run)
     recorded = load_config(str(saved))
-    _check_shares(recorded)
     wanted = load_config(config or str(saved), overrides)
-    if changed := differences(recorded, wanted):
+    _check_shares(wanted)
+    if changed := differences(recorded, wanted, aside_from=MEMORY_ONLY):
         raise ConfigError(
             f"{run}: a resumed run keeps its configuration, but {'; '.join(changed)}", "Train a new run instead."
         )
-    return recorded, run
+    return wanted, run
+
+
+@contextlib.contextmanager
+def claimed(run: Path | None, config: Config, *, resume: bool = False) -> Iterator[Path]:
+    """Have a run folder for this process alone while the block runs.
+
+    A new folder that the block leaves without a run is removed again. Of several processes the main one claims.
+
+    Args:
+        run: The folder; None: a new one under runs/, named after what is special about the run.
+
+    Raises:
+        CheckpointError: another process has it.
+        StorageError: it cannot be written to.
+    """
+    if not processes.is_main():
+        yield run or checkpoints.RUNS  # the main process tells the name, once they have met
+        return
+    with contextlib.ExitStack() as claims:
+        folder = _claim(run, claims) if run is not None else _claim_new(config, claims)
+        if resume:
+            sweep(folder)
+            sweep(folder / checkpoints.CHECKPOINTS)
+        try:
+            yield folder
+        finally:
+            if _is_vacant(folder):
+                with contextlib.suppress(OSError):
+                    (folder / LOCK).unlink()
+                    folder.rmdir()
+
+
+def _claim(folder: Path, claims: contextlib.ExitStack) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    claims.enter_context(only_writer(folder))
+    return folder
+
+
+def _claim_new(config: Config, claims: contextlib.ExitStack) -> Path:
+    for folder in checkpoints.new_run_folders(_name_of(config)):
+        if folder.exists() and not _is_vacant(folder):
+            continue
+        with contextlib.suppress(CheckpointError):  # another training has just taken this name
+            return _claim(folder, claims)
+    raise AssertionError("there is no end of names")
+
+
+def _check_place(run: Path, overwrite: bool) -> None:
+    """Refuse a folder that a new run must not take."""
+    if not run.exists() and not run.is_symlink():
+        return
+    if not run.is_dir():
+        raise CheckpointError(f"{run}: exists and is not a folder", "Give another --out.")
+    refuse_if_in_use(run)
+    is_run = (run / checkpoints.CONFIG).is_file()
+    if not is_run and not _is_vacant(run):
+        raise CheckpointError(f"{run}: is not empty and not a run, so nothing is written here", "Give another --out.")
+    if is_run and not overwrite:
+        way_on = "" if (run / checkpoints.METRICS).is_file() else ", --resume to go on with it"
+        raise CheckpointError(f"{run}: exists already", f"Give another --out{way_on}, or --overwrite to replace it.")
+
+
+def _is_vacant(run: Path) -> bool:
+    return run.is_dir() and all(path.name == LOCK for path in run.iterdir())
 
 
 def _check_shares(config: Config) -> None:

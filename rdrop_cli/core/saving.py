@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from rdrop_cli import processes
-from rdrop_cli.core.files import writing
+from rdrop_cli.core import manifest
+from rdrop_cli.core.checkpoints import numbered
+from rdrop_cli.core.files import staging_of, writing
+from rdrop_cli.errors import StorageError
+
+_LITTLE = 2**20
+"""Fewer free bytes than this after a failed write mean that the disk is full."""
 
 
 class WholeCheckpoints(Trainer):
-    """Saves a checkpoint beside its final place and renames it, so that a kill in the middle leaves no broken one.
+    """Saves a checkpoint beside its final place, seals it and renames it: a kill in the middle leaves no broken one.
 
-    Several processes write into one checkpoint; the main one renames it when all are done.
+    Several processes write into one checkpoint; the main one renames it when all are done. Kept are the newest
+    `args.save_total_limit` checkpoints, and the best one.
+
+    Attributes:
+        damaged: Checkpoints that were found to be damaged; they are removed once a new one is saved.
     """
 
     _staging: str | None = None
+    damaged: Collection[Path] = ()
 
     def write_extras(self, folder: Path) -> None:
         """Write what else belongs into a checkpoint; called in the main process."""
@@ -36,9 +48,10 @@ class WholeCheckpoints(Trainer):
         folder = Path(super()._get_output_dir(trial))
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         limit, self.args.save_total_limit = self.args.save_total_limit, None
-        self._staging = processes.from_main(str(folder / f".{name}.{os.getpid()}.saving"))
+        self._staging = processes.from_main(str(staging_of(folder / f"{name}.saving")))
         try:
             with self._finishing(folder / name):
+                self._check_weights(model)
                 super()._save_checkpoint(model, trial)
                 best = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
                 is_kept = best.is_dir() or best.name == name
@@ -46,12 +59,18 @@ class WholeCheckpoints(Trainer):
         finally:
             self._staging, self.args.save_total_limit = None, limit
         if processes.is_main():
-            rotate_checkpoints(
-                output_dir=str(folder),
-                save_total_limit=limit,
-                best_model_checkpoint=self.state.best_model_checkpoint if self.args.load_best_model_at_end else None,
-            )
+            self._remove_old(folder, limit)
         processes.wait()
+
+    def _check_weights(self, model: nn.Module) -> None:
+        """Refuse to save what a run could not go on from.
+
+        Raises:
+            FloatingPointError: a weight is infinite or no number.
+        """
+        with torch.no_grad():
+            if not all(torch.isfinite(weight).all() for weight in model.parameters()):
+                raise FloatingPointError(f"the weights are no longer finite at step {self.state.global_step}")
 
     @contextlib.contextmanager
     def _finishing(self, target: Path) -> Iterator[None]:
@@ -62,12 +81,37 @@ class WholeCheckpoints(Trainer):
             processes.wait()
             return
         try:
-            with writing(target) as staging:
+            with writing(target) as staging, _naming_write_failures(target):
                 yield
                 processes.wait()
                 Path(saved, target.name).rename(staging)
                 self.state.save_to_json(str(staging / TRAINER_STATE_NAME))
                 self.write_extras(staging)
                 (staging / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle that nothing reads
+                manifest.seal(staging)
         finally:
             shutil.rmtree(saved, ignore_errors=True)
+
+    def _remove_old(self, folder: Path, limit: int | None) -> None:
+        whole = [path for path in numbered(folder) if path not in self.damaged]
+        best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
+        old = [path for path in whole[limit:] if path.name != best] if limit else []
+        for path in [*old, *self.damaged]:
+            # One that cannot be removed costs space, not the run; the next save tries again.
+            shutil.rmtree(path, ignore_errors=True)
+        self.damaged = ()
+
+
+@contextlib.contextmanager
+def _naming_write_failures(target: Path) -> Iterator[None]:
+    """Turn what PyTorch and safetensors raise when a write fails into a StorageError; neither raises an OSError."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        signs = ("PytorchStreamWriter", "inline_container", "os error")
+        if not any(sign in str(error) for sign in signs):
+            raise
+        parent = next(path for path in target.parents if path.exists())
+        full = shutil.disk_usage(parent).free < _LITTLE
+        cause = "no space left on the disk" if full else "the system refused a write"
+        raise StorageError(f"{target}: cannot be written ({cause})") from error

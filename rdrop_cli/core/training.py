@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +16,21 @@ from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
 from rdrop_cli import processes
 from rdrop_cli.config import dump_config
-from rdrop_cli.core import checkpoints, models, preparation, prepared, tokenization
+from rdrop_cli.core import checkpoints, models, preparation, prepared, recovery, tokenization
 from rdrop_cli.core import device as devices
 from rdrop_cli.core.acceleration import accelerate_training
 from rdrop_cli.core.arguments import training_arguments
-from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal, history_row
+from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal, history_row, write_history
 from rdrop_cli.core.card import model_card
 from rdrop_cli.core.checks import check_dropout, check_splits, has_unused_parameters
 from rdrop_cli.core.export import data_record, export
-from rdrop_cli.core.files import write_text
+from rdrop_cli.core.files import unwritable, write_text
 from rdrop_cli.core.measuring import measure_best, validation_metrics
 from rdrop_cli.core.prepared import Prepared
+from rdrop_cli.core.recovery import Start
 from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.core.trainer import RDropTrainer
-from rdrop_cli.errors import CheckpointError, DataError, ModelError, TrainingInterrupted
+from rdrop_cli.errors import CheckpointError, ModelError, StorageError, TrainingInterrupted
 from rdrop_cli.schema import Config
 
 SMALLER = "Use --micro-batch auto, --gradient-checkpointing or a smaller --max-length."
@@ -62,15 +65,25 @@ class Training:
         config: The resolved configuration.
         run: The run folder; it is made when training begins.
         resume: Go on from the run's last checkpoint.
+        overwrite: Remove a run that stands in the folder when training begins.
         observer: Is told of progress.
 
     Raises:
         RDropError: anything about data, model or configuration that does not hold.
     """
 
-    def __init__(self, config: Config, run: Path, *, resume: bool = False, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        run: Path,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        observer: Observer | None = None,
+    ) -> None:
         self.run = Path(processes.from_main(str(run)))
         self.resume = resume
+        self.overwrite = overwrite
         self.observer = observer or Observer()
         self.device = devices.pick_device()
         self.precision = devices.pick_precision(config.train.precision, self.device)
@@ -89,6 +102,7 @@ class Training:
         self.datasets = {
             split: TokenDataset(self._tokens(split), examples.labels) for split, examples in self.data.splits.items()
         }
+        tokenization.strip_state(self.tokenizer)  # checkpoints save it
         self.model = models.load_classifier(name, config.model, self.data.labels, seed=config.train.seed)
         if config.train.fast:
             accelerate_training(self.model)
@@ -118,7 +132,7 @@ class Training:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.run / checkpoints.TENSORBOARD)
         callbacks: list[Any] = [
             ObserveTraining(self.observer, self.run / checkpoints.HISTORY),
-            KeepBest(self._keep_best),
+            KeepBest(self._export),
         ]
         if config.train.early_stopping.patience:
             stopping = config.train.early_stopping
@@ -151,41 +165,41 @@ class Training:
 
         Raises:
             TrainingInterrupted: stopped by a signal, after saving a checkpoint.
-            ModelError: the loss became infinite or no number.
+            ModelError: the loss became infinite or no number, or memory ran out.
+            StorageError: something cannot be written. What was saved before is kept, also then.
         """
-        checkpoint = processes.from_main(self._open_run() if processes.is_main() else None)
+        with self._naming_failures():
+            return self._start()
+
+    def _start(self) -> TrainingResult:
+        begin = processes.from_main(self._open_run() if processes.is_main() else Start())
+        checkpoint = begin.checkpoint
         trainer = self.trainer()
-        self.observer.plan(self.plan(checkpoint))
+        trainer.damaged = begin.damaged.keys()
+        self.observer.plan(self.plan(begin.step))
+        for path, fault in begin.damaged.items():
+            self.observer.notice(f"{path} is passed over: {fault}")
         if checkpoint is not None:
-            for row in map(history_row, checkpoints.read_json(checkpoint / "trainer_state.json")["log_history"]):
+            for row in map(history_row, recovery.log_history(checkpoint)):
                 if "validation_accuracy" in row:
                     self.observer.log(row)
         set_seed(self.config.train.seed + processes.rank())  # or all would draw the same dropout masks
         began = time.perf_counter()
-        if checkpoint is None or not _has_ended(checkpoint):
-            with (
-                self.stopper.listening(),
-                devices.naming_memory_errors(self.device, SMALLER),
-                processes.naming_lost_processes(),
-            ):
-                try:
-                    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-                except FloatingPointError as error:
-                    raise ModelError(
-                        f"training failed: {error}",
-                        f"Lower --lr or use --precision float32; {self.run} keeps what was saved before.",
-                    ) from error
+        if checkpoint is None or not recovery.has_ended(checkpoint):
+            with self.stopper.listening():
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             state = trainer.state
         else:
-            state = trainer.state.load_from_json(str(checkpoint / "trainer_state.json"))
+            state = trainer.state.load_from_json(str(checkpoint / recovery.STATE))
         seconds = time.perf_counter() - began
         if self.stopper.agree():  # also asked during the last evaluation
             raise TrainingInterrupted(
                 f"Stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
-                f"Go on with: rdrop train --resume --out {shlex.quote(str(self.run))}",
+                f"Go on with: {self._resume_command}",
             )
-        first_step = _step_of(checkpoint) if checkpoint else 0
-        steps = state.global_step - first_step
+        steps = state.global_step - begin.step
+        if processes.is_main() and not (self.run / checkpoints.BEST).is_dir():
+            self._export(state.global_step)  # the metric was undefined at every evaluation
         processes.wait()
         metrics = measure_best(self.config, self.data, self.datasets, self.run, self.observer)
         result = TrainingResult(
@@ -195,12 +209,35 @@ class Training:
             seconds=seconds,
             examples_per_second=steps * len(self.datasets["train"]) / (self.steps_in_epoch * seconds),
             steps=state.global_step,
-            first_step=first_step,
+            first_step=begin.step,
             best_epoch=(state.best_global_step or state.global_step) / self.steps_in_epoch,
         )
         if processes.is_main():
             self._record(result)
         return result
+
+    @contextlib.contextmanager
+    def _naming_failures(self) -> Iterator[None]:
+        """Turn what can stop a training half-way into an error that says how to go on."""
+        auto = " --micro-batch auto" if processes.count() == 1 else " and a smaller --micro-batch"
+        smaller = f"Go on with: {self._resume_command}{auto}; or train anew with a smaller --max-length"
+        try:
+            with devices.naming_memory_errors(self.device, smaller), processes.naming_lost_processes():
+                yield
+        except FloatingPointError as error:
+            raise ModelError(
+                f"training failed: {error}",
+                f"Train anew with a lower --lr or --precision float32; {self.run} keeps what was saved before.",
+            ) from error
+        except MemoryError as error:
+            raise ModelError("out of memory", smaller) from error
+        except (StorageError, OSError) as error:
+            cause = error.message if isinstance(error, StorageError) else unwritable(self.run, error).message
+            raise StorageError(cause, f"Put that right, then go on with: {self._resume_command}") from error
+
+    @property
+    def _resume_command(self) -> str:
+        return f"rdrop train --resume --out {shlex.quote(str(self.run))}"
 
     def _record(self, result: TrainingResult) -> None:
         """Write what makes the run a finished one."""
@@ -210,34 +247,31 @@ class Training:
         )
         write_text(self.run / checkpoints.METRICS, json.dumps(result.metrics, indent=2) + "\n")
 
-    def _open_run(self) -> Path | None:
-        """Make or check the run folder; the checkpoint to go on from, if any."""
-        record = data_record(self.data)
-        if not self.resume:
-            try:
-                self.run.mkdir(parents=True)
-            except FileExistsError:
-                if not self.run.is_dir() or any(self.run.iterdir()):
-                    raise CheckpointError(
-                        f"{self.run}: another training has begun here", "Give another --out."
-                    ) from None
-            write_text(self.run / checkpoints.DATA, json.dumps(record, indent=2) + "\n")
-            write_text(self.run / checkpoints.CONFIG, dump_config(self.config))  # last: it makes the folder a run
-            return None
-        earlier = checkpoints.read_json(self.run / checkpoints.DATA)
-        if earlier.get("fingerprint") != record["fingerprint"]:
-            raise DataError(
-                f"{self.run}: its data has changed since (fingerprint {str(earlier.get('fingerprint'))[:12]}, "
-                f"now {record['fingerprint'][:12]})",
-                "Train a new run instead.",
-            )
-        return checkpoints.last_checkpoint(self.run)
+    def _open_run(self) -> Start:
+        """Make or check the run folder; where to begin."""
+        if self.resume:
+            recovery.check_same_data(self.run, self.data)
+            begin = recovery.find_start(self.run)
+            if begin.checkpoint is not None:
+                recovery.restore_best(self.run, begin.checkpoint, self.config, self.data)
+                write_history(self.run / checkpoints.HISTORY, recovery.log_history(begin.checkpoint))
+        else:
+            begin = Start()
+            if self.overwrite:
+                checkpoints.clear(self.run)
+            if (self.run / checkpoints.CONFIG).exists():
+                raise CheckpointError(f"{self.run}: another training has begun here", "Give another --out.")
+            record = json.dumps(data_record(self.data), indent=2)
+            write_text(self.run / checkpoints.DATA, record + "\n")
+        write_text(self.run / checkpoints.CONFIG, dump_config(self.config))  # last: it makes the folder a run
+        return begin
 
-    def _keep_best(self, model: Any) -> None:
-        export(model, self.tokenizer, self.config, self.data, self.run / checkpoints.BEST)
+    def _export(self, step: int) -> None:
+        checkpoint = self.run / checkpoints.CHECKPOINTS / f"checkpoint-{step}"
+        export(checkpoint, self.config, self.data, self.run / checkpoints.BEST)
 
-    def plan(self, checkpoint: Path | None = None) -> Plan:
-        """What is going to happen; from a checkpoint on, if there is one."""
+    def plan(self, first_step: int = 0) -> Plan:
+        """What is going to happen; `first_step` steps are done."""
         train = self.config.train
         return Plan(
             run=self.run,
@@ -249,7 +283,7 @@ class Training:
             examples={name: len(split) for name, split in self.data.splits.items()},
             epochs=train.epochs,
             steps=self.steps_in_epoch * train.epochs,
-            first_step=_step_of(checkpoint) if checkpoint else 0,
+            first_step=first_step,
             batch_size=train.batch_size,
             micro_batch_size=train.micro_batch_size,
             alpha=self.config.rdrop.alpha,
@@ -262,19 +296,3 @@ class Training:
     def steps_in_epoch(self) -> int:
         """Optimizer steps in one epoch; the last may have fewer examples."""
         return -(-len(self.datasets["train"]) // self.config.train.batch_size)
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def _has_ended(checkpoint: Path) -> bool:
-    """True when the checkpoint is the last one: every step done, or stopped early."""
-    state = checkpoints.read_json(checkpoint / "trainer_state.json")
-    if state["global_step"] >= state["max_steps"]:
-        return True
-    stopping = state["stateful_callbacks"].get("EarlyStoppingCallback")
-    if not stopping:
-        return False
-    counter = stopping["attributes"]["early_stopping_patience_counter"]
-    return bool(counter >= stopping["args"]["early_stopping_patience"])

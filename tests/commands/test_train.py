@@ -50,7 +50,7 @@ def test_alpha_zero_is_said_to_be_plain(rdrop, reviews, tiny_args):
 
 def test_an_existing_run_is_not_overwritten(rdrop, reviews, tiny_args, trained):
     message = rdrop.error("train", reviews, *tiny_args, "--out", trained["run_dir"])
-    assert f"{trained['run_dir']}: exists already. Give another --out, or --resume" in message
+    assert f"{trained['run_dir']}: exists already. Give another --out, or --overwrite to replace it." in message
     again = rdrop.json("train", reviews, "--alpha", "1", *tiny_args)
     assert again["run_dir"] == trained["run_dir"] + "-2"
 

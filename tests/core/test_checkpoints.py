@@ -1,6 +1,7 @@
 """Finding runs and checkpoints."""
 
 import os
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -58,16 +59,11 @@ def test_a_folder_that_is_neither():
 
 
 def test_new_runs_get_names_of_their_own():
-    make_run("a-b")
-    assert checkpoints.new_run_folder(["A", "b"]) == Path("runs/a-b-2")
-    assert checkpoints.new_run_folder(["x/y z", "1"]) == Path("runs/x-y-z-1")
+    assert list(islice(checkpoints.new_run_folders(["x/y z", "1"]), 2)) == [Path("runs/x-y-z-1"), Path("runs/x-y-z-1-2")]
 
 
-def test_the_last_checkpoint_has_the_most_steps_and_is_whole():
+def test_checkpoints_are_ordered_by_their_steps():
     run = make_run("mine")
-    for step, whole in ((9, True), (10, True), (11, False)):
-        folder = run / "checkpoints" / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        if whole:
-            (folder / "trainer_state.json").write_text("{}")
-    assert checkpoints.last_checkpoint(run).name == "checkpoint-10"
+    for name in ("checkpoint-9", "checkpoint-10", "checkpoint-x", "checkpoint-11.partial"):
+        (run / "checkpoints" / name).mkdir(parents=True)
+    assert [path.name for path in checkpoints.numbered(run / "checkpoints")] == ["checkpoint-10", "checkpoint-9"]

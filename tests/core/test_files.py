@@ -3,7 +3,7 @@
 import pytest
 
 from rdrop_cli.core.files import write_text, writing, writing_folder
-from rdrop_cli.errors import DataError
+from rdrop_cli.errors import StorageError
 
 
 def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path):
@@ -28,5 +28,5 @@ def test_a_folder_is_replaced_whole(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         write_text(tmp_path / "file" / "below.txt", "")

@@ -45,10 +45,12 @@ def history(run: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in csv.DictReader(stream)]
 
 
+def newest(run: Path) -> Path:
+    return checkpoints.numbered(run / "checkpoints")[0]
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    newest = checkpoints.last_checkpoint(run)
-    assert newest is not None
-    return load_file(newest / "model.safetensors")
+    return load_file(newest(run) / "model.safetensors")
 
 
 class SignalAt(Observer):
@@ -72,6 +74,7 @@ def test_a_run_learns_and_leaves_what_the_design_lists(config, tmp_path):
     }  # fmt: skip
     assert {path.name for path in (run / "best").iterdir()} == {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md", "rdrop.json",
+        "manifest.json",
     }  # fmt: skip
     assert list((run / "tensorboard").iterdir())
     assert not list(run.rglob("training_args.bin"))
@@ -93,9 +96,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(config, tmp_path, pre
     whole = Training(settings, tmp_path / "whole").start()
     with pytest.raises(TrainingInterrupted, match=r"--resume --out .*broken"):
         Training(settings, tmp_path / "broken", observer=SignalAt(step)).start()
-    newest = checkpoints.last_checkpoint(tmp_path / "broken")
-    assert newest is not None
-    assert newest.name == f"checkpoint-{step}"
+    assert newest(tmp_path / "broken").name == f"checkpoint-{step}"
     resumed = Training(settings, tmp_path / "broken", resume=True).start()
     assert resumed.metrics == whole.metrics
     assert history(tmp_path / "broken") == history(tmp_path / "whole")
@@ -108,7 +109,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(config, tmp_path, pre
 def test_a_termination_signal_saves_too(config, tmp_path):
     with pytest.raises(TrainingInterrupted):
         Training(config(), tmp_path / "run", observer=SignalAt(3, signal.SIGTERM)).start()
-    assert checkpoints.last_checkpoint(tmp_path / "run").name == "checkpoint-3"
+    assert newest(tmp_path / "run").name == "checkpoint-3"
 
 
 def test_a_signal_during_the_last_evaluation_stops_before_the_final_table(config, tmp_path):

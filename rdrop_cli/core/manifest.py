@@ -1,0 +1,60 @@
+"""A folder's manifest: the size and SHA-256 of every file in it, by which damage is found before it does harm."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+
+
+def seal(folder: Path, *, leave_out: Collection[str] = ()) -> None:
+    """Write the manifest of a folder that is complete.
+
+    Args:
+        leave_out: Names of files that may change later.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in {MANIFEST, *leave_out}
+    }
+    content = json.dumps({"format": _FORMAT, "files": files}, indent=2)
+    (folder / MANIFEST).write_text(content + "\n", encoding="utf-8")
+
+
+def is_sealed(folder: Path) -> bool:
+    """True for a folder with a manifest."""
+    return (folder / MANIFEST).is_file()
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a sealed folder's files, the first fault only; None: nothing. Files may have been added."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        recorded = {str(name): (int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}
+    except FileNotFoundError:
+        return f"{MANIFEST} is missing"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} is damaged"
+    try:
+        for name, (size, _) in recorded.items():  # all sizes first, as they cost nothing
+            path = folder / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != size:
+                return f"{name} has {path.stat().st_size:,} bytes, {size:,} were written"
+        for name, (_, digest) in recorded.items():
+            if _sha256(folder / name) != digest:
+                return f"{name} is not what was written (its SHA-256 differs)"
+    except OSError as error:
+        return f"{Path(error.filename or folder).name} cannot be read ({error.strerror})"
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

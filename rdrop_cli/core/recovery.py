@@ -1,0 +1,130 @@
+"""Where a run goes on after whatever stopped it, and the proof that it is the same run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli.core import checkpoints, manifest, prepared
+from rdrop_cli.core.export import data_record, export, exported_step
+from rdrop_cli.core.prepared import Prepared
+from rdrop_cli.errors import DataError
+from rdrop_cli.schema import Config
+
+STATE = "trainer_state.json"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where training begins.
+
+    Attributes:
+        checkpoint: To go on from; None: from the beginning.
+        damaged: Newer checkpoints that cannot be used, and why.
+    """
+
+    checkpoint: Path | None = None
+    damaged: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps that are done."""
+        return checkpoints.step_of(self.checkpoint) if self.checkpoint else 0
+
+
+def find_start(run: Path) -> Start:
+    """The newest checkpoint that is whole and whose best model is at hand or can be made again."""
+    damaged: dict[Path, str] = {}
+    for checkpoint in checkpoints.numbered(run / checkpoints.CHECKPOINTS):
+        fault = manifest.damage(checkpoint) or _lost_best(run, checkpoint)
+        if fault is None:
+            return Start(checkpoint, damaged)
+        damaged[checkpoint] = fault
+    return Start(None, damaged)
+
+
+def restore_best(run: Path, checkpoint: Path, config: Config, data: Prepared) -> None:
+    """Make best/ what it was when a checkpoint was saved, if it is not."""
+    step = _best_step(checkpoint)
+    if step and exported_step(run / checkpoints.BEST) != step:
+        export(checkpoint.with_name(f"checkpoint-{step}"), config, data, run / checkpoints.BEST)
+
+
+def log_history(checkpoint: Path) -> list[dict[str, Any]]:
+    """What a training had logged when a checkpoint was saved."""
+    history: list[dict[str, Any]] = checkpoints.read_json(checkpoint / STATE)["log_history"]
+    return history
+
+
+def has_ended(checkpoint: Path) -> bool:
+    """True when the checkpoint is its training's last one: every step done, or stopped early."""
+    state = checkpoints.read_json(checkpoint / STATE)
+    if state["global_step"] >= state["max_steps"]:
+        return True
+    stopping = state["stateful_callbacks"].get("EarlyStoppingCallback")
+    if not stopping:
+        return False
+    counter = stopping["attributes"]["early_stopping_patience_counter"]
+    return bool(counter >= stopping["args"]["early_stopping_patience"])
+
+
+def check_same_data(run: Path, data: Prepared) -> None:
+    """Make sure that a run goes on with the examples it began with.
+
+    Raises:
+        DataError: they have changed; with the difference.
+    """
+    recorded = checkpoints.read_json(run / checkpoints.DATA)
+    if recorded.get("fingerprint") != data.fingerprint:
+        raise DataError(
+            f"{run}: its data has changed since: {_difference(recorded, data)}",
+            "Bring the old data back, or train a new run.",
+        )
+
+
+def _best_step(checkpoint: Path) -> int | None:
+    step = checkpoints.read_json(checkpoint / STATE).get("best_global_step")
+    return step if isinstance(step, int) else None
+
+
+def _lost_best(run: Path, checkpoint: Path) -> str | None:
+    step = _best_step(checkpoint)
+    if not step or exported_step(run / checkpoints.BEST) == step:
+        return None
+    source = checkpoint.with_name(f"checkpoint-{step}")
+    if source == checkpoint or (fault := manifest.damage(source)) is None:
+        return None
+    return f"the best model, of step {step}, is lost with {source.name} ({fault})"
+
+
+def _difference(recorded: Mapping[str, Any], data: Prepared) -> str:
+    """How the data differs from what a run recorded of it, as closely as can still be told."""
+    now = data_record(data)
+    changes = []
+    for key in ("labels", "splits", "columns"):
+        before, after = recorded.get(key), now[key]
+        if before != after:
+            changes.append(f"{key} {before} -> {after}")
+    folder = Path(str(recorded.get("prepared")))
+    if not prepared.is_prepared(folder):
+        return "; ".join(changes) or "other texts or labels"
+    old = prepared.load(folder)
+    if old.fingerprint == recorded.get("fingerprint"):
+        before, after = _rows(old), _rows(data)
+        changes.append(f"{(after - before).total():,} examples are new, {(before - after).total():,} are gone")
+        example = next(iter(after - before or before - after), None)
+        if example is not None:
+            changes.append(f"such as {example[1][:60]!r} ({example[-1]}, in {example[0]})")
+    return "; ".join(changes)
+
+
+def _rows(data: Prepared) -> Counter[tuple[str, str, str, str]]:
+    """Every example: split, text, second text, label."""
+    return Counter(
+        (name, text, split.pairs[index] if split.pairs else "", data.labels.names[split.labels[index]])
+        for name, split in data.splits.items()
+        for index, text in enumerate(split.texts)
+    )
