@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -17,10 +20,17 @@ from rdrop_cli.options import DEBUG_KEY
 class ErrorBoundary(TyperGroup):
     """Shows an expected error as one line; a traceback only when asked for."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse what comes before the command's name."""
+        with _bad_usage_in_one_line():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; errors become exit codes: 1 expected or internal, 130 interrupted."""
+        """Run the command; errors become exit codes: 1 expected or internal, 2 bad usage, 130 interrupted."""
+        threading.excepthook = _show_thread_error
         try:
-            return super().invoke(ctx)
+            with _bad_usage_in_one_line():
+                return super().invoke(ctx)
         except RDropError as error:
             if _wants_traceback(ctx):
                 raise
@@ -45,6 +55,28 @@ class ErrorBoundary(TyperGroup):
                 raise
             show_error(f"internal error: {type(error).__name__}: {error}. Run again with --debug for the traceback")
             raise typer.Exit(1) from error
+
+
+@contextlib.contextmanager
+def _bad_usage_in_one_line() -> Iterator[None]:
+    """Typer's own message is a panel of five lines, which shows what was typed as it is."""
+    try:
+        yield
+    except typer.TyperException as error:
+        message = getattr(error, "format_message", str)().removeprefix("Invalid value: ")
+        if not message:  # no arguments at all: the help has been shown
+            raise
+        message += "" if message.endswith((".", "?")) else "."
+        where = getattr(error, "ctx", None)
+        command = where.command_path if where is not None else "rdrop"
+        show_error(f"{message} See: {command} --help")
+        raise typer.Exit(2) from error
+
+
+def _show_thread_error(failed: threading.ExceptHookArgs) -> None:
+    """What fails in a thread reaches the user through the main thread, which waits for it; as one line if not."""
+    if not isinstance(failed.exc_value, OSError | SystemExit):
+        show_error(f"internal error in a background thread: {failed.exc_type.__name__}: {failed.exc_value}")
 
 
 def _wants_traceback(ctx: Any) -> bool:

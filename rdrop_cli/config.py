@@ -17,9 +17,21 @@ from pydantic import ValidationError
 from rdrop_cli.errors import ConfigError
 from rdrop_cli.schema import Config, Precision
 
+_SHOWN = 80
+"""Characters of a wrong value that a message shows."""
+_MAX_BYTES = 2**20
+"""A configuration is a page; what is larger is another file."""
+
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses repeated keys and reads 2e-5 as the number it is (YAML 1.1 reads a string)."""
+    """SafeLoader that refuses repeated keys and aliases, and reads 2e-5 as the number it is (YAML 1.1: a string)."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """As the base class, without aliases: a few lines of them can stand for billions of values."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", mark)
+        return super().compose_node(parent, index)
 
 
 def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -128,9 +140,13 @@ def load_config(name: str | None = None, overrides: Iterable[tuple[str, Any]] = 
     path = find_config(name or "starter")
     where = f"{path.name}" if path.parent == recipe_folder() else str(path)
     try:
+        if (size := path.stat().st_size) > _MAX_BYTES:
+            raise ConfigError(f"{path}: {size:,} bytes cannot be a configuration", "Is it the data? Then leave out -c.")
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not valid UTF-8", "Save it as UTF-8.") from error
     tree = parse_yaml(text, where)
     if tree is None:
         tree = {}
@@ -215,5 +231,10 @@ def _describe(fault: Mapping[str, Any]) -> str:
         ]
         return f"unknown key {dotted}" + (f" (did you mean {near[0]}?)" if near else "")
     message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ").replace("Input should", "should")
-    got = "" if isinstance(fault["input"], dict) else f", got {fault['input']!r}"
+    got = "" if isinstance(fault["input"], dict) else f", got {_short(fault['input'])}"
     return f"{dotted or 'configuration'} {message}{got}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -55,7 +56,7 @@ class ModelConfig(_Group):
     revision: str | None = None
     max_length: Annotated[int, Field(ge=8)] = 128
     """Longest input in tokens, special tokens included; the rest of a text is cut off."""
-    config: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
+    config: dict[str, bool | int | Finite | str | None] = Field(default_factory=dict)
     """Overrides for the model's own configuration, such as hidden_dropout_prob."""
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
+from rdrop_cli.core.detection import is_valid_text
 from rdrop_cli.core.labels import canonical
-from rdrop_cli.core.readers import Row, is_valid_text
+from rdrop_cli.core.readers import Row
 from rdrop_cli.errors import DataError
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "question", "sentence1")
@@ -108,6 +110,13 @@ def problem_of(row: Row, columns: Columns) -> str | None:
             return f"{column} is empty"
         if not is_valid_text(value):
             return f"{column} holds half a character (a lone surrogate)"
-    if columns.label is not None and canonical(row.values.get(columns.label)) is None:
+    if columns.label is None:
+        return None
+    label = row.values.get(columns.label)
+    if not isinstance(label, str | int | float | Decimal | None):
+        return f"{columns.label} is not a name or a number but {type(label).__name__}"
+    if canonical(label) is None:
         return f"{columns.label} is missing"
+    if isinstance(label, str) and not is_valid_text(label):
+        return f"{columns.label} holds half a character (a lone surrogate)"
     return None

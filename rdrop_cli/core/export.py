@@ -12,6 +12,7 @@ from rdrop_cli.core import checkpoints, manifest
 from rdrop_cli.core.card import model_card
 from rdrop_cli.core.files import writing_folder
 from rdrop_cli.core.prepared import Prepared
+from rdrop_cli.errors import CheckpointError
 from rdrop_cli.schema import Config
 
 README = "README.md"
@@ -25,6 +26,8 @@ _OF_TRAINING = (
     manifest.MANIFEST,
 )
 """Files of a checkpoint that only going on needs."""
+_EDITABLE = (README, checkpoints.CARD, "config.json")
+"""Files of an exported model that its owner may well edit; damage to them shows."""
 
 
 def data_record(data: Prepared) -> dict[str, Any]:
@@ -74,12 +77,13 @@ def export(checkpoint: Path, config: Config, data: Prepared, folder: Path) -> No
         (staging / checkpoints.CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         readme = model_card(config, data.labels.names, data_record(data), {})
         (staging / README).write_text(readme, encoding="utf-8")
-        manifest.seal(staging, leave_out=[README])
+        manifest.seal(staging, leave_out=_EDITABLE)
 
 
 def exported_step(folder: Path) -> int | None:
     """The step of the checkpoint that an undamaged `folder` was made of; None for any other."""
-    if manifest.damage(folder) is not None:
+    try:
+        step = checkpoints.read_json(folder / checkpoints.CARD).get("step")
+    except CheckpointError:
         return None
-    step = checkpoints.read_json(folder / checkpoints.CARD).get("step")
-    return step if isinstance(step, int) else None
+    return step if isinstance(step, int) and manifest.damage(folder) is None else None

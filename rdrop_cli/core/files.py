@@ -77,6 +77,11 @@ def staging_of(path: Path) -> Path:
     return _beside(path, "partial")
 
 
+def is_leftover(path: Path) -> bool:
+    """True for what a writer leaves when it is killed."""
+    return _LEFTOVER.fullmatch(path.name) is not None
+
+
 def sweep(folder: Path) -> None:
     """Clear away what killed writers left in a folder, and put back what one was about to replace.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from rdrop_cli.core.detection import HEAD, encoding_of, encoding_problem
 from rdrop_cli.errors import DataError
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "txt")
@@ -25,7 +26,8 @@ _SUFFIXES = {
     ".parquet": "parquet",
     ".txt": "txt",
 }
-_MAX_FIELD = 2**31 - 1
+_MAX_FIELD = 2**27
+"""Characters in a field of a table. More are a quote that was never closed, rather than a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,58 +90,101 @@ def newline_of(file_format: str) -> str:
 
 
 def stdin_text(newline: str) -> TextIO:
-    """Standard input as text, undecodable bytes kept as surrogate escapes."""
-    return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+    """Standard input as text, undecodable bytes kept as surrogate escapes.
+
+    Raises:
+        DataError: it is no text.
+    """
+    buffer = sys.stdin.buffer
+    buffered = buffer if isinstance(buffer, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, buffer))
+    return _as_text(buffered, newline, "stdin")
 
 
 def _open_text(path: Path, newline: str) -> TextIO:
     raw = gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # noqa: SIM115 - the wrapper closes it
-    return io.TextIOWrapper(
-        cast(io.BufferedReader, raw), encoding="utf-8-sig", errors="surrogateescape", newline=newline
-    )
+    try:
+        return _as_text(cast(io.BufferedReader, raw), newline, str(path))
+    except BaseException:
+        raw.close()
+        raise
 
 
-def is_valid_text(text: str) -> bool:
-    """False where bytes that are not UTF-8 stood, or half a character that JSON can escape (a lone surrogate)."""
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+def _as_text(raw: io.BufferedReader, newline: str, name: str) -> TextIO:
+    encoding = encoding_of(raw.peek(HEAD)[:HEAD], name)
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"  # only bytes can be kept so
+    return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline)
 
 
 def _read_delimited(stream: TextIO, delimiter: str, name: str) -> Iterator[Row]:
     csv.field_size_limit(_MAX_FIELD)
-    reader = csv.reader(stream, delimiter=delimiter)
+    record: list[str] = []  # the lines of the record that is being read
+
+    def lines() -> Iterator[str]:
+        for line in stream:
+            record.append(line)
+            yield line
+
+    reader = csv.reader(lines(), delimiter=delimiter)
+    start = 1
     try:
         header = next(reader, None)
         if header is None:
             raise DataError(f"{name}: the file is empty")
         header = [column.strip() for column in header]
-        repeated = {column for column in header if header.count(column) > 1}
-        if repeated:
-            raise DataError(f"{name}, line 1: column {sorted(repeated)[0]!r} appears twice")
-        line = reader.line_num + 1
+        _check_header(header, name, record)
+        record.clear()
+        start = reader.line_num + 1
         for fields in reader:
-            start, line = line, reader.line_num + 1
+            line, start = start, reader.line_num + 1
+            last = record.copy()
+            record.clear()
             if not fields and len(header) > 1:
                 continue
             fields = fields or [""]  # with one column a blank line is an empty text
             problem = None
+            if len(last) > 1 and _is_open(last, delimiter):
+                raise DataError(f"{name}, line {line}: a quote is opened here and never closed")
             if len(fields) != len(header):
                 problem = f"{len(fields)} fields where the header has {len(header)}"
-            elif not all(is_valid_text(field) for field in fields):
-                problem = "not valid UTF-8"
-            yield Row(dict(zip(header, fields, strict=False)), name, start, problem)
+            problem = problem or next(filter(None, map(encoding_problem, fields)), None)
+            yield Row(dict(zip(header, fields, strict=False)), name, line, problem)
     except csv.Error as error:
-        raise DataError(f"{name}, line {reader.line_num}: {error}") from error
+        hint = "Is a quote never closed?" if "limit" in str(error) else None
+        raise DataError(f"{name}, line {start}: {error}", hint) from error
+
+
+def _check_header(header: list[str], name: str, record: list[str]) -> None:
+    if header and header[0].startswith(("{", "[")):
+        raise DataError(f"{name}: holds JSON, not a table", "Name it .jsonl (one object a line) or .json.")
+    for separator, word in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and separator in header[0]:
+            hint = "Name it .tsv." if separator == "\t" else "Save it with commas, or with tabs as .tsv."
+            raise DataError(f"{name}: its columns are separated by {word}, not as the name says", hint)
+    repeated = {column for column in header if header.count(column) > 1}
+    if repeated:
+        raise DataError(f"{name}, line 1: column {sorted(repeated)[0]!r} appears twice")
+
+
+def _is_open(record: list[str], delimiter: str) -> bool:
+    """True when a record's lines end inside of quotes, which csv accepts at the end of a file."""
+    try:
+        list(csv.reader(record, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return "unexpected end" in str(error)
+    return False
 
 
 def _read_json_lines(stream: TextIO, name: str) -> Iterator[Row]:
     for number, line in enumerate(stream, start=1):
+        if number == 1 and line.lstrip().startswith("["):
+            raise DataError(f"{name}: holds a JSON array, not one object a line", "Name it .json.")
         if line.strip():
             yield _json_row(line, name, number)
 
 
 def _json_row(line: str, name: str, number: int) -> Row:
-    if not is_valid_text(line):
-        return Row({}, name, number, "not valid UTF-8")
+    if problem := encoding_problem(line):
+        return Row({}, name, number, problem)
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -151,8 +196,8 @@ def _json_row(line: str, name: str, number: int) -> Row:
 
 def _read_json(stream: TextIO, name: str) -> Iterator[Row]:
     content = stream.read()
-    if not is_valid_text(content):
-        raise DataError(f"{name}: not valid UTF-8")
+    if problem := encoding_problem(content):
+        raise DataError(f"{name}: {problem}")
     try:
         records = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -171,7 +216,7 @@ def _read_json(stream: TextIO, name: str) -> Iterator[Row]:
 def _read_text(stream: TextIO, name: str) -> Iterator[Row]:
     for number, line in enumerate(stream, start=1):
         text = line.rstrip("\n").removesuffix("\r")
-        yield Row({"text": text}, name, number, None if is_valid_text(text) else "not valid UTF-8")
+        yield Row({"text": text}, name, number, encoding_problem(text))
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
@@ -180,10 +225,13 @@ def _read_parquet(path: Path) -> Iterator[Row]:
 
     try:
         with pq.ParquetFile(path) as table:
+            names = table.schema_arrow.names
+            if repeated := sorted({name for name in names if names.count(name) > 1}):
+                raise DataError(f"{path}: column {repeated[0]!r} appears twice")
             number = 0
             for batch in table.iter_batches(batch_size=4096):
                 for record in batch.to_pylist():
                     number += 1
                     yield Row(record, str(path), number)
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise DataError(f"{path}: not a parquet file, or a damaged one") from error

@@ -77,6 +77,8 @@ def check_same_data(run: Path, data: Prepared) -> None:
     Raises:
         DataError: they have changed; with the difference.
     """
+    if not (run / checkpoints.DATA).is_file():
+        return  # stopped before it was written, and so before the first step
     recorded = checkpoints.read_json(run / checkpoints.DATA)
     if recorded.get("fingerprint") != data.fingerprint:
         raise DataError(

@@ -10,7 +10,7 @@ from typing import Any
 from rdrop_cli import processes
 from rdrop_cli.config import differences, load_config
 from rdrop_cli.core import checkpoints
-from rdrop_cli.core.files import sweep, unwritable
+from rdrop_cli.core.files import is_leftover, sweep, unwritable
 from rdrop_cli.core.lock import LOCK, only_writer, refuse_if_in_use
 from rdrop_cli.errors import CheckpointError, ConfigError
 from rdrop_cli.schema import Config
@@ -82,9 +82,8 @@ def claimed(run: Path | None, config: Config, *, resume: bool = False) -> Iterat
         return
     with contextlib.ExitStack() as claims:
         folder = _claim(run, claims) if run is not None else _claim_new(config, claims)
-        if resume:
-            sweep(folder)
-            sweep(folder / checkpoints.CHECKPOINTS)
+        sweep(folder)
+        sweep(folder / checkpoints.CHECKPOINTS)
         try:
             yield folder
         finally:
@@ -128,7 +127,8 @@ def _check_place(run: Path, overwrite: bool) -> None:
 
 
 def _is_vacant(run: Path) -> bool:
-    return run.is_dir() and all(path.name == LOCK for path in run.iterdir())
+    """True for a folder in which no run has begun: it may hold what a training killed before that left."""
+    return run.is_dir() and all(path.name == LOCK or is_leftover(path) for path in run.iterdir())
 
 
 def _check_shares(config: Config) -> None:

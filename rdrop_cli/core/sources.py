@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rdrop_cli.core import hub, starter
+from rdrop_cli.core.detection import encoding_problem
 from rdrop_cli.core.files import user_path
-from rdrop_cli.core.readers import Row, format_of, is_valid_text, read_rows
+from rdrop_cli.core.readers import Row, format_of, read_rows
 from rdrop_cli.errors import DataError
 from rdrop_cli.schema import HubConfig
 
@@ -135,8 +136,7 @@ def _class_rows(folder: Path) -> Iterator[Row]:
     for label, paths in _class_files(folder).items():
         for path in paths:
             text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-            problem = None if is_valid_text(text) else "not valid UTF-8"
-            yield Row({"text": text, "label": label}, str(path), 1, problem)
+            yield Row({"text": text, "label": label}, str(path), 1, encoding_problem(text))
 
 
 def _hub_dataset(name: str, hub_config: HubConfig) -> Source:

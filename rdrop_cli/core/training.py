@@ -249,6 +249,7 @@ class Training:
 
     def _open_run(self) -> Start:
         """Make or check the run folder; where to begin."""
+        begin = Start()
         if self.resume:
             recovery.check_same_data(self.run, self.data)
             begin = recovery.find_start(self.run)
@@ -256,14 +257,12 @@ class Training:
                 recovery.restore_best(self.run, begin.checkpoint, self.config, self.data)
                 write_history(self.run / checkpoints.HISTORY, recovery.log_history(begin.checkpoint))
         else:
-            begin = Start()
             if self.overwrite:
                 checkpoints.clear(self.run)
             if (self.run / checkpoints.CONFIG).exists():
                 raise CheckpointError(f"{self.run}: another training has begun here", "Give another --out.")
-            record = json.dumps(data_record(self.data), indent=2)
-            write_text(self.run / checkpoints.DATA, record + "\n")
-        write_text(self.run / checkpoints.CONFIG, dump_config(self.config))  # last: it makes the folder a run
+        write_text(self.run / checkpoints.CONFIG, dump_config(self.config))  # first: it makes the folder a run
+        write_text(self.run / checkpoints.DATA, json.dumps(data_record(self.data), indent=2) + "\n")
         return begin
 
     def _export(self, step: int) -> None:

@@ -59,7 +59,10 @@ def test_a_folder_that_is_neither():
 
 
 def test_new_runs_get_names_of_their_own():
-    assert list(islice(checkpoints.new_run_folders(["x/y z", "1"]), 2)) == [Path("runs/x-y-z-1"), Path("runs/x-y-z-1-2")]
+    assert list(islice(checkpoints.new_run_folders(["x/y z", "1"]), 2)) == [
+        Path("runs/x-y-z-1"),
+        Path("runs/x-y-z-1-2"),
+    ]
 
 
 def test_checkpoints_are_ordered_by_their_steps():

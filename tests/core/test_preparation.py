@@ -27,7 +27,7 @@ def test_unusable_rows_are_rejected_by_line(tmp_path):
         (3, "text is empty"),
         (4, "label is missing"),
         (5, "3 fields where the header has 2"),
-        (6, "not valid UTF-8"),
+        (6, "not valid UTF-8 (Latin-1 or Windows-1252? save it as UTF-8)"),
         (7, "1 fields where the header has 2"),
     ]
     assert sum(map(len, data.splits.values())) == 41
