@@ -47,6 +47,12 @@ class ErrorBoundary(TyperGroup):
                 raise
             show_error("out of memory; use a smaller --batch-size or --max-length")
             raise typer.Exit(1) from error
+        except OSError as error:
+            if _wants_traceback(ctx):
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            show_error(f"{where}{error.strerror or error}")
+            raise typer.Exit(1) from error
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except Exception as error:

@@ -21,6 +21,8 @@ from rdrop_cli import processes
 WIDE = 100
 """Terminals with fewer columns get tables without frames, so that no number is cut."""
 PLAIN_WIDTH = 120
+_REMINDER = 15.0
+"""Seconds after which a stage that goes on into a pipe says how far it is."""
 """Columns of a table that goes into a pipe or file."""
 
 
@@ -128,6 +130,8 @@ class Stages:
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
         self._tasks: dict[str, TaskID] = {}
+        self._name = ""
+        self._began = self._said = time.monotonic()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -167,9 +171,23 @@ class Stages:
             bar = self._progress.tasks[self._progress.task_ids.index(self._tasks[name])]
             rate = f"{bar.speed:,.0f}/s" if bar.speed else ""
             self._progress.update(self._tasks[name], completed=done, total=total, rate=rate)
-        elif total is not None and done >= total > 0 and name not in self._tasks:
-            self._tasks[name] = TaskID(0)
-            self.screen.say(f"{name}: {total:,} done")
+        else:
+            self._tell(name, done, total)
+
+    def _tell(self, name: str, done: int, total: int | None) -> None:
+        """A line when a stage is done, and now and then before."""
+        now = time.monotonic()
+        if name != self._name:
+            self._name, self._began, self._said = name, now, now
+        seconds = now - self._began
+        rate = f", {done / seconds:,.0f}/s" if seconds >= 1 else ""
+        if total is not None and done >= total > 0:
+            if name not in self._tasks:
+                self._tasks[name] = TaskID(0)
+                self.screen.say(f"{name}: {total:,} done{rate}")
+        elif now - self._said >= _REMINDER:
+            self._said = now
+            self.screen.say(f"{name}: {done:,}{f' of {total:,}' if total else ''}{rate}")
 
 
 def make_console(*, stderr: bool = False) -> Console:

@@ -74,6 +74,9 @@ BatchOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--batch-size", min=1, help="Texts per forward pass."),
 ]
+TrustRemoteCodeOption = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the checkpoint.")
+]
 OutOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--out", "-o", metavar="DIR", help="Folder to write.", rich_help_panel=OUTPUT_PANEL),

@@ -54,6 +54,8 @@ class ModelConfig(_Group):
     name: Name = "starter"
     """`starter`, a folder that `from_pretrained` loads, or a hub id."""
     revision: str | None = None
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model."""
     max_length: Annotated[int, Field(ge=8)] = 128
     """Longest input in tokens, special tokens included; the rest of a text is cut off."""
     config: dict[str, bool | int | Finite | str | None] = Field(default_factory=dict)

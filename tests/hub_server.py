@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 
 COMMIT = "a" * 40
+LARGE = {".safetensors", ".parquet"}
 
 
 def _entry(root: Path, path: Path) -> dict[str, object]:
@@ -18,9 +19,21 @@ def _entry(root: Path, path: Path) -> dict[str, object]:
     return {**kind, "path": str(path.relative_to(root)), "oid": "b" * 40}
 
 
+def _digest(path: Path) -> str:
+    """As the hub names content: SHA-256 for large files, git's hash for others."""
+    content = path.read_bytes()
+    if path.suffix in LARGE:
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
 @contextmanager
-def serving(root: Path):
-    """Serve root/models/OWNER/NAME and root/datasets/OWNER/NAME; yields the endpoint's address."""
+def serving(root: Path, trouble: str | None = None):
+    """Serve root/models/OWNER/NAME and root/datasets/OWNER/NAME; yields the endpoint's address.
+
+    Trouble: `401`, `403` or `500` for every request but the first sign of life; `half` ends large files half-way;
+    `wrong` changes a byte of them.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -50,6 +63,9 @@ def serving(root: Path):
             parts = unquote(address.path).strip("/").split("/")
             if parts == [""]:
                 return self.answer(200)
+            if trouble in ("401", "403", "500"):
+                gated = {"X_Error_Code": "GatedRepo"} if trouble == "403" else {}
+                return self.answer(int(trouble), {"error": "no"}, **gated)
             if parts[0] == "api":
                 return self.describe(parts, "recursive=true" in address.query.lower())
             kind = "datasets" if parts[0] == "datasets" else "models"
@@ -76,8 +92,22 @@ def serving(root: Path):
             if not (folder / path).is_file():
                 return self.answer(404, X_Error_Code="EntryNotFound", X_Repo_Commit=COMMIT)
             content = (folder / path).read_bytes()
-            digest = hashlib.sha1(content).hexdigest()
-            return self.answer(200, content, ETag=f'"{digest}"', X_Repo_Commit=COMMIT)
+            headers = {"ETag": f'"{_digest(folder / path)}"', "X_Repo_Commit": COMMIT}
+            if self.command == "GET" and Path(path).suffix in LARGE:
+                if trouble == "wrong":
+                    content = content[:-1] + bytes([content[-1] ^ 1])
+                if trouble == "half":
+                    return self.break_off(content, headers)
+            return self.answer(200, content, **headers)
+
+        def break_off(self, content, headers):
+            self.send_response(200)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.close_connection = True
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

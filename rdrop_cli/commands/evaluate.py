@@ -43,6 +43,7 @@ def evaluate(
     ] = None,
     precision: options.PrecisionOption = None,
     batch_size: options.BatchOption = None,
+    trust_remote_code: options.TrustRemoteCodeOption = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
@@ -74,7 +75,13 @@ def evaluate(
         from rdrop_cli.core import evaluation
         from rdrop_cli.core.inference import Classifier
 
-        classifier = Classifier(found, precision=wanted, batch_size=batch_size)
+        classifier = Classifier(
+            found,
+            precision=wanted,
+            batch_size=batch_size,
+            trust_remote_code=trust_remote_code,
+            on_progress=stages.update,
+        )
         result = evaluation.evaluate(classifier, labelled, positive_label=positive_label, on_progress=stages.update)
     _show(screen, found.name, labelled, result)
     if json_output:

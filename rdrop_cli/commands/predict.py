@@ -57,6 +57,7 @@ def predict(
     text_pair_column: options.TextPairColumnOption = None,
     precision: options.PrecisionOption = None,
     batch_size: options.BatchOption = None,
+    trust_remote_code: options.TrustRemoteCodeOption = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
@@ -92,7 +93,14 @@ def predict(
     from rdrop_cli.core import prediction
     from rdrop_cli.core.inference import Classifier
 
-    classifier = Classifier(found, precision=wanted, batch_size=batch_size)
+    with screen.stages() as stages:
+        classifier = Classifier(
+            found,
+            precision=wanted,
+            batch_size=batch_size,
+            trust_remote_code=trust_remote_code,
+            on_progress=stages.update,
+        )
     predictions = prediction.predict(classifier, rows)
     if not processes.is_main():
         deque(predictions, maxlen=0)  # its share of the work; the main process writes

@@ -43,6 +43,10 @@ def prepare(
     strict: Annotated[
         bool, typer.Option(help="Refuse data with unusable rows.", rich_help_panel=options.DATA_PANEL)
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace other prepared data in --out.", rich_help_panel=options.OUTPUT_PANEL),
+    ] = False,
     model: options.ModelOption = None,
     max_length: options.MaxLengthOption = None,
     config: options.ConfigOption = None,
@@ -70,9 +74,11 @@ def prepare(
     name = models.locate(resolved.model, resolved.hub)
     resolved = preparation.check(resolved)
     with screen.stages() as stages:
-        data = preparation.prepare(resolved, out=out, strict=strict, on_progress=stages.update)
+        data = preparation.prepare(resolved, out=out, strict=strict, overwrite=overwrite, on_progress=stages.update)
         tokenizer = tokenization.load_tokenizer(
-            name, max_length=resolved.model.max_length, revision=resolved.model.revision
+            models.fetch(name, resolved.model.revision, stages.update),
+            max_length=resolved.model.max_length,
+            trust_remote_code=resolved.model.trust_remote_code,
         )
         data = preparation.tokenize(data, resolved, tokenizer, on_progress=stages.update)
     assert data.folder is not None, "prepare saves what it returns"

@@ -6,8 +6,10 @@ environment is set and the endpoint probed here first; nothing heavy is imported
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -60,13 +62,13 @@ def require(repo_id: str, kind: str, config: HubConfig) -> None:
     cached = _cache_folder(repo_id, kind).is_dir()
     if _is_offline():
         if not cached:
-            raise HubError(f"{kind} {repo_id}: offline, and not in the cache", _ways_on(kind))
+            raise HubError(f"{kind} {repo_id}: offline, and not in the cache", ways_on(kind))
         return
     cause = _probe(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT)
     if cause is None:
         return
     if not cached:
-        raise HubError(f"{kind} {repo_id}: not in the cache, and {cause}", _ways_on(kind))
+        raise HubError(f"{kind} {repo_id}: not in the cache, and {cause}", ways_on(kind))
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
@@ -94,7 +96,7 @@ def load_dataset(repo_id: str, config: HubConfig) -> HubDataset:
         ValueError,
         RuntimeError,  # data sets that are loading scripts
     ) as error:
-        raise HubError(f"dataset {repo_id}: {one_line(error)}", _ways_on("dataset")) from error
+        raise HubError(f"dataset {repo_id}: {one_line(error)}", ways_on("dataset")) from error
     features = next(iter(loaded.values())).features
     names = {
         column: tuple(feature.names) for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)
@@ -109,7 +111,8 @@ def one_line(error: BaseException) -> str:
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
-def _ways_on(kind: str) -> str:
+def ways_on(kind: str) -> str:
+    """What to do where the hub does not help."""
     local = "a local folder (or the model `starter`)" if kind == "model" else "a local file or folder"
     return f"Use {local}, or a mirror: --set hub.endpoint=URL or HF_ENDPOINT."
 
@@ -125,14 +128,25 @@ def _cache_folder(repo_id: str, kind: str) -> Path:
 
 
 def _probe(endpoint: str) -> str | None:
-    """None when the endpoint answers at all (an error status is an answer), else why it does not."""
+    """None when the endpoint answers at all (an error status is an answer), else why it does not.
+
+    In a thread, as looking up a name has no time limit of its own.
+    """
     if not endpoint.startswith(("http://", "https://")):
         return f"the endpoint {endpoint} is not an http(s) address"
+    found: list[str | None] = []
+    thread = threading.Thread(target=lambda: found.append(_ask(endpoint)), daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    return found[0] if found else f"{endpoint} does not answer within {_PROBE_SECONDS:g} seconds"
+
+
+def _ask(endpoint: str) -> str | None:
     try:
         with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=_PROBE_SECONDS):
             return None
     except urllib.error.HTTPError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         return f"{endpoint} cannot be reached ({getattr(reason, 'strerror', None) or reason})"

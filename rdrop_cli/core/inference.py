@@ -31,38 +31,49 @@ class Classifier:
         checkpoint: What `checkpoints.find` gave.
         precision: Of the matrix products; None: that of the training where the device has it, else `auto`.
         batch_size: Texts per forward pass; None: as the checkpoint was evaluated in training.
+        trust_remote_code: Run Python code that comes with the checkpoint.
+        on_progress: Called while a checkpoint is downloaded: stage, done, total.
 
     Raises:
         CheckpointError: it cannot be loaded, or is no text classifier.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, precision: Precision | None = None, batch_size: int | None = None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        precision: Precision | None = None,
+        batch_size: int | None = None,
+        trust_remote_code: bool = False,
+        on_progress: Callable[[str, int, int | None], None] | None = None,
     ) -> None:
         models.quiet_transformers()
         from transformers import AutoConfig, AutoModelForSequenceClassification
 
-        name = checkpoint.name
+        processes.join()
+        with processes.main_first():
+            name = models.fetch(checkpoint.name, None, on_progress)
         with models.loading_errors(name, "checkpoint"):
-            config = AutoConfig.from_pretrained(name)
+            config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
         architectures = getattr(config, "architectures", None) or []
         if not any("ForSequenceClassification" in architecture for architecture in architectures):
             raise CheckpointError(f"{name}: not a fine-tuned text classifier ({', '.join(architectures) or 'unknown'})")
         kind = getattr(config, "problem_type", None)
         if config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
             raise CheckpointError(f"{name}: not a classifier into one of several classes ({kind or 'one output'})")
-        processes.join()
         self.device = devices.pick_device()
         self.precision = self._pick_precision(precision, checkpoint)
         with models.loading_errors(name, "checkpoint"):
             self.model = AutoModelForSequenceClassification.from_pretrained(
-                name, dtype=torch.float32, use_safetensors=True
+                name, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust_remote_code
             )
         accelerate_inference(self.model)
         self.model.to(self.device).eval()
         self.labels = LabelMap(tuple(str(config.id2label[index]) for index in range(config.num_labels)))
-        self.max_length = checkpoint.max_length or _default_max_length(name, config)
-        self.tokenizer = tokenization.load_tokenizer(name, max_length=self.max_length)
+        self.max_length = checkpoint.max_length or _default_max_length(name, config, trust_remote_code)
+        self.tokenizer = tokenization.load_tokenizer(
+            name, max_length=self.max_length, trust_remote_code=trust_remote_code
+        )
         self.collate = models.collator(self.tokenizer)
         self.batch_size = batch_size or int(checkpoint.card.get("batch_size") or DEFAULT_BATCH_SIZE)
 
@@ -118,10 +129,10 @@ class Classifier:
         return softmax(logits)
 
 
-def _default_max_length(name: str, config: Any) -> int:
+def _default_max_length(name: str, config: Any, trust_remote_code: bool) -> int:
     """For checkpoints that do not say: what their tokenizer says, within their positions."""
     from transformers import AutoTokenizer
 
     with models.loading_errors(name, "tokenizer"):
-        wanted = int(AutoTokenizer.from_pretrained(name).model_max_length)
+        wanted = int(AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code).model_max_length)
     return min(wanted, models.usable_positions(config) or DEFAULT_MAX_LENGTH, 8192)

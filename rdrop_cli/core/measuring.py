@@ -43,7 +43,8 @@ def measure_best(
     Train is measured on a sample; test, if there is one, is opened here for the first time.
     """
     card = checkpoint_card(config, data)
-    classifier = Classifier(Checkpoint(str(run / checkpoints.BEST), run, card))
+    best = Checkpoint(str(run / checkpoints.BEST), run, card)
+    classifier = Classifier(best, trust_remote_code=config.model.trust_remote_code)
     chosen = {**datasets, "train": datasets["train"].sample(TRAIN_SAMPLE, config.train.seed)}
     metrics = {}
     for split, dataset in chosen.items():

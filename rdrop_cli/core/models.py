@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,19 @@ def locate(config: ModelConfig, hub_config: HubConfig) -> str:
     raise ModelError(f"model {config.name}: no such folder", "Give a folder, a hub id (OWNER/NAME), or `starter`.")
 
 
+def fetch(name: str, revision: str | None, on_progress: Callable[[str, int, int | None], None] | None = None) -> str:
+    """The folder of a model that `locate` found; one on the hub is downloaded.
+
+    Raises:
+        HubError: it cannot be downloaded.
+    """
+    if Path(name).is_dir():
+        return name
+    from rdrop_cli.core.download import fetch_model
+
+    return str(fetch_model(name, revision, on_progress))
+
+
 def check_folder(folder: Path) -> None:
     """Make sure a folder holds a configuration and safe weights.
 
@@ -60,7 +73,7 @@ def load_classifier(name: str, config: ModelConfig, labels: LabelMap, *, seed: i
     Everything but the head and the pooler before it must come from the checkpoint.
 
     Args:
-        name: What `locate` gave.
+        name: The model's folder.
 
     Raises:
         ModelError: it cannot be loaded, or its positions are fewer than `config.max_length`.
@@ -70,7 +83,7 @@ def load_classifier(name: str, config: ModelConfig, labels: LabelMap, *, seed: i
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     with loading_errors(name, "model"):
-        model_config = AutoConfig.from_pretrained(name, revision=config.revision)
+        model_config = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
     apply_overrides(model_config, config.config)
     check_positions(model_config, config.max_length)
     model_config.num_labels = len(labels)
@@ -82,7 +95,7 @@ def load_classifier(name: str, config: ModelConfig, labels: LabelMap, *, seed: i
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             name,
             config=model_config,
-            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
             dtype=torch.float32,
             use_safetensors=True,
             ignore_mismatched_sizes=True,
@@ -175,5 +188,10 @@ def loading_errors(name: str, part: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, safetensors.SafetensorError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{part} {name} brings code of its own, which is not run unless you ask for it",
+                "If you trust it: --set model.trust_remote_code=true (train), --trust-remote-code (evaluate, predict).",
+            ) from error
         raise ModelError(f"{part} {name} cannot be loaded: {hub.one_line(error)}") from error

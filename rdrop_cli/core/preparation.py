@@ -35,16 +35,23 @@ class _Example:
 
 
 def prepare(
-    config: Config, *, out: Path | None = None, strict: bool = False, on_progress: Progress | None = None
+    config: Config,
+    *,
+    out: Path | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+    on_progress: Progress | None = None,
 ) -> Prepared:
     """Read, check, split and save the configured data, or load it where the same was prepared before.
 
     Args:
         out: The folder to write; None: `prepared/` with a name made of the source and its settings.
         strict: Refuse data with unusable rows instead of leaving them out.
+        overwrite: Other prepared data in `out` may be replaced.
 
     Raises:
-        DataError: unreadable, without two classes, or (strict) with unusable rows.
+        DataError: unreadable, without two classes, (strict) with unusable rows, or `out` holds something else.
+        StorageError: it cannot be written.
     """
     progress = on_progress or (lambda stage, done, total: None)
     folder = user_path(config.data.source)
@@ -53,13 +60,36 @@ def prepare(
     source = open_source(config.data.source, config.hub)
     key = _key(source, config.data)
     target = out or Path("prepared") / f"{source.slug}-{key[:8]}"
-    if prepared.is_prepared(target):
-        existing = prepared.load(target)
-        if existing.source.get("key") == key and not (strict and existing.rejected):
-            return existing
+    existing = _existing(target, key, replaceable=overwrite or out is None)
+    if existing is not None and not (strict and existing.rejected):
+        return existing
     data = build(source, config.data, strict=strict, on_progress=progress)
     data.source["key"] = key
     return data.save(target)
+
+
+def _existing(folder: Path, key: str, *, replaceable: bool) -> Prepared | None:
+    """What was prepared in a folder before, if that is what is wanted now; None: write it.
+
+    Args:
+        replaceable: Damaged or other data there is no hindrance.
+    """
+    if not prepared.is_prepared(folder):
+        return None
+    try:
+        existing = prepared.load(folder)
+    except DataError:
+        if replaceable:
+            return None
+        raise
+    if existing.source.get("key") == key:
+        return existing
+    if replaceable:
+        return None
+    raise DataError(
+        f"{folder}: holds other prepared data, of {existing.source.get('name')}",
+        "Give another --out, or --overwrite to replace it.",
+    )
 
 
 def check(config: Config) -> Config:

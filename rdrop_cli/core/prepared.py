@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rdrop_cli.core import tokenization
+from rdrop_cli.core import hub, tokenization
 from rdrop_cli.core.files import write_text, writing_folder
 from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.tokenization import Tokens
@@ -25,6 +26,7 @@ MANIFEST = "prepared.json"
 REJECTED = "rejected.jsonl"
 SPLITS = ("train", "validation", "test")
 _FORMAT = 1
+_AGAIN = "Prepare it again, with --overwrite; or name the source instead."
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ class Prepared:
                 columns: dict[str, Any] = {"text": split.texts, "label": split.labels}
                 if split.pairs is not None:
                     columns["text_pair"] = split.pairs
-                pq.write_table(pa.table(columns), staging / f"{name}.parquet", compression="zstd")
+                pq.write_table(
+                    pa.table(columns), staging / f"{name}.parquet", compression="zstd", write_page_checksum=True
+                )
             with (staging / REJECTED).open("w", encoding="utf-8") as stream:
                 stream.writelines(json.dumps(row, ensure_ascii=True) + "\n" for row in self.rejected)
             (staging / MANIFEST).write_text(json.dumps(self._manifest(), indent=2) + "\n", encoding="utf-8")
@@ -128,7 +132,7 @@ class Prepared:
         cache = None
         if self.folder is not None:
             cache = self.folder / "tokens" / f"{tokenization.fingerprint(tokenizer)[:16]}-{max_length}" / split
-            if (cache / "tokens.parquet").is_file():
+            with contextlib.suppress(OSError, pa.ArrowException, KeyError):  # missing or damaged: encode again
                 return _load_tokens(cache / "tokens.parquet")
         tokens = tokenization.encode(
             tokenizer, examples.texts, examples.pairs, max_length=max_length, on_progress=on_progress
@@ -162,10 +166,10 @@ def load(folder: Path) -> Prepared:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest.get("format") != _FORMAT:
-            raise DataError(f"{folder}: prepared by another version of rdrop", "Run rdrop prepare again.")
+            raise DataError(f"{folder}: prepared by another version of rdrop", _AGAIN)
         splits = {}
         for name in manifest["splits"]:
-            table = pq.read_table(folder / f"{name}.parquet")
+            table = _read_table(folder / f"{name}.parquet")
             pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
             splits[name] = Split(table["text"].to_pylist(), pairs, table["label"].to_numpy().astype(np.int64))
         with (folder / REJECTED).open(encoding="utf-8") as stream:
@@ -179,11 +183,15 @@ def load(folder: Path) -> Prepared:
             rejected,
             folder,
         )
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{folder}: damaged prepared folder ({error})", "Run rdrop prepare again.") from error
-    if prepared.fingerprint != manifest["fingerprint"]:
-        raise DataError(f"{folder}: the examples are not those that were prepared", "Run rdrop prepare again.")
+        if prepared.fingerprint != manifest["fingerprint"]:
+            raise DataError(f"{folder}: the examples are not those that were prepared", _AGAIN)
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+        raise DataError(f"{folder}: damaged prepared folder ({hub.one_line(error)})", _AGAIN) from error
     return prepared
+
+
+def _read_table(path: Path) -> pa.Table:
+    return pq.read_table(path, page_checksum_verification=True)
 
 
 def _save_tokens(tokens: Tokens, path: Path) -> None:
@@ -194,11 +202,11 @@ def _save_tokens(tokens: Tokens, path: Path) -> None:
     }
     if tokens.type_ids is not None:
         columns["token_type_ids"] = pa.LargeListArray.from_arrays(offsets, pa.array(tokens.type_ids))
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
 
 
 def _load_tokens(path: Path) -> Tokens:
-    table = pq.read_table(path).combine_chunks()
+    table = _read_table(path).combine_chunks()
 
     def flat(column: str) -> NDArray[Any]:
         chunked = table[column]

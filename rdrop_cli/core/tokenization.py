@@ -52,11 +52,11 @@ class Tokens:
         return features
 
 
-def load_tokenizer(name: str, *, max_length: int, revision: str | None = None) -> Any:
+def load_tokenizer(name: str, *, max_length: int, trust_remote_code: bool = False) -> Any:
     """A tokenizer that truncates at `max_length` and carries no truncation or padding of its own.
 
     Args:
-        name: A folder or hub id, as `models.locate` gives it.
+        name: The model's folder.
         max_length: Longest input in tokens, special tokens included.
 
     Raises:
@@ -66,7 +66,7 @@ def load_tokenizer(name: str, *, max_length: int, revision: str | None = None) -
     from transformers import AutoTokenizer
 
     with models.loading_errors(name, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{name}: the tokenizer has no padding token", "Text classifiers of the BERT family have one.")
     tokenizer.model_max_length = max_length

@@ -92,8 +92,10 @@ class Training:
         self.config = config = config.model_copy(update={"train": train})
 
         name = models.locate(config.model, config.hub)
+        with processes.main_first():
+            name = models.fetch(name, config.model.revision, self.observer.stage)
         self.tokenizer = tokenization.load_tokenizer(
-            name, max_length=config.model.max_length, revision=config.model.revision
+            name, max_length=config.model.max_length, trust_remote_code=config.model.trust_remote_code
         )
         with processes.main_first():
             data = self._load_data()
