@@ -67,6 +67,8 @@ def load_tokenizer(name: str, *, max_length: int, trust_remote_code: bool = Fals
 
     with models.loading_errors(name, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of nothing
+        raise ModelError(f"{name}: there is no tokenizer (no vocabulary)", "Put its tokenizer.json into the folder.")
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{name}: the tokenizer has no padding token", "Text classifiers of the BERT family have one.")
     tokenizer.model_max_length = max_length
