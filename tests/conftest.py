@@ -93,6 +93,29 @@ def tiny_model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def config(reviews, tiny_model):
+    """Makes the configuration of a training of a second, with whatever is to be different."""
+    from rdrop_cli.config import load_config
+
+    def make(**overrides):
+        settings = {
+            "data.source": str(reviews),
+            "model.name": str(tiny_model),
+            "model.max_length": 32,
+            "rdrop.alpha": 2.0,
+            "train.batch_size": 16,
+            "train.epochs": 2,
+            "train.lr": 1e-2,
+            "train.log_steps": 3,
+            "train.precision": "float32",
+            "train.tensorboard": False,
+        }
+        return load_config("starter", [*settings.items(), *overrides.items()])
+
+    return make
+
+
+@pytest.fixture
 def tiny_args(tiny_model) -> list[str]:
     """Command-line options for a training of a second or two."""
     return [

@@ -38,6 +38,11 @@ class WholeCheckpoints(Trainer):
     _staging: str | None = None
     damaged: Collection[Path] = ()
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The base class would remove the newest checkpoint at the end of a training whose limit is 1.
+        self._limit, self.args.save_total_limit = self.args.save_total_limit, None
+
     def write_extras(self, folder: Path) -> None:
         """Write what else belongs into a checkpoint; called in the main process."""
 
@@ -47,7 +52,6 @@ class WholeCheckpoints(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(super()._get_output_dir(trial))
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
         self._staging = processes.from_main(str(staging_of(folder / f"{name}.saving")))
         try:
             with self._finishing(folder / name):
@@ -57,9 +61,10 @@ class WholeCheckpoints(Trainer):
                 is_kept = best.is_dir() or best.name == name
                 self.state.best_model_checkpoint = str(best) if is_kept else None
         finally:
-            self._staging, self.args.save_total_limit = None, limit
+            self._staging = None
         if processes.is_main():
-            self._remove_old(folder, limit)
+            self.damaged = [path for path in self.damaged if path != folder / name]  # that one is new now
+            self._remove_old(folder)
         processes.wait()
 
     def _check_weights(self, model: nn.Module) -> None:
@@ -92,10 +97,10 @@ class WholeCheckpoints(Trainer):
         finally:
             shutil.rmtree(saved, ignore_errors=True)
 
-    def _remove_old(self, folder: Path, limit: int | None) -> None:
+    def _remove_old(self, folder: Path) -> None:
         whole = [path for path in numbered(folder) if path not in self.damaged]
         best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
-        old = [path for path in whole[limit:] if path.name != best] if limit else []
+        old = [path for path in whole[self._limit :] if path.name != best] if self._limit else []
         for path in [*old, *self.damaged]:
             # One that cannot be removed costs space, not the run; the next save tries again.
             shutil.rmtree(path, ignore_errors=True)

@@ -1,8 +1,13 @@
 """A reader sees the old file or the new one."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from rdrop_cli.core.files import write_text, writing, writing_folder
+from rdrop_cli.core.files import _host, sweep, write_text, writing, writing_folder
 from rdrop_cli.errors import StorageError
 
 
@@ -30,3 +35,60 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         write_text(tmp_path / "file" / "below.txt", "")
+
+
+def dead_process():
+    """The number of a process that has ended."""
+    return subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    ).stdout
+
+
+def test_the_next_writer_clears_away_what_a_killed_one_left_here(tmp_path):
+    number = int(dead_process())
+    theirs = [f".a.txt.elsewhere-{number}.partial", f".b.txt.{_host()}-{number}.partial"]
+    for name in (f".a.txt.{_host()}-{number}.partial", *theirs):
+        (tmp_path / name).write_text("half")
+    write_text(tmp_path / "a.txt", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", *theirs}
+
+
+def test_a_folder_whose_replacement_was_killed_half_way_is_put_back(tmp_path):
+    for where in ("swept", "written"):
+        old = tmp_path / where / f".f.{_host()}-{int(dead_process())}.old"
+        old.mkdir(parents=True)
+        (old / "whole.txt").write_text("old")
+    sweep(tmp_path / "swept")
+    assert (tmp_path / "swept/f/whole.txt").read_text() == "old"
+    with pytest.raises(RuntimeError), writing_folder(tmp_path / "written" / "f"):
+        raise RuntimeError
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*.txt"))] == [
+        "swept/f/whole.txt", "written/f/whole.txt",
+    ]  # fmt: skip
+
+
+def test_a_sweep_takes_what_writers_left_and_nothing_else(tmp_path):
+    (tmp_path / ".run.some_host-1.partial").mkdir()
+    (tmp_path / ".run.some_host-1.partial" / "half").write_text("")
+    (tmp_path / ".x.some_host-2.old").write_text("replaced")
+    for kept in ("x", ".lock", ".hidden.partial", "a.some_host-1.partial"):
+        (tmp_path / kept).write_text("mine")
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".hidden.partial",
+        ".lock",
+        "a.some_host-1.partial",
+        "x",
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which file is flushed")
+def test_everything_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
+    """Files first, then their folder, then the rename, then the folder that has the new name."""
+    events = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda self, to: (events.append("rename"), rename(self, to))[1])
+    with writing_folder(tmp_path / "f") as staging:
+        (staging / "a").write_text("x")
+    assert events == [staging / "a", staging, "rename", tmp_path]

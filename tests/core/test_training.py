@@ -1,68 +1,19 @@
 """Runs from beginning to end: what a run folder holds, interruption and resumption, what is refused early."""
 
-import csv
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core import checkpoints
-from rdrop_cli.core.callbacks import Observer, history_row
+from rdrop_cli.core.callbacks import history_row
 from rdrop_cli.core.checks import passes_differ
 from rdrop_cli.core.training import Training
 from rdrop_cli.errors import CheckpointError, ConfigError, DataError, ModelError, TrainingInterrupted
-
-TIME_COLUMNS = {"examples_per_second", "tokens_per_second"}
-
-
-@pytest.fixture
-def config(reviews, tiny_model):
-    def make(**overrides):
-        settings = {
-            "data.source": str(reviews),
-            "model.name": str(tiny_model),
-            "model.max_length": 32,
-            "rdrop.alpha": 2.0,
-            "train.batch_size": 16,
-            "train.epochs": 2,
-            "train.lr": 1e-2,
-            "train.log_steps": 3,
-            "train.precision": "float32",
-            "train.tensorboard": False,
-        }
-        return load_config("starter", [*settings.items(), *overrides.items()])
-
-    return make
-
-
-def history(run: Path) -> list[dict[str, str]]:
-    with (run / "history.csv").open(encoding="utf-8") as stream:
-        return [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in csv.DictReader(stream)]
-
-
-def newest(run: Path) -> Path:
-    return checkpoints.numbered(run / "checkpoints")[0]
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(newest(run) / "model.safetensors")
-
-
-class SignalAt(Observer):
-    """Sends this process a signal when a step has ended, as Ctrl-C does."""
-
-    def __init__(self, step: int, number: int = signal.SIGINT) -> None:
-        self.at, self.number = step, number
-
-    def step(self, step: int) -> None:
-        if step == self.at:
-            os.kill(os.getpid(), self.number)
-            time.sleep(0.01)  # the handler runs between two instructions of this thread
+from training_runs import SignalAt, history, newest, weights
 
 
 def test_a_run_learns_and_leaves_what_the_design_lists(config, tmp_path):

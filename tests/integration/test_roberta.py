@@ -11,9 +11,9 @@ from itertools import islice
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hub_server import serving
 
 from conftest import write_csv
+from hub_server import serving
 from rdrop_cli.core import starter
 
 

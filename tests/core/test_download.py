@@ -1,0 +1,78 @@
+"""Fetching from a hub that has troubles of every kind: one line with the cause and the ways on."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from hub_server import serving
+
+TROUBLES = {
+    "no/such": "the hub has no such model, or it is private",
+    "401/model": "the hub answers 401 Unauthorized, as if you were not logged in (hf auth login)",
+    "403/model": "its owner wants its terms accepted, and you logged in (hf auth login)",
+    "500/model": "the hub answers 500 Internal Server Error",
+    "half/model": "the connection broke",
+    "wrong/model": "model.safetensors did not arrive as the hub has it (its hash differs)",
+    "pickled/model": "it has no safetensors weights, and pickled ones can run code when loaded",
+    "empty/model": "config.json is missing",
+}
+SCRIPT = """
+import json, sys
+from rdrop_cli.core.download import fetch_model
+from rdrop_cli.errors import HubError
+answers, stages = {}, []
+for name in sys.argv[1:]:
+    try:
+        folder = fetch_model(name, None, lambda *stage: stages.append(stage))
+        answers[name] = sorted(path.name for path in folder.iterdir())
+    except HubError as error:
+        answers[name] = str(error)
+print(json.dumps([answers, stages[-1]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tiny_model, tmp_path_factory):
+    """What fetching each model came to, first and again, and the last progress that was reported."""
+    root, cache = tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("cache")
+    for name in ("some/model", *TROUBLES):
+        if name != "no/such":
+            shutil.copytree(tiny_model, root / "models" / name)
+    (root / "models/pickled/model/model.safetensors").rename(root / "models/pickled/model/pytorch_model.bin")
+    (root / "models/empty/model/config.json").unlink()
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    with serving(root) as endpoint:
+        environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
+        command = [sys.executable, "-c", SCRIPT, "some/model", *TROUBLES]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found, stage = json.loads(done.stdout)
+    return found, stage, cache
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_each_trouble_is_one_line_with_its_cause_and_the_ways_on(answers, name):
+    message = answers[0][name]
+    assert message.startswith(f"model {name}: ")
+    assert TROUBLES[name] in message
+    assert "\n" not in message
+    assert "hub.endpoint=URL" in message or "safetensors" in message
+
+
+def test_a_model_is_fetched_without_what_could_run_code(answers, tiny_model):
+    found, stage, _ = answers
+    assert found["some/model"] == sorted(path.name for path in tiny_model.iterdir())
+    assert stage[0] == "Downloading MB"
+    assert stage[1] >= 1
+
+
+def test_what_arrived_damaged_does_not_stay_in_the_cache(answers):
+    _, _, cache = answers
+    assert not list(cache.glob("hub/models--wrong--model/snapshots/*/model.safetensors"))
+    assert list(cache.glob("hub/models--some--model/snapshots/*/model.safetensors"))
+    assert not list(cache.rglob("*.bin"))

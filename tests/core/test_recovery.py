@@ -1,0 +1,145 @@
+"""Where a run goes on when something of it is damaged, and what changed when it is not the same run."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load
+
+from rdrop_cli.core import recovery
+from rdrop_cli.core.callbacks import Observer
+from rdrop_cli.core.recovery import find_start
+from rdrop_cli.core.training import Training
+from rdrop_cli.errors import DataError, ModelError, StorageError, TrainingInterrupted
+from training_runs import SignalAt, history, newest, weights
+
+
+class Notices(Observer):
+    def __init__(self):
+        self.said = []
+
+    def notice(self, message):
+        self.said.append(message)
+
+
+def harm(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def interrupted(config, tmp_path):
+    """A run stopped in its third epoch of four, with checkpoints after steps 10, 20 and 23, and one left in peace."""
+    settings = config(**{"train.epochs": 4, "train.keep_checkpoints": 9})
+    whole = Training(settings, tmp_path / "whole").start()
+    with pytest.raises(TrainingInterrupted):
+        Training(settings, tmp_path / "run", observer=SignalAt(23)).start()
+    return settings, tmp_path / "run", whole
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json", "manifest.json"])
+def test_a_damaged_checkpoint_is_reported_and_passed_over(interrupted, name):
+    settings, run, whole = interrupted
+    harm(newest(run) / name)
+    notices = Notices()
+    resumed = Training(settings, run, resume=True, observer=notices).start()
+    assert resumed.first_step == 20
+    assert notices.said == [line for line in notices.said if "checkpoint-23 is passed over: " + name in line]
+    assert len(notices.said) == 1
+    assert resumed.metrics == whole.metrics
+    assert history(run) == history(whole.run)
+    assert all(torch.equal(value, weights(run)[name]) for name, value in weights(whole.run).items())
+    assert not (run / "checkpoints" / "checkpoint-23").exists()
+
+
+def test_without_a_whole_checkpoint_a_run_begins_again(interrupted):
+    settings, run, whole = interrupted
+    for checkpoint in (run / "checkpoints").iterdir():
+        (checkpoint / "model.safetensors").unlink()
+    shutil.rmtree(run / "best")
+    resumed = Training(settings, run, resume=True).start()
+    assert resumed.first_step == 0
+    assert resumed.metrics == whole.metrics
+    assert history(run) == history(whole.run)
+
+
+@pytest.mark.parametrize("lost", ["all", "weights", "card"])
+def test_the_best_model_is_made_again_from_its_checkpoint(interrupted, lost):
+    settings, run, _ = interrupted
+    before = load((run / "best" / "model.safetensors").read_bytes())
+    if lost == "all":
+        shutil.rmtree(run / "best")
+    else:
+        harm(run / "best" / {"weights": "model.safetensors", "card": "rdrop.json"}[lost])
+    start = find_start(run)
+    assert start.checkpoint == newest(run)
+    training = Training(settings, run, resume=True)
+    recovery.restore_best(run, start.checkpoint, settings, training.data)
+    after = load((run / "best" / "model.safetensors").read_bytes())
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_checkpoint_whose_best_model_is_lost_is_passed_over(interrupted):
+    _, run, _ = interrupted
+    best = recovery._best_step(newest(run))
+    shutil.rmtree(run / "best")
+    harm(run / "checkpoints" / f"checkpoint-{best}" / "model.safetensors")
+    start = find_start(run)
+    assert start.step < best
+    assert "the best model" in start.damaged[newest(run)]
+
+
+def test_the_best_checkpoint_is_never_removed(config, tmp_path):
+    settings = config(**{"train.epochs": 5, "train.keep_checkpoints": 1, "train.early_stopping": {"patience": 0}})
+    result = Training(settings, tmp_path / "run").start()
+    kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert result.best_epoch < 5, "or this test shows nothing"
+    assert kept == {"checkpoint-50", f"checkpoint-{round(result.best_epoch * 10)}"}
+
+
+def test_changed_data_is_refused_with_the_difference(interrupted, reviews):
+    settings, run, _ = interrupted
+    reviews.write_text(reviews.read_text().replace("great", "grand"))
+    with pytest.raises(DataError) as error:
+        Training(settings, run, resume=True).start()
+    assert "its data has changed since: " in str(error.value)
+    assert "examples are new" in str(error.value)
+    assert "grand" in str(error.value)
+
+
+def test_weights_that_are_not_finite_are_never_saved(config, tmp_path):
+    class Spoil(Observer):
+        def step(self, step):
+            if step == 15:
+                with torch.no_grad():
+                    training.model.classifier.bias.fill_(float("nan"))
+
+    settings = config(**{"train.log_steps": 100})
+    training = Training(settings, tmp_path / "run", observer=Spoil())
+    with pytest.raises(ModelError, match=r"(no longer|not) finite|the loss became"):
+        training.start()
+    assert newest(tmp_path / "run").name == "checkpoint-10"
+    assert find_start(tmp_path / "run").damaged == {}
+
+
+def test_a_full_disk_names_the_command_to_go_on_with(config, tmp_path, monkeypatch):
+    settings, run = config(), tmp_path / "run"
+    save = torch.save
+
+    def full(content, path, *args, **kwargs):
+        if "checkpoint-20" in str(path):
+            Path(path).write_bytes(b"half")
+            raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
+        save(content, path, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(StorageError, match=r"checkpoint-20: cannot be written .*rdrop train --resume --out .*run"):
+        Training(settings, run).start()
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["checkpoint-10"]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    resumed = Training(settings, run, resume=True).start()
+    assert resumed.first_step == 10
+    assert resumed.metrics == Training(settings, tmp_path / "whole").start().metrics

@@ -1,0 +1,74 @@
+"""Which folder a training gets."""
+
+from pathlib import Path
+
+import pytest
+
+from rdrop_cli.config import dump_config, load_config
+from rdrop_cli.core import runs
+from rdrop_cli.core.lock import LOCK, only_writer
+from rdrop_cli.errors import CheckpointError, ConfigError, StorageError
+
+CONFIG = load_config("starter")
+NAME = "runs/rotten-tomatoes-starter-alpha5-seed42"
+
+
+def begun(name, config=CONFIG):
+    folder = Path(name)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(dump_config(config))
+    return folder
+
+
+def test_new_runs_get_names_of_their_own_while_others_are_being_made():
+    with runs.claimed(None, CONFIG) as first, runs.claimed(None, CONFIG) as second:
+        assert (str(first), str(second)) == (NAME, f"{NAME}-2")
+
+
+def test_a_claim_that_came_to_nothing_leaves_nothing():
+    with pytest.raises(RuntimeError), runs.claimed(None, CONFIG) as folder:
+        raise RuntimeError
+    assert not folder.exists()
+    with runs.claimed(None, CONFIG) as folder:
+        (folder / "config.yaml").write_text("")
+    assert folder.exists()
+
+
+def test_a_folder_in_which_no_run_had_begun_when_it_was_killed_is_free():
+    Path(NAME).mkdir(parents=True)
+    Path(NAME, LOCK).write_text("")
+    Path(NAME, ".config.yaml.host-1.partial").write_text("half")
+    with runs.claimed(None, CONFIG) as folder:
+        assert str(folder) == NAME
+        assert [path.name for path in folder.iterdir()] == [LOCK]
+    runs.open_run(None, [], out=Path(NAME), resume=False)
+
+
+def test_a_run_gives_way_only_when_asked():
+    folder = begun("mine")
+    with pytest.raises(CheckpointError, match=r"--resume to go on with it, or --overwrite"):
+        runs.open_run(None, [], out=folder, resume=False)
+    assert runs.open_run(None, [], out=folder, resume=False, overwrite=True)[1] == folder
+    with only_writer(folder), pytest.raises(CheckpointError, match="another training"):
+        runs.open_run(None, [], out=folder, resume=False, overwrite=True)
+
+
+def test_what_is_no_run_never_gives_way():
+    Path("home").mkdir()
+    Path("home/diary.txt").write_text("dear diary")
+    with pytest.raises(CheckpointError, match="not empty and not a run"):
+        runs.open_run(None, [], out=Path("home"), resume=False, overwrite=True)
+
+
+def test_only_what_saves_memory_may_change_when_a_run_goes_on():
+    folder = begun("mine")
+    changed, _ = runs.open_run(None, [("train.micro_batch_size", "auto")], out=folder, resume=True)
+    assert changed.train.micro_batch_size == "auto"
+    with pytest.raises(ConfigError, match=r"train.lr: 0.0001 -> 0.001"):
+        runs.open_run(None, [("train.lr", 1e-3)], out=folder, resume=True)
+
+
+def test_a_place_that_cannot_be_written_is_named():
+    Path("file").write_text("")
+    with pytest.raises(StorageError, match=r"file/below: cannot be written"), runs.claimed(Path("file/below"), CONFIG):
+        pass
