@@ -1,5 +1,11 @@
 """The hub without a hub: probing, caching, and data sets as the hub library gives them."""
 
+import os
+import socket
+import subprocess
+import sys
+import time
+
 import pytest
 
 from rdrop_cli.config import load_config
@@ -102,3 +108,19 @@ def test_class_names_are_those_of_the_chosen_column(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", lambda name: loaded)
     config = load_config(None, [("data.source", "a/b"), ("data.label_column", "topic")])
     assert preparation.prepare(config).labels.names == ("film", "book", "song")
+
+
+def test_an_endpoint_that_says_nothing_is_given_up_before_anything_heavy_is_loaded(tmp_path):
+    """It takes the connection and stays silent, which is slower than no network at all."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+        environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "cache")}
+        command = [sys.executable, "-m", "rdrop_cli", "train", "--config", "imdb-roberta"]
+        began = time.perf_counter()
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - began
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    for part in ("model FacebookAI/roberta-base", endpoint, "Use a local folder", "hub.endpoint=URL"):
+        assert part in done.stderr
+    assert seconds < 5
