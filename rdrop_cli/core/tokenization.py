@@ -6,7 +6,7 @@ Any other tool that loads the checkpoint therefore sees the same input.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from rdrop_cli.core import models
 from rdrop_cli.errors import ModelError
 
 _CHUNK = 1000
+_CHUNK_CHARACTERS = 2_000_000
+_PIECE = 100_000
+"""Characters of a text that are encoded at once; what stands behind them is cut off nearly always."""
 
 
 @dataclass(frozen=True)
@@ -112,22 +115,10 @@ def encode(
     type_parts: list[NDArray[np.int8]] = []
     lengths: list[int] = []
     full_lengths: list[int] = []
-    for start in range(0, len(texts), _CHUNK):
-        first = list(texts[start : start + _CHUNK])
-        second = list(pairs[start : start + _CHUNK]) if pairs is not None else None
-        encoded = tokenizer(first, second, truncation=not count_all, max_length=max_length, verbose=False)
-        full = [len(ids) for ids in encoded["input_ids"]]
-        long = [index for index, length in enumerate(full) if length > max_length]
-        if long:
-            cut = tokenizer(
-                [first[index] for index in long],
-                [second[index] for index in long] if second is not None else None,
-                truncation=True,
-                max_length=max_length,
-            )
-            for key in encoded.keys() & {"input_ids", "token_type_ids"}:
-                for index, values in zip(long, cut[key], strict=True):
-                    encoded[key][index] = values
+    for span in _chunks(texts, pairs):
+        first = list(texts[span])
+        second = list(pairs[span]) if pairs is not None else None
+        encoded, full = _encode_chunk(tokenizer, first, second, max_length, count_all)
         full_lengths += full
         lengths += [len(ids) for ids in encoded["input_ids"]]
         id_parts += [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
@@ -143,6 +134,72 @@ def encode(
         offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
         full_lengths=np.asarray(full_lengths, dtype=np.int32),
     )
+
+
+def _chunks(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[slice]:
+    """Spans of texts to encode at once: neither too many nor too many characters, as encodings take memory."""
+    start = size = 0
+    for index, text in enumerate(texts):
+        length = len(text) + (len(pairs[index]) if pairs is not None else 0)
+        if index > start and (index - start == _CHUNK or size + length > _CHUNK_CHARACTERS):
+            yield slice(start, index)
+            start, size = index, 0
+        size += length
+    if texts:
+        yield slice(start, len(texts))
+
+
+def _encode_chunk(
+    tokenizer: Any, first: list[str], second: list[str] | None, max_length: int, count_all: bool
+) -> tuple[Any, list[int]]:
+    """Encodings, truncated, and the tokens before truncation (where they are counted)."""
+    rests: dict[int, tuple[str, list[str]]] = {}
+    if second is None and tokenizer.truncation_side == "right":
+        for index, text in enumerate(first):
+            pieces = _pieces(text)
+            if len(pieces) > 1:
+                first[index], rests[index] = pieces[0], (text, pieces[1:])
+    encoded = tokenizer(first, second, truncation=not count_all, max_length=max_length, verbose=False)
+    for index, (text, _) in rests.items():
+        if len(encoded["input_ids"][index]) < max_length:  # its beginning is not enough
+            first[index] = text
+            whole = tokenizer(text, truncation=not count_all, max_length=max_length, verbose=False)
+            for key in encoded.keys() & {"input_ids", "token_type_ids"}:
+                encoded[key][index] = whole[key]
+    full = [len(ids) for ids in encoded["input_ids"]]
+    long = [index for index, length in enumerate(full) if length > max_length]
+    if long:
+        cut = tokenizer(
+            [first[index] for index in long],
+            [second[index] for index in long] if second is not None else None,
+            truncation=True,
+            max_length=max_length,
+        )
+        for key in encoded.keys() & {"input_ids", "token_type_ids"}:
+            for index, values in zip(long, cut[key], strict=True):
+                encoded[key][index] = values
+    if count_all:
+        for index, (text, rest) in rests.items():
+            if first[index] is not text:
+                full[index] += sum(
+                    len(tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]) for piece in rest
+                )
+    return encoded, full
+
+
+def _pieces(text: str) -> list[str]:
+    """A text in pieces of at most `_PIECE` characters, cut before single spaces where there are any.
+
+    No tokenizer joins what such a space divides, so the first piece's tokens are those of the text's beginning.
+    """
+    pieces, start = [], 0
+    while len(text) - start > _PIECE:
+        cut = text.rfind(" ", start + _PIECE // 2, start + _PIECE)
+        if cut < 0 or text[cut - 1].isspace() or text[cut + 1].isspace():
+            break
+        pieces.append(text[start:cut])
+        start = cut
+    return [*pieces, text[start:]]
 
 
 class TokenDataset:

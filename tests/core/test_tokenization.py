@@ -1,5 +1,7 @@
 """Token ids are those of the tokenizer, whatever else is computed on the way."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,25 @@ def test_the_starters_own_padding_and_truncation_are_removed():
     tokenizer = tokenization.load_tokenizer(str(starter.model_folder()), max_length=512)
     tokens = tokenization.encode(tokenizer, ["short", "word " * 300], None, max_length=512)
     assert tokens.lengths.tolist() == [3, 302]
+
+
+@pytest.mark.parametrize("count_all", [True, False])
+def test_a_very_long_text_is_encoded_in_pieces_with_the_same_tokens(tokenizer, monkeypatch, count_all):
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices(["great", "dull", "movie", "x" * 30], k=k)) for k in (2000, 3, 500, 1)]
+    texts += ["x" * 5000 + " great", "great  " * 900, ""]
+    whole = tokenization.encode(tokenizer, texts, None, max_length=8, count_all=count_all)
+    monkeypatch.setattr(tokenization, "_PIECE", 200)
+    monkeypatch.setattr(tokenization, "_CHUNK_CHARACTERS", 3000)
+    pieces = tokenization.encode(tokenizer, texts, None, max_length=8, count_all=count_all)
+    for name in ("ids", "offsets", "full_lengths"):
+        assert getattr(whole, name).tolist() == getattr(pieces, name).tolist(), name
+
+
+def test_texts_are_chunked_by_number_and_by_characters(monkeypatch):
+    monkeypatch.setattr(tokenization, "_CHUNK", 3)
+    monkeypatch.setattr(tokenization, "_CHUNK_CHARACTERS", 10)
+    texts = ["a", "b", "c", "d" * 50, "e", "f" * 9, "g" * 9]
+    spans = list(tokenization._chunks(texts, None))
+    assert [texts[span] for span in spans] == [["a", "b", "c"], ["d" * 50], ["e", "f" * 9], ["g" * 9]]
+    assert list(tokenization._chunks([], None)) == []
