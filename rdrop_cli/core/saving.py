@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
@@ -109,12 +108,15 @@ class WholeCheckpoints(Trainer):
 
 @contextlib.contextmanager
 def _naming_write_failures(target: Path) -> Iterator[None]:
-    """Turn what PyTorch and safetensors raise when a write fails into a StorageError; neither raises an OSError."""
+    """Turn into a StorageError what is raised when a write fails, by those that raise no OSError.
+
+    PyTorch raises a RuntimeError, safetensors an error of its own, tokenizers a bare Exception.
+    """
     try:
         yield
-    except (RuntimeError, SafetensorError) as error:
+    except Exception as error:
         signs = ("PytorchStreamWriter", "inline_container", "os error")
-        if not any(sign in str(error) for sign in signs):
+        if isinstance(error, OSError) or not any(sign in str(error) for sign in signs):
             raise
         parent = next(path for path in target.parents if path.exists())
         full = shutil.disk_usage(parent).free < _LITTLE
