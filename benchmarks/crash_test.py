@@ -32,6 +32,7 @@ import multiprocessing
 import os
 import random
 import resource
+import shlex
 import signal
 import sys
 import tempfile
@@ -242,13 +243,14 @@ class Trial:
         self.counts[kind] += 1
         self.problems.append(f"{kind}: {text}")
 
-    def go_on(self, run: Path, what: str, **options: Any) -> Ended:
-        """Another lap, which must not begin before the newest checkpoint."""
+    def go_on(self, run: Path, what: str, told: str = "", **options: Any) -> Ended:
+        """Another lap, by the command that was told if one was; it must not begin before the newest checkpoint."""
+        command = told.partition("go on with: rdrop ")[2]
         newest = next(iter(numbered(run / "checkpoints")), None)
         if newest is not None and (fault := manifest.damage(newest)):
             self.problem("lost", f"{what}: {newest.name}: {fault}")
         is_resumed = (run / "config.yaml").is_file()
-        ended = lap(self.arguments(run), run, **options)
+        ended = lap(shlex.split(command) or self.arguments(run), run, **options)
         self.counts["resumed"] += is_resumed
         if newest is not None and "passed over" in ended.stderr:
             self.problem("lost", f"{what}: {step_of(newest)} steps: {ended.stderr}")
@@ -309,7 +311,7 @@ class Trial:
                 else:
                     self.counts["did no harm"] += 1
                 if not (run / "metrics.json").is_file():
-                    ended = self.go_on(run, what)
+                    ended = self.go_on(run, what, ended.stderr)
                     if ended.code:
                         self.problem("lost", f"{what}: exit {ended.code}: {ended.stderr}")
                         continue

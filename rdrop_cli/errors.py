@@ -6,7 +6,7 @@ RDropError                  exit code 1
 ├── CheckpointError         a run folder or checkpoint that is missing, unfinished or of another kind
 ├── ModelError              a model that cannot be trained or run as asked
 ├── HubError                the model hub cannot be reached or says no
-├── StorageError            a file or folder that cannot be written: no space, no permission, in use
+├── StorageError            a file or folder that cannot be written, or read: no space, no permission
 ├── ProcessLost             another of several processes ended in the middle of their work
 └── TrainingInterrupted     exit code 130: stopped by the user, saved, can be resumed
 """
@@ -54,7 +54,7 @@ class HubError(RDropError):
 
 
 class StorageError(RDropError):
-    """A file or folder cannot be written; what stood there before still does."""
+    """A file or folder cannot be written, or read; what stood there before still does."""
 
 
 class ProcessLost(RDropError):

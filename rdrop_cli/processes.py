@@ -31,7 +31,7 @@ def count() -> int:
 
 def rank() -> int:
     """Which of them this is, from 0."""
-    return _number("RANK", 0)
+    return _number("RANK", 0) if count() > 1 else 0
 
 
 def is_main() -> bool:

@@ -113,7 +113,7 @@ def train(
         resolved = preparation.check(resolved)
     screen = Screen(json_output=json_output, quiet=quiet)
     with contextlib.ExitStack() as stack:
-        run = (out or Path("runs")) if dry_run else stack.enter_context(runs.claimed(out, resolved, resume=resume))
+        run = (out or Path("runs")) if dry_run else stack.enter_context(runs.claimed(out, resolved))
         screen.say("Loading")
 
         from rdrop_cli.core.training import Training

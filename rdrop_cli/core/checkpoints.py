@@ -26,6 +26,8 @@ RUNS = Path("runs")
 CONFIG, DATA, METRICS, HISTORY = "config.yaml", "data.json", "metrics.json", "history.csv"
 BEST, CHECKPOINTS, TENSORBOARD = "best", "checkpoints", "tensorboard"
 CARD = "rdrop.json"
+OF_A_RUN = frozenset({CONFIG, DATA, METRICS, HISTORY, BEST, CHECKPOINTS, TENSORBOARD, LOCK})
+"""All that a run folder holds."""
 
 
 @dataclass(frozen=True)
@@ -129,17 +131,18 @@ def step_of(checkpoint: Path) -> int:
 
 
 def clear(run: Path) -> None:
-    """Remove a run from its folder, its configuration last, so that what a kill leaves is still known for a run.
+    """Remove what makes a run from its folder, its configuration last: what a kill leaves is still known for a run.
 
     Raises:
         StorageError: something cannot be removed.
     """
     try:
-        for path in sorted(run.iterdir(), key=lambda path: path.name == CONFIG):
+        for name in sorted(OF_A_RUN - {LOCK}, key=lambda name: name == CONFIG):
+            path = run / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
+            else:
+                path.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(run, error) from error
 

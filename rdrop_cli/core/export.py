@@ -70,9 +70,7 @@ def export(checkpoint: Path, config: Config, data: Prepared, folder: Path) -> No
         StorageError: it cannot be written.
     """
     with writing_folder(folder) as staging:
-        for path in checkpoint.iterdir():
-            if path.is_file() and not any(path.match(pattern) for pattern in _OF_TRAINING):
-                shutil.copyfile(path, staging / path.name)
+        shutil.copytree(checkpoint, staging, ignore=shutil.ignore_patterns(*_OF_TRAINING), dirs_exist_ok=True)
         card = {**checkpoint_card(config, data), "step": checkpoints.step_of(checkpoint)}
         (staging / checkpoints.CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         readme = model_card(config, data.labels.names, data_record(data), {})
@@ -84,6 +82,7 @@ def exported_step(folder: Path) -> int | None:
     """The step of the checkpoint that an undamaged `folder` was made of; None for any other."""
     try:
         step = checkpoints.read_json(folder / checkpoints.CARD).get("step")
+        checkpoints.read_json(folder / "config.json")
     except CheckpointError:
         return None
     return step if isinstance(step, int) and manifest.damage(folder) is None else None

@@ -116,6 +116,6 @@ def _evaluation_seconds(training: Training, model: torch.nn.Module) -> float:
 
 
 def _disk(training: Training) -> int:
-    """Weights in best/, and weights with two moments in each kept checkpoint."""
+    """Weights in best/, and weights with two moments in each kept checkpoint, the best one and the one being saved."""
     weights = sum(parameter.numel() * parameter.element_size() for parameter in training.model.parameters())
-    return weights * (1 + 3 * training.config.train.keep_checkpoints)
+    return weights * (1 + 3 * (training.config.train.keep_checkpoints + 2))

@@ -32,6 +32,7 @@ class Classifier:
         precision: Of the matrix products; None: that of the training where the device has it, else `auto`.
         batch_size: Texts per forward pass; None: as the checkpoint was evaluated in training.
         trust_remote_code: Run Python code that comes with the checkpoint.
+        memory_hint: What to do when memory runs out.
         on_progress: Called while a checkpoint is downloaded: stage, done, total.
 
     Raises:
@@ -45,6 +46,7 @@ class Classifier:
         precision: Precision | None = None,
         batch_size: int | None = None,
         trust_remote_code: bool = False,
+        memory_hint: str = "Use a smaller --batch-size.",
         on_progress: Callable[[str, int, int | None], None] | None = None,
     ) -> None:
         models.quiet_transformers()
@@ -75,6 +77,7 @@ class Classifier:
             name, max_length=self.max_length, trust_remote_code=trust_remote_code
         )
         self.collate = models.collator(self.tokenizer)
+        self.memory_hint = memory_hint
         self.batch_size = batch_size or int(checkpoint.card.get("batch_size") or DEFAULT_BATCH_SIZE)
 
     def _pick_precision(self, wanted: Precision | None, checkpoint: Checkpoint) -> devices.Dtype:
@@ -110,7 +113,7 @@ class Classifier:
         with (
             torch.inference_mode(),
             devices.autocast(self.device, self.precision),
-            devices.naming_memory_errors(self.device, "Use a smaller --batch-size."),
+            devices.naming_memory_errors(self.device, self.memory_hint),
         ):
             for index, start in enumerate(range(0, len(order), self.batch_size)):
                 rows = order[start : start + self.batch_size]

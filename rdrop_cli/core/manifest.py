@@ -7,6 +7,8 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+from rdrop_cli.errors import StorageError
+
 MANIFEST = "manifest.json"
 _FORMAT = 1
 
@@ -32,13 +34,19 @@ def is_sealed(folder: Path) -> bool:
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a sealed folder's files, the first fault only; None: nothing. Files may have been added."""
+    """What is wrong with a sealed folder's files, the first fault only; None: nothing. Files may have been added.
+
+    Raises:
+        StorageError: a file is there and cannot be read, so that nothing can be said of it.
+    """
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         recorded = {str(name): (int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}
     except FileNotFoundError:
         return f"{MANIFEST} is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except OSError as error:
+        raise _unreadable(folder / MANIFEST, error) from error
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is damaged"
     try:
         for name, (size, _) in recorded.items():  # all sizes first, as they cost nothing
@@ -51,8 +59,12 @@ def damage(folder: Path) -> str | None:
             if _sha256(folder / name) != digest:
                 return f"{name} is not what was written (its SHA-256 differs)"
     except OSError as error:
-        return f"{Path(error.filename or folder).name} cannot be read ({error.strerror})"
+        raise _unreadable(folder, error) from error
     return None
+
+
+def _unreadable(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"{error.filename or path}: cannot be read ({error.strerror})")
 
 
 def _sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rdrop_cli.core import audit, hub, models, prepared, starter, tokenization
+from rdrop_cli.core import audit, models, prepared, starter, tokenization
 from rdrop_cli.core.columns import Columns, resolve_columns, screen
 from rdrop_cli.core.files import user_path
 from rdrop_cli.core.labels import LabelMap, canonical
@@ -65,7 +65,8 @@ def prepare(
         return existing
     data = build(source, config.data, strict=strict, on_progress=progress)
     data.source["key"] = key
-    return data.save(target)
+    # Another training may have prepared the same meanwhile, and be writing its tokens into the folder.
+    return _existing(target, key, replaceable=overwrite or out is None) or data.save(target)
 
 
 def _existing(folder: Path, key: str, *, replaceable: bool) -> Prepared | None:
@@ -104,7 +105,7 @@ def check(config: Config) -> Config:
     """
     models.locate(config.model, config.hub)
     if prepared.is_prepared(user_path(config.data.source)):
-        return _adopt_settings(config)
+        return adopt_settings(config)
     source = open_source(config.data.source, config.hub)
     for row in next(iter(source.splits.values()))():
         if row.values:
@@ -113,13 +114,17 @@ def check(config: Config) -> Config:
     return config
 
 
-def is_present(source: str) -> bool:
-    """True for data that can be read from here: a built-in name, a path, or a hub id."""
-    return source in starter.DATASETS or user_path(source).exists() or hub.looks_like_id(source)
+def is_local(source: str) -> bool:
+    """True for data that can be read from here: a built-in name or a path."""
+    return source in starter.DATASETS or user_path(source).exists()
 
 
-def _adopt_settings(config: Config) -> Config:
-    """Prepared data keeps the settings it was prepared with; others given for it would have no effect."""
+def adopt_settings(config: Config) -> Config:
+    """Prepared data keeps the settings it was prepared with; others given for it would have no effect.
+
+    Raises:
+        ConfigError: others are given.
+    """
     folder = user_path(config.data.source)
     stored = prepared.load(folder).source["settings"]
     plain = DataConfig().model_dump()

@@ -20,7 +20,7 @@ from rdrop_cli.core import hub, tokenization
 from rdrop_cli.core.files import write_text, writing_folder
 from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.tokenization import Tokens
-from rdrop_cli.errors import DataError
+from rdrop_cli.errors import DataError, StorageError
 
 MANIFEST = "prepared.json"
 REJECTED = "rejected.jsonl"
@@ -87,7 +87,8 @@ class Prepared:
         """Write the folder, replacing an earlier prepared one.
 
         Raises:
-            DataError: something else stands there, or it cannot be written.
+            DataError: something else stands there.
+            StorageError: it cannot be written.
         """
         if folder.exists() and not is_prepared(folder) and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(f"{folder}: exists and is not a prepared folder", "Give another --out.")
@@ -131,24 +132,28 @@ class Prepared:
         examples = self.split(split)
         cache = None
         if self.folder is not None:
-            cache = self.folder / "tokens" / f"{tokenization.fingerprint(tokenizer)[:16]}-{max_length}" / split
+            # Of this data: other data may be prepared in this folder meanwhile.
+            key = f"{self.fingerprint[:16]}-{tokenization.fingerprint(tokenizer)[:16]}-{max_length}"
+            cache = self.folder / "tokens" / key / split
             with contextlib.suppress(OSError, pa.ArrowException, KeyError):  # missing or damaged: encode again
                 return _load_tokens(cache / "tokens.parquet")
         tokens = tokenization.encode(
             tokenizer, examples.texts, examples.pairs, max_length=max_length, on_progress=on_progress
         )
         if cache is not None:
-            with writing_folder(cache) as staging:
+            # A cache that cannot be written costs time, not the work.
+            with contextlib.suppress(StorageError), writing_folder(cache) as staging:
                 _save_tokens(tokens, staging / "tokens.parquet")
         return tokens
 
     def record_report(self, report: Mapping[str, Any]) -> Prepared:
-        """The same data with a new report, in the folder too."""
+        """The same data with a new report, in the folder too where that can be written."""
         updated = Prepared(
             self.labels, self.splits, self.columns, dict(report), self.source, self.rejected, self.folder
         )
         if self.folder is not None:
-            write_text(self.folder / MANIFEST, json.dumps(updated._manifest(), indent=2) + "\n")
+            with contextlib.suppress(StorageError):
+                write_text(self.folder / MANIFEST, json.dumps(updated._manifest(), indent=2) + "\n")
         return updated
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rdrop_cli import processes
 from rdrop_cli.core import checkpoints, manifest, prepared
 from rdrop_cli.core.export import data_record, export, exported_step
 from rdrop_cli.core.prepared import Prepared
-from rdrop_cli.errors import DataError
+from rdrop_cli.errors import DataError, ModelError
 from rdrop_cli.schema import Config
 
 STATE = "trainer_state.json"
@@ -71,11 +73,15 @@ def has_ended(checkpoint: Path) -> bool:
     return bool(counter >= stopping["args"]["early_stopping_patience"])
 
 
-def check_same_data(run: Path, data: Prepared) -> None:
-    """Make sure that a run goes on with the examples it began with.
+def check_same_data(run: Path, data: Prepared, model: Mapping[str, Any]) -> None:
+    """Make sure that a run goes on with the examples, the tokenizer and the kind of model it began with.
+
+    Args:
+        model: The tokenizer's fingerprint and the model's own configuration.
 
     Raises:
-        DataError: they have changed; with the difference.
+        DataError: the data has changed; with the difference.
+        ModelError: the model has.
     """
     if not (run / checkpoints.DATA).is_file():
         return  # stopped before it was written, and so before the first step
@@ -84,6 +90,25 @@ def check_same_data(run: Path, data: Prepared) -> None:
         raise DataError(
             f"{run}: its data has changed since: {_difference(recorded, data)}",
             "Bring the old data back, or train a new run.",
+        )
+    before = recorded.get("model")
+    if not isinstance(before, dict) or before == model:
+        return
+    old, new = (content.get("config") or {} for content in (before, model))
+    changed = [f"{key}: {old.get(key)} -> {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
+    raise ModelError(
+        f"{run}: its model has changed since: {'; '.join(changed) or 'another tokenizer'}",
+        "Bring the old one back, or train a new run.",
+    )
+
+
+def check_same_processes(checkpoint: Path, notice: Callable[[str], None]) -> None:
+    """Say so when a checkpoint was saved by another number of processes: each has a random state of its own."""
+    several = processes.count()
+    states = {path.name for path in checkpoint.glob("rng_state*")}
+    if states != ({f"rng_state_{rank}.pth" for rank in range(several)} if several > 1 else {"rng_state.pth"}):
+        notice(
+            f"{checkpoint.name} was saved by another number of processes: dropout will differ from an uninterrupted run"
         )
 
 
@@ -111,16 +136,17 @@ def _difference(recorded: Mapping[str, Any], data: Prepared) -> str:
         if before != after:
             changes.append(f"{key} {before} -> {after}")
     folder = Path(str(recorded.get("prepared")))
-    if not prepared.is_prepared(folder):
-        return "; ".join(changes) or "other texts or labels"
-    old = prepared.load(folder)
-    if old.fingerprint == recorded.get("fingerprint"):
+    old = None
+    with contextlib.suppress(DataError):
+        old = prepared.load(folder)
+    if old is not None and old.fingerprint == recorded.get("fingerprint"):
         before, after = _rows(old), _rows(data)
-        changes.append(f"{(after - before).total():,} examples are new, {(before - after).total():,} are gone")
+        new, gone = (after - before).total(), (before - after).total()
+        changes.append(f"{new:,} examples are new, {gone:,} are gone" if new or gone else "another order")
         example = next(iter(after - before or before - after), None)
         if example is not None:
             changes.append(f"such as {example[1][:60]!r} ({example[-1]}, in {example[0]})")
-    return "; ".join(changes)
+    return "; ".join(changes) or "other texts or labels"
 
 
 def _rows(data: Prepared) -> Counter[tuple[str, str, str, str]]:

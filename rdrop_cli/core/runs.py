@@ -10,12 +10,19 @@ from typing import Any
 from rdrop_cli import processes
 from rdrop_cli.config import differences, load_config
 from rdrop_cli.core import checkpoints
-from rdrop_cli.core.files import is_leftover, sweep, unwritable
+from rdrop_cli.core.files import is_leftover, sweep, unwritable, user_path
 from rdrop_cli.core.lock import LOCK, only_writer, refuse_if_in_use
+from rdrop_cli.core.preparation import adopt_settings
+from rdrop_cli.core.prepared import is_prepared
 from rdrop_cli.errors import CheckpointError, ConfigError
 from rdrop_cli.schema import Config
 
-MEMORY_ONLY = ("train.micro_batch_size", "train.gradient_checkpointing", "train.num_workers")
+MEMORY_ONLY = (
+    "train.micro_batch_size",
+    "train.gradient_checkpointing",
+    "train.eval_batch_size",
+    "train.num_workers",
+)
 """Keys that a resumed run may change, so that one that ran out of memory can go on. They change no mathematics."""
 
 
@@ -55,7 +62,7 @@ def open_run(
     if processes.is_main():
         refuse_if_in_use(run)
     recorded = load_config(str(saved))
-    wanted = load_config(config or str(saved), overrides)
+    wanted = _as_recorded(load_config(config or str(saved), overrides), recorded)
     _check_shares(wanted)
     if changed := differences(recorded, wanted, aside_from=MEMORY_ONLY):
         raise ConfigError(
@@ -65,7 +72,7 @@ def open_run(
 
 
 @contextlib.contextmanager
-def claimed(run: Path | None, config: Config, *, resume: bool = False) -> Iterator[Path]:
+def claimed(run: Path | None, config: Config) -> Iterator[Path]:
     """Have a run folder for this process alone while the block runs.
 
     A new folder that the block leaves without a run is removed again. Of several processes the main one claims.
@@ -81,16 +88,19 @@ def claimed(run: Path | None, config: Config, *, resume: bool = False) -> Iterat
         yield run or checkpoints.RUNS  # the main process tells the name, once they have met
         return
     with contextlib.ExitStack() as claims:
+        is_new = run is None or not run.exists()
         folder = _claim(run, claims) if run is not None else _claim_new(config, claims)
         sweep(folder)
         sweep(folder / checkpoints.CHECKPOINTS)
+        sweep(folder / checkpoints.BEST)
         try:
             yield folder
         finally:
             if _is_vacant(folder):
                 with contextlib.suppress(OSError):
                     (folder / LOCK).unlink()
-                    folder.rmdir()
+                    if is_new:
+                        folder.rmdir()
 
 
 def _claim(folder: Path, claims: contextlib.ExitStack) -> Path:
@@ -118,10 +128,15 @@ def _check_place(run: Path, overwrite: bool) -> None:
     if not run.is_dir():
         raise CheckpointError(f"{run}: exists and is not a folder", "Give another --out.")
     refuse_if_in_use(run)
-    is_run = (run / checkpoints.CONFIG).is_file()
-    if not is_run and not _is_vacant(run):
-        raise CheckpointError(f"{run}: is not empty and not a run, so nothing is written here", "Give another --out.")
-    if is_run and not overwrite:
+    if _is_vacant(run):
+        return
+    foreign = [path.name for path in run.iterdir() if path.name not in checkpoints.OF_A_RUN and not is_leftover(path)]
+    if foreign or not _is_run(run):
+        found = foreign[0] if foreign else checkpoints.CONFIG
+        raise CheckpointError(
+            f"{run}: holds {found}, which is not of a run, so nothing is written here", "Give another --out."
+        )
+    if not overwrite:
         way_on = "" if (run / checkpoints.METRICS).is_file() else ", --resume to go on with it"
         raise CheckpointError(f"{run}: exists already", f"Give another --out{way_on}, or --overwrite to replace it.")
 
@@ -129,6 +144,25 @@ def _check_place(run: Path, overwrite: bool) -> None:
 def _is_vacant(run: Path) -> bool:
     """True for a folder in which no run has begun: it may hold what a training killed before that left."""
     return run.is_dir() and all(path.name == LOCK or is_leftover(path) for path in run.iterdir())
+
+
+def _is_run(run: Path) -> bool:
+    try:
+        load_config(str(run / checkpoints.CONFIG))
+    except ConfigError:
+        return False
+    return True
+
+
+def _as_recorded(wanted: Config, recorded: Config) -> Config:
+    """Other words for the same: `auto` for the precision it chose, another path to the data, its own settings."""
+    train, data = wanted.train, wanted.data
+    if train.precision == "auto":
+        train = train.model_copy(update={"precision": recorded.train.precision})
+    if user_path(data.source).resolve() == user_path(recorded.data.source).resolve():
+        data = data.model_copy(update={"source": recorded.data.source})
+    same = wanted.model_copy(update={"train": train, "data": data})
+    return adopt_settings(same) if is_prepared(user_path(data.source)) else same
 
 
 def _check_shares(config: Config) -> None:

@@ -33,6 +33,8 @@ from rdrop_cli.core.trainer import RDropTrainer
 from rdrop_cli.errors import CheckpointError, ModelError, StorageError, TrainingInterrupted
 from rdrop_cli.schema import Config
 
+_OF_THE_PLACE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+"""Keys of a model's configuration that do not say what it computes."""
 SMALLER = "Use --micro-batch auto, --gradient-checkpointing or a smaller --max-length."
 
 
@@ -118,9 +120,9 @@ class Training:
 
     def _load_data(self) -> Prepared:
         """The configured data; to resume, the prepared copy where the source is out of reach from here."""
-        if self.resume and not preparation.is_present(self.config.data.source):
-            record = checkpoints.read_json(self.run / checkpoints.DATA)
-            folder = Path(str(record["prepared"]))
+        record = self.run / checkpoints.DATA
+        if self.resume and record.is_file() and not preparation.is_local(self.config.data.source):
+            folder = Path(str(checkpoints.read_json(record).get("prepared")))
             if prepared.is_prepared(folder):
                 return prepared.load(folder)
         return preparation.prepare(self.config, on_progress=self.observer.stage)
@@ -221,8 +223,11 @@ class Training:
     @contextlib.contextmanager
     def _naming_failures(self) -> Iterator[None]:
         """Turn what can stop a training half-way into an error that says how to go on."""
-        auto = " --micro-batch auto" if processes.count() == 1 else " and a smaller --micro-batch"
-        smaller = f"Go on with: {self._resume_command}{auto}; or train anew with a smaller --max-length"
+        auto = "--micro-batch auto" if processes.count() == 1 else "--micro-batch N (a smaller one)"
+        smaller = (
+            f"Go on with: {self._resume_command} {auto}, or --set train.eval_batch_size=8 if it was in an evaluation;"
+            " or train anew with a smaller --max-length"
+        )
         try:
             with devices.naming_memory_errors(self.device, smaller), processes.naming_lost_processes():
                 yield
@@ -235,7 +240,9 @@ class Training:
             raise ModelError("out of memory", smaller) from error
         except (StorageError, OSError) as error:
             cause = error.message if isinstance(error, StorageError) else unwritable(self.run, error).message
-            raise StorageError(cause, f"Put that right, then go on with: {self._resume_command}") from error
+            has_begun = (self.run / checkpoints.CONFIG).is_file()
+            way_on = f"go on with: {self._resume_command}" if has_begun else "train again"
+            raise StorageError(cause, f"Put that right, then {way_on}") from error
 
     @property
     def _resume_command(self) -> str:
@@ -253,9 +260,10 @@ class Training:
         """Make or check the run folder; where to begin."""
         begin = Start()
         if self.resume:
-            recovery.check_same_data(self.run, self.data)
+            recovery.check_same_data(self.run, self.data, self._model_record)
             begin = recovery.find_start(self.run)
             if begin.checkpoint is not None:
+                recovery.check_same_processes(begin.checkpoint, self.observer.notice)
                 recovery.restore_best(self.run, begin.checkpoint, self.config, self.data)
                 write_history(self.run / checkpoints.HISTORY, recovery.log_history(begin.checkpoint))
         else:
@@ -264,8 +272,16 @@ class Training:
             if (self.run / checkpoints.CONFIG).exists():
                 raise CheckpointError(f"{self.run}: another training has begun here", "Give another --out.")
         write_text(self.run / checkpoints.CONFIG, dump_config(self.config))  # first: it makes the folder a run
-        write_text(self.run / checkpoints.DATA, json.dumps(data_record(self.data), indent=2) + "\n")
+        record = {**data_record(self.data), "model": self._model_record}
+        write_text(self.run / checkpoints.DATA, json.dumps(record, indent=2) + "\n")
         return begin
+
+    @property
+    def _model_record(self) -> dict[str, Any]:
+        """What must be the same when the run goes on, though it is read from the model's folder again."""
+        config = {key: value for key, value in self.model.config.to_dict().items() if key not in _OF_THE_PLACE}
+        text = json.dumps(config, sort_keys=True, default=str)  # as it comes back from the file
+        return {"tokenizer": tokenization.fingerprint(self.tokenizer), "config": json.loads(text)}
 
     def _export(self, step: int) -> None:
         checkpoint = self.run / checkpoints.CHECKPOINTS / f"checkpoint-{step}"

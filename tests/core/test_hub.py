@@ -110,6 +110,13 @@ def test_class_names_are_those_of_the_chosen_column(monkeypatch):
     assert preparation.prepare(config).labels.names == ("film", "book", "song")
 
 
+def test_a_probe_that_hangs_is_left_behind(monkeypatch):
+    """As looking up a name can, for half a minute."""
+    monkeypatch.setattr(hub, "_PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(hub, "_ask", lambda endpoint: time.sleep(30))
+    assert hub._probe("http://nowhere") == "http://nowhere does not answer within 0.05 seconds"
+
+
 def test_an_endpoint_that_says_nothing_is_given_up_before_anything_heavy_is_loaded(tmp_path):
     """It takes the connection and stays silent, which is slower than no network at all."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -1,5 +1,7 @@
 """Where a run goes on when something of it is damaged, and what changed when it is not the same run."""
 
+import errno
+import json
 import shutil
 from pathlib import Path
 
@@ -7,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from rdrop_cli.core import recovery
+from rdrop_cli.core import manifest, recovery
 from rdrop_cli.core.callbacks import Observer
+from rdrop_cli.core.export import exported_step
 from rdrop_cli.core.recovery import find_start
 from rdrop_cli.core.training import Training
 from rdrop_cli.errors import DataError, ModelError, StorageError, TrainingInterrupted
@@ -65,14 +68,14 @@ def test_without_a_whole_checkpoint_a_run_begins_again(interrupted):
     assert history(run) == history(whole.run)
 
 
-@pytest.mark.parametrize("lost", ["all", "weights", "card"])
+@pytest.mark.parametrize("lost", ["all", "weights", "card", "config"])
 def test_the_best_model_is_made_again_from_its_checkpoint(interrupted, lost):
     settings, run, _ = interrupted
     before = load((run / "best" / "model.safetensors").read_bytes())
     if lost == "all":
         shutil.rmtree(run / "best")
     else:
-        harm(run / "best" / {"weights": "model.safetensors", "card": "rdrop.json"}[lost])
+        harm(run / "best" / {"weights": "model.safetensors", "card": "rdrop.json", "config": "config.json"}[lost])
     start = find_start(run)
     assert start.checkpoint == newest(run)
     training = Training(settings, run, resume=True)
@@ -97,6 +100,7 @@ def test_the_best_checkpoint_is_never_removed(config, tmp_path):
     kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert result.best_epoch < 5, "or this test shows nothing"
     assert kept == {"checkpoint-50", f"checkpoint-{round(result.best_epoch * 10)}"}
+    assert exported_step(tmp_path / "run" / "best") == round(result.best_epoch * 10)
 
 
 def test_changed_data_is_refused_with_the_difference(interrupted, reviews):
@@ -109,16 +113,51 @@ def test_changed_data_is_refused_with_the_difference(interrupted, reviews):
     assert "grand" in str(error.value)
 
 
+def test_a_checkpoint_that_cannot_be_read_now_is_not_given_up(interrupted, monkeypatch):
+    settings, run, _ = interrupted
+    there = sorted(path.name for path in (run / "checkpoints").iterdir())
+
+    def stale(path):
+        raise OSError(errno.ESTALE, "Stale file handle", str(path))
+
+    monkeypatch.setattr(manifest, "_sha256", stale)
+    with pytest.raises(
+        StorageError, match=r"cannot be read \(Stale file handle\).*then go on with: rdrop train --resume"
+    ):
+        Training(settings, run, resume=True).start()
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == there
+
+
+def test_a_changed_model_is_refused_with_the_difference(interrupted, tiny_model, tmp_path):
+    settings, run, _ = interrupted
+    copy = tmp_path / "model"
+    shutil.copytree(tiny_model, copy)
+    content = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**content, "hidden_dropout_prob": 0.5}))
+    changed = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(copy)})})
+    with pytest.raises(ModelError, match=r"its model has changed since: hidden_dropout_prob: 0.1 -> 0.5\."):
+        Training(changed, run, resume=True).start()
+
+
+def test_another_number_of_processes_is_said(interrupted):
+    _, run, _ = interrupted
+    (newest(run) / "rng_state.pth").rename(newest(run) / "rng_state_0.pth")
+    notices = Notices()
+    recovery.check_same_processes(newest(run), notices.notice)
+    assert "another number of processes" in notices.said[0]
+
+
 def test_weights_that_are_not_finite_are_never_saved(config, tmp_path):
-    class Spoil(Observer):
+    class SpoilAndStop(SignalAt):
         def step(self, step):
             if step == 15:
                 with torch.no_grad():
                     training.model.classifier.bias.fill_(float("nan"))
+            super().step(step)
 
     settings = config(**{"train.log_steps": 100})
-    training = Training(settings, tmp_path / "run", observer=Spoil())
-    with pytest.raises(ModelError, match=r"(no longer|not) finite|the loss became"):
+    training = Training(settings, tmp_path / "run", observer=SpoilAndStop(15))
+    with pytest.raises(ModelError, match="the weights are no longer finite at step 15"):
         training.start()
     assert newest(tmp_path / "run").name == "checkpoint-10"
     assert find_start(tmp_path / "run").damaged == {}

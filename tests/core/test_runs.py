@@ -56,8 +56,32 @@ def test_a_run_gives_way_only_when_asked():
 def test_what_is_no_run_never_gives_way():
     Path("home").mkdir()
     Path("home/diary.txt").write_text("dear diary")
-    with pytest.raises(CheckpointError, match="not empty and not a run"):
+    with pytest.raises(CheckpointError, match=r"holds diary\.txt, which is not of a run"):
         runs.open_run(None, [], out=Path("home"), resume=False, overwrite=True)
+
+
+@pytest.mark.parametrize("foreign", ["src/main.py", "config.yaml"])
+def test_a_project_with_a_configuration_of_its_own_is_no_run(foreign):
+    folder = begun("project")
+    (folder / foreign).parent.mkdir(exist_ok=True)
+    (folder / foreign).write_text("service: web\n")
+    with pytest.raises(CheckpointError, match=f"holds {foreign.partition('/')[0]}, which is not of a run"):
+        runs.open_run(None, [], out=folder, resume=False, overwrite=True)
+
+
+def test_an_empty_folder_of_the_users_stays():
+    Path("mine").mkdir()
+    with pytest.raises(RuntimeError), runs.claimed(Path("mine"), CONFIG):
+        raise RuntimeError
+    assert list(Path("mine").iterdir()) == []
+
+
+def test_other_words_for_the_same_may_be_used_to_go_on():
+    Path("data").mkdir()
+    recorded = load_config("starter", [("data.source", "data"), ("train.precision", "bfloat16")])
+    folder = begun("mine", recorded)
+    words = [("data.source", "./data"), ("train.precision", "auto")]
+    assert runs.open_run(None, words, out=folder, resume=True)[0] == recorded
 
 
 def test_only_what_saves_memory_may_change_when_a_run_goes_on():

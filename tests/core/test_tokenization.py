@@ -79,7 +79,7 @@ def test_the_starters_own_padding_and_truncation_are_removed():
 def test_a_very_long_text_is_encoded_in_pieces_with_the_same_tokens(tokenizer, monkeypatch, count_all):
     rng = random.Random(0)
     texts = [" ".join(rng.choices(["great", "dull", "movie", "x" * 30], k=k)) for k in (2000, 3, 500, 1)]
-    texts += ["x" * 5000 + " great", "great  " * 900, ""]
+    texts += ["x" * 5000 + " great", "great  " * 900, "", " ".join(["x" * 150] * 20)]
     whole = tokenization.encode(tokenizer, texts, None, max_length=8, count_all=count_all)
     monkeypatch.setattr(tokenization, "_PIECE", 200)
     monkeypatch.setattr(tokenization, "_CHUNK_CHARACTERS", 3000)
