@@ -1,10 +1,18 @@
 """Entry point of `rdrop` and of `python -m rdrop_cli`."""
 
+import os
+import sys
+from pathlib import Path
+
 from rdrop_cli.app import app
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; standard streams that are closed, or of a narrow encoding, are no reason to fail."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the end
+        getattr(sys, name).reconfigure(errors="backslashreplace")
     app(prog_name="rdrop")
 
 

@@ -5,6 +5,7 @@ Precedence: defaults < file < flags and `--set`. Every fault is reported at once
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -63,7 +64,7 @@ def parse_precision(name: str | None) -> Precision | None:
 
 def parse_micro_batch(text: str | None) -> int | str | None:
     """A number where `--micro-batch` is one; anything else is left for the schema to judge."""
-    return int(text) if text is not None and text.removeprefix("-").isdecimal() else text
+    return int(text) if text is not None and len(text) < 19 and text.removeprefix("-").isdecimal() else text
 
 
 def recipe_folder() -> Path:
@@ -87,6 +88,8 @@ def find_config(name: str) -> Path:
     if "/" not in name and recipe.is_file():
         return recipe
     path = Path(name)
+    with contextlib.suppress(RuntimeError):  # there is no such user
+        path = path.expanduser()
     if path.is_file():
         return path
     near = difflib.get_close_matches(name, recipe_names(), n=1)
@@ -105,7 +108,15 @@ def parse_yaml(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{where}{line}: {error.problem or 'not valid YAML'}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise ConfigError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from error
 
 
@@ -236,5 +247,8 @@ def _describe(fault: Mapping[str, Any]) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no number of more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

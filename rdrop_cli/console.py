@@ -21,6 +21,8 @@ from rdrop_cli import processes
 WIDE = 100
 """Terminals with fewer columns get tables without frames, so that no number is cut."""
 PLAIN_WIDTH = 120
+LONGEST = 2000
+"""Characters of an error."""
 _REMINDER = 15.0
 """Seconds after which a stage that goes on into a pipe says how far it is."""
 """Columns of a table that goes into a pipe or file."""
@@ -48,7 +50,9 @@ def count(number_of: int, noun: str) -> str:
 
 def json_text(content: Any) -> str:
     """JSON in which nothing can act on a terminal: readable characters as they are, all others escaped."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    is_unicode = encoding.lower().startswith("utf")
+    text = json.dumps(content, ensure_ascii=not is_unicode, allow_nan=False)
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else _json_escape(character) for character in text)
@@ -210,4 +214,4 @@ def show_error(message: str, *, prefix: str = "error: ", shared: bool = True) ->
     if not processes.is_main():
         time.sleep(2 if shared else 0)
         message = f"process {processes.rank()}: {message}"
-    make_console(stderr=True).print(Text.assemble((prefix, "bold red"), safe(message)), soft_wrap=True)
+    make_console(stderr=True).print(Text.assemble((prefix, "bold red"), safe(message, LONGEST)), soft_wrap=True)

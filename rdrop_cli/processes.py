@@ -26,7 +26,7 @@ _PATIENCE = timedelta(hours=6)
 
 def count() -> int:
     """How many processes work together; a number of them without this one's rank is no launcher's doing."""
-    return _number("WORLD_SIZE", 1) if "RANK" in os.environ else 1
+    return max(1, _number("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
 
 
 def rank() -> int:
@@ -41,7 +41,7 @@ def is_main() -> bool:
 
 def _number(name: str, default: int) -> int:
     text = os.environ.get(name, "")
-    return int(text) if text.isdigit() else default
+    return int(text) if text.isdecimal() else default
 
 
 @contextlib.contextmanager
@@ -71,13 +71,18 @@ def join() -> None:
     """Meet the others; waits until all are here. Does nothing alone, or the second time.
 
     Raises:
-        ConfigError: more processes than GPUs.
+        ConfigError: more processes than GPUs, or a launcher's variables that do not fit together.
     """
     import torch
     from torch import distributed
 
     if count() == 1 or distributed.is_initialized():
         return
+    if rank() >= count() or not os.environ.get("MASTER_ADDR"):
+        raise ConfigError(
+            "RANK, WORLD_SIZE and MASTER_ADDR in the environment do not fit together",
+            "Start several processes with torchrun, or unset RANK and WORLD_SIZE for one.",
+        )
     if torch.cuda.is_available():
         local, gpus = _number("LOCAL_RANK", 0), torch.cuda.device_count()
         if local >= gpus:

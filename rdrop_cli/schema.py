@@ -10,8 +10,8 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -107,7 +107,7 @@ class TrainConfig(_Group):
     fast: bool = True
     """Leave out work that changes no result, and on CPUs use cheaper dropout and attention."""
     gradient_checkpointing: bool = False
-    num_workers: Annotated[int, Field(ge=0)] = 0
+    num_workers: Annotated[int, Field(ge=0, le=256)] = 0
     tensorboard: bool = True
     seed: Seed = 42
 
@@ -115,7 +115,7 @@ class TrainConfig(_Group):
     @classmethod
     def _micro_batch_is_a_count_or_auto(cls, value: object) -> object:
         """One fault where the union of types would report one for each."""
-        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
         if value is None or value == "auto" or is_count:
             return value
         raise ValueError("must be a number from 1 on, or auto")
@@ -130,7 +130,7 @@ class TrainConfig(_Group):
 class HubConfig(_Group):
     """How models and data sets are fetched; HF_ENDPOINT and HF_HUB_OFFLINE are honoured too."""
 
-    endpoint: str | None = None
+    endpoint: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")] | None = None
     offline: bool = False
 
 

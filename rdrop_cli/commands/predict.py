@@ -65,6 +65,7 @@ def predict(
     """Classify texts: label, probability, and the probability of every class."""
     from rdrop_cli.config import parse_precision
     from rdrop_cli.core import checkpoints, inputs, readers, writers
+    from rdrop_cli.core.files import user_path
 
     if bool(texts) == (input_ is not None):
         raise typer.BadParameter("give either TEXT or --input FILE (--input - reads stdin)")
@@ -73,8 +74,10 @@ def predict(
     wanted = parse_precision(precision)
     found = checkpoints.find(checkpoint) if checkpoint is not None else checkpoints.newest_finished()
     if output is not None:
+        output = user_path(output)
         writers.check_output(output)
-        if input_ is not None and Path(input_).is_file() and output.exists() and output.samefile(input_):
+        source = user_path(input_) if input_ is not None else None
+        if source is not None and source.is_file() and output.exists() and output.samefile(source):
             raise typer.BadParameter("--output is the --input file; predictions would replace the data")
     rows = inputs.Inputs(
         texts or None,
@@ -142,9 +145,11 @@ def _counted(predictions: Iterable[Prediction], stages: Stages) -> Iterator[Pred
 def _print_json(predictions: Iterable[Prediction]) -> None:
     """One document, written as it comes."""
     sys.stdout.write('{"predictions": [')
-    for index, item in enumerate(predictions):
-        sys.stdout.write((", " if index else "") + json_text(item.as_dict()))
-    sys.stdout.write("]}\n")
+    try:
+        for index, item in enumerate(predictions):
+            sys.stdout.write((", " if index else "") + json_text(item.as_dict()))
+    finally:  # a document also where reading fails half-way, which the exit code tells
+        sys.stdout.write("]}\n")
 
 
 def _print_table(screen: Screen, predictions: list[Prediction], labels: tuple[str, ...], checkpoint: str) -> None:

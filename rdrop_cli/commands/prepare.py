@@ -58,6 +58,7 @@ def prepare(
     """Read, check, split and tokenize labelled text, and say what is in it."""
     from rdrop_cli.config import collect_overrides, load_config
     from rdrop_cli.core import models, preparation, tokenization
+    from rdrop_cli.core.files import user_path
 
     flags = {
         "data.source": source,
@@ -70,6 +71,7 @@ def prepare(
         "model.max_length": max_length,
     }
     resolved = load_config(config, collect_overrides(flags, set_))
+    out = user_path(out) if out is not None else None
     screen = Screen(json_output=json_output, quiet=quiet)
     name = models.locate(resolved.model, resolved.hub)
     resolved = preparation.check(resolved)

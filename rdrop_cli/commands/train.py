@@ -84,6 +84,7 @@ def train(
     """Fine-tune a transformer with R-Drop and measure what came out."""
     from rdrop_cli.config import collect_overrides, parse_micro_batch
     from rdrop_cli.core import preparation, runs
+    from rdrop_cli.core.files import user_path
 
     if resume and overwrite:
         raise typer.BadParameter("--resume goes on with a run, --overwrite lets it go")
@@ -108,6 +109,7 @@ def train(
         "train.seed": seed,
         "train.precision": precision,
     }
+    out = user_path(out) if out is not None else None
     resolved, out = runs.open_run(config, collect_overrides(flags, set_), out=out, resume=resume, overwrite=overwrite)
     if not resume:
         resolved = preparation.check(resolved)

@@ -47,14 +47,23 @@ class Checkpoint:
     @property
     def max_length(self) -> int | None:
         """Longest input in tokens, where the checkpoint says."""
-        value = self.card.get("max_length")
-        return value if isinstance(value, int) else None
+        return self._count("max_length")
+
+    @property
+    def batch_size(self) -> int | None:
+        """Texts per forward pass in training's evaluations, where the checkpoint says."""
+        return self._count("batch_size")
+
+    def _count(self, key: str) -> int | None:
+        value = self.card.get(key)
+        return value if isinstance(value, int) and 0 < value < 2**31 else None
 
     @property
     def columns(self) -> Mapping[str, str | None]:
         """The column names of the data it was trained on: text, label, text_pair."""
         value = self.card.get("columns")
-        return value if isinstance(value, dict) else {}
+        is_usable = isinstance(value, dict) and all(isinstance(name, str | None) for name in value.values())
+        return value if isinstance(value, dict) and is_usable else {}
 
 
 def find(name: str, hub_config: HubConfig | None = None) -> Checkpoint:
@@ -157,11 +166,23 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({hub.one_line(error)})") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a JSON object")
     return content
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """What a run recorded of its data and model.
+
+    Raises:
+        CheckpointError: missing, damaged or changed by hand.
+    """
+    record = read_json(run / DATA)
+    if not manifest.is_signed(record):
+        raise CheckpointError(f"{run / DATA}: is not as it was written", "Give DATA by name, or train a new run.")
+    return record
 
 
 def _last_written(run: Path) -> float:

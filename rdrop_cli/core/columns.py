@@ -48,7 +48,8 @@ def resolve_columns(
                 if name in names:
                     return name
         missing = f"no column {wanted!r}" if wanted is not None else f"no {role} column ({', '.join(usual[:3])}, ...)"
-        raise DataError(f"{where}: {missing}; it has {', '.join(map(repr, names))}", f"Name it with --{role}-column.")
+        has = ", ".join(repr(name[:40]) for name in names[:20]) + (f" and {len(names) - 20:,} more" * (len(names) > 20))
+        raise DataError(f"{where}: {missing}; it has {has}", f"Name it with --{role}-column.")
 
     return Columns(
         pick("text", text, TEXT_COLUMNS),

@@ -51,7 +51,7 @@ def of_run(checkpoint: Checkpoint, split: str, on_progress: Progress) -> Example
     """
     if checkpoint.run is None:
         raise CheckpointError(f"{checkpoint.name}: no run is known, so its data is not", "Give DATA to evaluate on.")
-    record = checkpoints.read_json(checkpoint.run / checkpoints.DATA)
+    record = checkpoints.read_record(checkpoint.run)
     data = _recorded(checkpoint.run, record, on_progress)
     return _of_split(data, str(record["source"]["name"]), split)
 

@@ -30,6 +30,7 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: no permission, no space, or another failure of the file system.
     """
+    path = path.resolve() if path.is_symlink() else path  # a link stays, what it leads to is replaced
     staging = staging_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +41,8 @@ def writing(path: Path) -> Iterator[Path]:
         if staging.is_dir():
             _replace_folder(staging, path)
         else:
+            if path.is_file():
+                shutil.copymode(path, staging)
             staging.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
@@ -96,7 +99,13 @@ def sweep(folder: Path) -> None:
 
 
 def user_path(name: str | Path) -> Path:
-    """A path with `~` resolved; a `~user` that does not exist stays as it is."""
+    """A path with `~` resolved; a `~user` that does not exist stays as it is.
+
+    Raises:
+        StorageError: its name is not UTF-8, which could not be recorded.
+    """
+    if not str(name).isascii() and any("\ud800" <= character <= "\udfff" for character in str(name)):
+        raise StorageError(f"{name}: the name is not valid UTF-8", "Rename it.")
     try:
         return Path(name).expanduser()
     except RuntimeError:

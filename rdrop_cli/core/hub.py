@@ -135,10 +135,11 @@ def _probe(endpoint: str) -> str | None:
     if not endpoint.startswith(("http://", "https://")):
         return f"the endpoint {endpoint} is not an http(s) address"
     found: list[str | None] = []
+    shown = re.sub(r"//[^/@]*@", "//", endpoint)  # without a password
     thread = threading.Thread(target=lambda: found.append(_ask(endpoint)), daemon=True)
     thread.start()
     thread.join(_PROBE_SECONDS)
-    return found[0] if found else f"{endpoint} does not answer within {_PROBE_SECONDS:g} seconds"
+    return found[0] if found else f"{shown} does not answer within {_PROBE_SECONDS:g} seconds"
 
 
 def _ask(endpoint: str) -> str | None:
@@ -149,4 +150,5 @@ def _ask(endpoint: str) -> str | None:
         return None
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
+        endpoint = re.sub(r"//[^/@]*@", "//", endpoint)
         return f"{endpoint} cannot be reached ({getattr(reason, 'strerror', None) or reason})"

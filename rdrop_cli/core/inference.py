@@ -78,7 +78,7 @@ class Classifier:
         )
         self.collate = models.collator(self.tokenizer)
         self.memory_hint = memory_hint
-        self.batch_size = batch_size or int(checkpoint.card.get("batch_size") or DEFAULT_BATCH_SIZE)
+        self.batch_size = batch_size or checkpoint.batch_size or DEFAULT_BATCH_SIZE
 
     def _pick_precision(self, wanted: Precision | None, checkpoint: Checkpoint) -> devices.Dtype:
         if wanted is not None:

@@ -73,11 +73,15 @@ class Inputs:
             return
         if self.source == STDIN:
             stdin_format = self.input_format or "txt"
+            if stdin_format == "parquet":
+                raise DataError("parquet cannot be read from stdin", "Give a file.")
             rows = read_stream(stdin_text(newline_of(stdin_format)), stdin_format, "stdin")
         else:
             path = user_path(self.source)
             if path.is_dir():
                 raise DataError(f"{path}: is a folder", "Give a file.")
+            if path.exists() and not path.is_file():
+                raise DataError(f"{path}: is not a regular file", "Read a pipe with --input -.")
             rows = read_rows(path, self.input_format or format_of(path))
         first = next(rows, None)
         if first is None:
@@ -110,7 +114,10 @@ class Inputs:
                 value = row.values.get(columns.text)
                 problem = problem or (None if isinstance(value, str) else f"{columns.text} is not text")
                 text = _repaired(value)
-                pair = _repaired(row.values.get(columns.text_pair)) if columns.text_pair else None
+                if columns.text_pair:
+                    second = row.values.get(columns.text_pair)
+                    problem = problem or (None if isinstance(second, str) else f"{columns.text_pair} is not text")
+                    pair = _repaired(second)
             if problem is not None:
                 self.problems += 1
                 self.first_problem = self.first_problem or f"{row.file}, line {row.line}: {problem}"

@@ -33,8 +33,12 @@ def canonical(value: Any) -> str | None:
     return text or None
 
 
+def _by_number(text: str) -> tuple[int, str]:
+    return int(text), text  # 7 and 07 are two labels, in an order that is always the same
+
+
 def _is_whole(text: str) -> bool:
-    return text.isascii() and text.removeprefix("-").isdigit()
+    return len(text) < 19 and text.isascii() and text.removeprefix("-").isdigit()
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class LabelMap:
             DataError: fewer than two classes, or so many that the column can hardly be one of labels.
         """
         found = set(values)
-        label_map = cls(tuple(sorted(found, key=int) if all(map(_is_whole, found)) else sorted(found)))
+        label_map = cls(tuple(sorted(found, key=_by_number if all(map(_is_whole, found)) else None)))
         if len(label_map.names) < 2:
             only = f"only {label_map.names[0]!r}" if label_map.names else "none"
             raise DataError(f"a classifier needs at least two classes, found {only}", "Check the label column.")

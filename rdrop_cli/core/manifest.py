@@ -1,16 +1,18 @@
-"""A folder's manifest: the size and SHA-256 of every file in it, by which damage is found before it does harm."""
+"""How damage is found before it does harm: a folder's manifest of sizes and SHA-256, and records that are signed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from rdrop_cli.errors import StorageError
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
+_SIGNATURE = "sha256"
 
 
 def seal(folder: Path, *, leave_out: Collection[str] = ()) -> None:
@@ -46,7 +48,7 @@ def damage(folder: Path) -> str | None:
         return f"{MANIFEST} is missing"
     except OSError as error:
         raise _unreadable(folder / MANIFEST, error) from error
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return f"{MANIFEST} is damaged"
     try:
         for name, (size, _) in recorded.items():  # all sizes first, as they cost nothing
@@ -61,6 +63,24 @@ def damage(folder: Path) -> str | None:
     except OSError as error:
         raise _unreadable(folder, error) from error
     return None
+
+
+def signed(content: Mapping[str, Any]) -> str:
+    """A record as JSON that says when it was changed by another hand: with the SHA-256 of the rest of it."""
+    rest = {key: value for key, value in content.items() if key != _SIGNATURE}
+    return json.dumps({**rest, _SIGNATURE: _signature(rest)}, indent=2) + "\n"
+
+
+def is_signed(content: object) -> bool:
+    """True for a record as `signed` wrote it."""
+    if not isinstance(content, dict) or _SIGNATURE not in content:
+        return False
+    rest = {key: value for key, value in content.items() if key != _SIGNATURE}
+    return bool(content[_SIGNATURE] == _signature(rest))
+
+
+def _signature(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _unreadable(path: Path, error: OSError) -> StorageError:

@@ -11,7 +11,7 @@ from typing import Any
 from rdrop_cli.core import hub, starter
 from rdrop_cli.core.files import user_path
 from rdrop_cli.core.labels import LabelMap
-from rdrop_cli.errors import ConfigError, ModelError
+from rdrop_cli.errors import ConfigError, ModelError, RDropError
 from rdrop_cli.schema import HubConfig, ModelConfig
 
 
@@ -118,12 +118,18 @@ def apply_overrides(model_config: Any, overrides: Mapping[str, Any]) -> None:
         ConfigError: a key the model does not have.
     """
     for key, value in overrides.items():
-        if not hasattr(model_config, key):
+        if key not in model_config.to_dict() or key in _FROM_THE_DATA:
             known = ", ".join(dropout_keys(model_config)) or "none"
             raise ConfigError(
-                f"model.config.{key}: {model_config.model_type} has no such key", f"Dropout keys: {known}."
+                f"model.config.{key}: {model_config.model_type} has no such key to set", f"Dropout keys: {known}."
             )
-        setattr(model_config, key, value)
+        try:
+            setattr(model_config, key, value)
+        except Exception as error:  # each kind of model has its own checks, and its own errors
+            raise ConfigError(f"model.config.{key}: {hub.one_line(error)}") from error
+
+
+_FROM_THE_DATA = ("num_labels", "id2label", "label2id", "problem_type", "model_type", "architectures")
 
 
 def dropout_keys(model_config: Any) -> list[str]:
@@ -184,11 +190,11 @@ def quiet_transformers() -> None:
 @contextlib.contextmanager
 def loading_errors(name: str, part: str) -> Iterator[None]:
     """Turn what `from_pretrained` raises for an unusable model into a ModelError that keeps the cause."""
-    import safetensors
-
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, safetensors.SafetensorError) as error:
+    except (RDropError, MemoryError):
+        raise
+    except Exception as error:  # from_pretrained raises whatever the code of a model, a tokenizer or a format does
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"{part} {name} brings code of its own, which is not run unless you ask for it",

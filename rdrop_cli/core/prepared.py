@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from rdrop_cli.core import hub, tokenization
 from rdrop_cli.core.files import write_text, writing_folder
 from rdrop_cli.core.labels import LabelMap
+from rdrop_cli.core.manifest import is_signed, signed
 from rdrop_cli.core.tokenization import Tokens
 from rdrop_cli.errors import DataError, StorageError
 
 MANIFEST = "prepared.json"
 REJECTED = "rejected.jsonl"
 SPLITS = ("train", "validation", "test")
-_FORMAT = 1
+_FORMAT = 2
 _AGAIN = "Prepare it again, with --overwrite; or name the source instead."
 
 
@@ -98,11 +99,14 @@ class Prepared:
                 if split.pairs is not None:
                     columns["text_pair"] = split.pairs
                 pq.write_table(
-                    pa.table(columns), staging / f"{name}.parquet", compression="zstd", write_page_checksum=True
+                    pa.table(columns),
+                    staging.absolute() / f"{name}.parquet",
+                    compression="zstd",
+                    write_page_checksum=True,
                 )
             with (staging / REJECTED).open("w", encoding="utf-8") as stream:
                 stream.writelines(json.dumps(row, ensure_ascii=True) + "\n" for row in self.rejected)
-            (staging / MANIFEST).write_text(json.dumps(self._manifest(), indent=2) + "\n", encoding="utf-8")
+            (staging / MANIFEST).write_text(signed(self._manifest()), encoding="utf-8")
         return Prepared(self.labels, self.splits, self.columns, self.report, self.source, self.rejected, folder)
 
     def _manifest(self) -> dict[str, Any]:
@@ -135,8 +139,15 @@ class Prepared:
             # Of this data: other data may be prepared in this folder meanwhile.
             key = f"{self.fingerprint[:16]}-{tokenization.fingerprint(tokenizer)[:16]}-{max_length}"
             cache = self.folder / "tokens" / key / split
-            with contextlib.suppress(OSError, pa.ArrowException, KeyError):  # missing or damaged: encode again
-                return _load_tokens(cache / "tokens.parquet")
+            # Missing or damaged: encode again.
+            with contextlib.suppress(OSError, pa.ArrowException, LookupError, ValueError, TypeError, AttributeError):
+                tokens = _load_tokens(cache / "tokens.parquet")
+                if (
+                    len(tokens) == len(examples)
+                    and tokens.ids.min(initial=0) >= 0
+                    and tokens.ids.max(initial=0) < len(tokenizer)
+                ):
+                    return tokens
         tokens = tokenization.encode(
             tokenizer, examples.texts, examples.pairs, max_length=max_length, on_progress=on_progress
         )
@@ -153,7 +164,7 @@ class Prepared:
         )
         if self.folder is not None:
             with contextlib.suppress(StorageError):
-                write_text(self.folder / MANIFEST, json.dumps(updated._manifest(), indent=2) + "\n")
+                write_text(self.folder / MANIFEST, signed(updated._manifest()))
         return updated
 
 
@@ -172,6 +183,8 @@ def load(folder: Path) -> Prepared:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest.get("format") != _FORMAT:
             raise DataError(f"{folder}: prepared by another version of rdrop", _AGAIN)
+        if not is_signed(manifest):
+            raise DataError(f"{folder}: {MANIFEST} is not as it was written", _AGAIN)
         splits = {}
         for name in manifest["splits"]:
             table = _read_table(folder / f"{name}.parquet")
@@ -179,6 +192,8 @@ def load(folder: Path) -> Prepared:
             splits[name] = Split(table["text"].to_pylist(), pairs, table["label"].to_numpy().astype(np.int64))
         with (folder / REJECTED).open(encoding="utf-8") as stream:
             rejected = [json.loads(line) for line in stream]
+        if not all(isinstance(row, dict) and {"file", "line", "reason"} <= row.keys() for row in rejected):
+            raise ValueError(f"{REJECTED} is not as it was written")
         prepared = Prepared(
             LabelMap(tuple(manifest["labels"])),
             splits,
@@ -190,13 +205,13 @@ def load(folder: Path) -> Prepared:
         )
         if prepared.fingerprint != manifest["fingerprint"]:
             raise DataError(f"{folder}: the examples are not those that were prepared", _AGAIN)
-    except (OSError, LookupError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError, pa.ArrowException) as error:
         raise DataError(f"{folder}: damaged prepared folder ({hub.one_line(error)})", _AGAIN) from error
     return prepared
 
 
 def _read_table(path: Path) -> pa.Table:
-    return pq.read_table(path, page_checksum_verification=True)
+    return pq.read_table(path.absolute(), page_checksum_verification=True)
 
 
 def _save_tokens(tokens: Tokens, path: Path) -> None:
@@ -207,7 +222,7 @@ def _save_tokens(tokens: Tokens, path: Path) -> None:
     }
     if tokens.type_ids is not None:
         columns["token_type_ids"] = pa.LargeListArray.from_arrays(offsets, pa.array(tokens.type_ids))
-    pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
+    pq.write_table(pa.table(columns), path.absolute(), compression="zstd", write_page_checksum=True)
 
 
 def _load_tokens(path: Path) -> Tokens:

@@ -95,6 +95,8 @@ def stdin_text(newline: str) -> TextIO:
     Raises:
         DataError: it is no text.
     """
+    if sys.stdin is None:
+        raise DataError("stdin is closed")
     buffer = sys.stdin.buffer
     buffered = buffer if isinstance(buffer, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, buffer))
     return _as_text(buffered, newline, "stdin")
@@ -160,9 +162,11 @@ def _check_header(header: list[str], name: str, record: list[str]) -> None:
         if len(header) == 1 and separator in header[0]:
             hint = "Name it .tsv." if separator == "\t" else "Save it with commas, or with tabs as .tsv."
             raise DataError(f"{name}: its columns are separated by {word}, not as the name says", hint)
-    repeated = {column for column in header if header.count(column) > 1}
-    if repeated:
-        raise DataError(f"{name}, line 1: column {sorted(repeated)[0]!r} appears twice")
+    seen: set[str] = set()
+    for column in header:
+        if column in seen:
+            raise DataError(f"{name}, line 1: column {column!r} appears twice")
+        seen.add(column)
 
 
 def _is_open(record: list[str], delimiter: str) -> bool:
@@ -223,15 +227,17 @@ def _read_parquet(path: Path) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    number = 0
     try:
-        with pq.ParquetFile(path) as table:
+        with pq.ParquetFile(path.absolute()) as table:
             names = table.schema_arrow.names
             if repeated := sorted({name for name in names if names.count(name) > 1}):
                 raise DataError(f"{path}: column {repeated[0]!r} appears twice")
-            number = 0
             for batch in table.iter_batches(batch_size=4096):
                 for record in batch.to_pylist():
                     number += 1
                     yield Row(record, str(path), number)
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a parquet file, or a damaged one") from error
+    except (ValueError, OverflowError) as error:  # text that is no UTF-8, dates beyond Python's
+        raise DataError(f"{path}, behind row {number}: a value cannot be read ({error})") from error

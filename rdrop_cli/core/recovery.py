@@ -11,9 +11,10 @@ from typing import Any
 
 from rdrop_cli import processes
 from rdrop_cli.core import checkpoints, manifest, prepared
+from rdrop_cli.core.callbacks import history_row
 from rdrop_cli.core.export import data_record, export, exported_step
 from rdrop_cli.core.prepared import Prepared
-from rdrop_cli.errors import DataError, ModelError
+from rdrop_cli.errors import CheckpointError, DataError, ModelError
 from rdrop_cli.schema import Config
 
 STATE = "trainer_state.json"
@@ -41,7 +42,7 @@ def find_start(run: Path) -> Start:
     """The newest checkpoint that is whole and whose best model is at hand or can be made again."""
     damaged: dict[Path, str] = {}
     for checkpoint in checkpoints.numbered(run / checkpoints.CHECKPOINTS):
-        fault = manifest.damage(checkpoint) or _lost_best(run, checkpoint)
+        fault = manifest.damage(checkpoint) or _wrong_state(checkpoint) or _lost_best(run, checkpoint)
         if fault is None:
             return Start(checkpoint, damaged)
         damaged[checkpoint] = fault
@@ -85,7 +86,7 @@ def check_same_data(run: Path, data: Prepared, model: Mapping[str, Any]) -> None
     """
     if not (run / checkpoints.DATA).is_file():
         return  # stopped before it was written, and so before the first step
-    recorded = checkpoints.read_json(run / checkpoints.DATA)
+    recorded = checkpoints.read_record(run)
     if recorded.get("fingerprint") != data.fingerprint:
         raise DataError(
             f"{run}: its data has changed since: {_difference(recorded, data)}",
@@ -110,6 +111,15 @@ def check_same_processes(checkpoint: Path, notice: Callable[[str], None]) -> Non
         notice(
             f"{checkpoint.name} was saved by another number of processes: dropout will differ from an uninterrupted run"
         )
+
+
+def _wrong_state(checkpoint: Path) -> str | None:
+    try:
+        has_ended(checkpoint)
+        list(map(history_row, log_history(checkpoint)))
+    except (CheckpointError, LookupError, TypeError, AttributeError, ValueError):
+        return f"{STATE} is damaged"
+    return None
 
 
 def _best_step(checkpoint: Path) -> int | None:

@@ -65,6 +65,8 @@ def open_source(name: str, hub_config: HubConfig | None = None) -> Source:
         if format_of(path) == "txt":
             raise DataError(f"{name}: a text file has no labels", "Give a table, or a folder of .txt files a class.")
         return Source(_slug(path.name.split(".")[0]), _digest([path], path), {WHOLE: partial(read_rows, path)})
+    if path.exists():
+        raise DataError(f"{name}: is not a regular file", "Save it to one first: it is read more than once.")
     if path.is_symlink():
         raise DataError(f"{name}: the link leads nowhere")
     if hub.looks_like_id(name) and format_of(path) is None:

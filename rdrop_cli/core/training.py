@@ -16,7 +16,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
 from rdrop_cli import processes
 from rdrop_cli.config import dump_config
-from rdrop_cli.core import checkpoints, models, preparation, prepared, recovery, tokenization
+from rdrop_cli.core import checkpoints, manifest, models, preparation, prepared, recovery, tokenization
 from rdrop_cli.core import device as devices
 from rdrop_cli.core.acceleration import accelerate_training
 from rdrop_cli.core.arguments import training_arguments
@@ -112,7 +112,8 @@ class Training:
             accelerate_training(self.model)
         self.collate = models.collator(self.tokenizer)
         example = {name: value for name, value in self.datasets["train"][0].items() if name != "labels"}
-        check_dropout(self.model, self.collate([example]), config)
+        with models.loading_errors(config.model.name, "model"):  # its first passes show what its settings are worth
+            check_dropout(self.model, self.collate([example]), config)
         self._has_unused_parameters = processes.count() > 1 and has_unused_parameters(
             self.model, self.collate([example])
         )
@@ -122,7 +123,7 @@ class Training:
         """The configured data; to resume, the prepared copy where the source is out of reach from here."""
         record = self.run / checkpoints.DATA
         if self.resume and record.is_file() and not preparation.is_local(self.config.data.source):
-            folder = Path(str(checkpoints.read_json(record).get("prepared")))
+            folder = Path(str(checkpoints.read_record(self.run).get("prepared")))
             if prepared.is_prepared(folder):
                 return prepared.load(folder)
         return preparation.prepare(self.config, on_progress=self.observer.stage)
@@ -273,7 +274,7 @@ class Training:
                 raise CheckpointError(f"{self.run}: another training has begun here", "Give another --out.")
         write_text(self.run / checkpoints.CONFIG, dump_config(self.config))  # first: it makes the folder a run
         record = {**data_record(self.data), "model": self._model_record}
-        write_text(self.run / checkpoints.DATA, json.dumps(record, indent=2) + "\n")
+        write_text(self.run / checkpoints.DATA, manifest.signed(record))
         return begin
 
     @property

@@ -33,6 +33,8 @@ def check_output(path: Path) -> None:
         raise DataError(f"{path}: unknown kind of output", f"Known: {', '.join('.' + name for name in FORMATS)}.")
     if path.is_dir():
         raise DataError(f"{path}: is a folder")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is not a regular file", "Without --output the predictions go to stdout.")
     if not path.parent.is_dir():
         raise DataError(f"{path}: its folder does not exist")
 
@@ -81,7 +83,7 @@ def _parquet(path: Path, labels: Sequence[str]) -> Iterator[Write]:
         + [(f"probability_{name}", pa.float64()) for name in labels]
     )
     rows: list[dict[str, object]] = []
-    with pq.ParquetWriter(path, schema) as writer:
+    with pq.ParquetWriter(path.absolute(), schema) as writer:
 
         def flush() -> None:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
