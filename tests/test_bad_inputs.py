@@ -40,6 +40,12 @@ def twice():
     return sink.getvalue().to_pybytes()
 
 
+def halves():
+    """A column that says it is text and holds bytes that are none."""
+    raw = pa.array([b"\xff\xfe", b"a"], type=pa.binary()).view(pa.string())
+    return parquet(text=raw, label=[0, 1])
+
+
 TABLE = parquet(text=[f"great movie {i}" for i in range(60)], label=[i % 2 for i in range(60)])
 FILES = [  # name, content, the commands that cannot use it, a part of the message
     ("empty.csv", b"", ALL, "the file is empty"),
@@ -85,6 +91,7 @@ FILES = [  # name, content, the commands that cannot use it, a part of the messa
     ("halves.jsonl", rows_of('"great {1}"', '"\\ud83d{2}"'), LABELLED, "half a character"),
     ("ragged.csv", b"text,label\n" + b"a,b,c\n" * 60, LABELLED, "3 fields where the header has 2"),
     ("bytes.parquet", parquet(text=[b"a", b"b"], label=[0, 1]), LABELLED, "text is not text but bytes"),
+    ("halves.parquet", halves(), ALL, "a value cannot be read"),
     ("unknown.csv", b"text,label\ngreat,fantastic\n", ("evaluate",), "label 'fantastic' is not one of"),
     ("folder", None, ALL, ""),
     ("gone.csv", None, ALL, ""),
@@ -123,6 +130,17 @@ OPTIONS = [  # arguments, a part of the message
     ("train good.csv --model model --max-length 32 --precision float16", "float16 needs a GPU"),
     ("train good.csv --micro-batch some", "or auto"),
     ("train good.csv --micro-batch 0", "or auto"),
+    (f"train good.csv --micro-batch {'9' * 5000}", "or auto"),
+    (f"train good.csv --set train.seed=0x{'f' * 5000}", "train.seed should be less than"),
+    ("train good.csv --batch-size 1000000000000000000000", "train.batch_size"),
+    ("train good.csv --model model --max-length 32 --set model.config.num_labels=3", "no such key to set"),
+    ("train good.csv --model model --max-length 32 --set model.config.hidden_act=null", "hidden_act"),
+    ("train good.csv --model model --max-length 32 --set model.config.return_dict=false", "cannot be loaded"),
+    ("train good.csv --out \udcff", "the name is not valid UTF-8"),
+    ("train good.csv --set train.seed=!!timestamp", "not valid YAML"),
+    ("predict --checkpoint run --input /dev/null --input-format txt", "is not a regular file"),
+    ("predict --checkpoint run --input - --input-format parquet", "parquet cannot be read from stdin"),
+    ("prepare /dev/null", "is not a regular file"),
     ("train good.csv --batch-size 16 --micro-batch 5", "must divide"),
     ("train good.csv --set train.rate=1", "unknown key train.rate"),
     ("train good.csv --set alpha", "expected KEY=VALUE"),
@@ -318,6 +336,16 @@ def test_models(good, tmp_path, monkeypatch, command, name, harm, message):
         "predict": ["predict", "text", "--checkpoint", path],
     }
     check(good, arguments[command], message, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["data.json", "ready/prepared.json"])
+@pytest.mark.parametrize("content", ["{}", "[]", "[" * 200_000, '{"source": null, "format": 2}', "{"])
+def test_records_changed_by_hand(good, tmp_path, monkeypatch, name, content):
+    shutil.copytree(good / "run", tmp_path / "run")
+    shutil.copytree(good / "ready", tmp_path / "run" / "ready")
+    (tmp_path / "run" / name).write_text(content)
+    data = [tmp_path / "run" / "ready"] if name.startswith("ready") else []
+    check(good, ["evaluate", tmp_path / "run", *data], "", monkeypatch)
 
 
 @pytest.mark.parametrize(

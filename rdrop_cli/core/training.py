@@ -108,11 +108,11 @@ class Training:
         }
         tokenization.strip_state(self.tokenizer)  # checkpoints save it
         self.model = models.load_classifier(name, config.model, self.data.labels, seed=config.train.seed)
-        if config.train.fast:
-            accelerate_training(self.model)
         self.collate = models.collator(self.tokenizer)
         example = {name: value for name, value in self.datasets["train"][0].items() if name != "labels"}
         with models.loading_errors(config.model.name, "model"):  # its first passes show what its settings are worth
+            if config.train.fast:
+                accelerate_training(self.model)
             check_dropout(self.model, self.collate([example]), config)
         self._has_unused_parameters = processes.count() > 1 and has_unused_parameters(
             self.model, self.collate([example])

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -209,3 +210,33 @@ def test_models_that_do_not_choose_one_of_several_classes_are_refused(rdrop, tra
         config[key] = value
     path.write_text(json.dumps(config))
     assert "not a classifier into one of several classes" in rdrop.error("predict", "text")
+
+
+def test_a_document_is_closed_also_when_reading_fails_half_way(rdrop, trained):
+    table = b'text\na\nb\n"open\nnever closed\n'
+    result = rdrop("predict", "--input", "-", "--input-format", "csv", "--json", stdin=table, code=1)
+    assert json.loads(result.stdout)["predictions"] == []
+    assert "line 4: a quote is opened here and never closed" in result.stderr
+
+
+def test_an_input_in_the_home_folder_is_not_replaced_by_its_predictions(rdrop, trained, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Path("in.csv").write_text("text\ngreat\n")
+    rdrop("predict", "--input", "~/in.csv", "--output", "in.csv", code=2)
+    assert Path("in.csv").read_text() == "text\ngreat\n"
+    rdrop("predict", "--input", "~/in.csv", "--output", "~/out:x.parquet")
+    assert Path("out:x.parquet").is_file()
+
+
+def test_a_narrow_encoding_is_no_reason_to_fail(trained):
+    command = [sys.executable, "-m", "rdrop_cli", "predict", "caf\xe9 \u2013", "--checkpoint", trained["run_dir"]]
+    for extra, shown in ([], "caf\\xe9 \\u2013"), (["--json"], "caf\\u00e9 \\u2013"):
+        done = subprocess.run(
+            [*command, *extra],
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout

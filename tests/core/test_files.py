@@ -92,3 +92,13 @@ def test_everything_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
     with writing_folder(tmp_path / "f") as staging:
         (staging / "a").write_text("x")
     assert events == [staging / "a", staging, "rename", tmp_path]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced_with_its_mode(tmp_path):
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "target").chmod(0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "new"
+    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o600

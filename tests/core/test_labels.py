@@ -49,3 +49,9 @@ def test_a_column_of_measurements_is_no_label_column():
 
 def test_an_unknown_label_is_explained_with_the_nearest():
     assert LabelMap(("negative", "positive")).explain_unknown("positve").endswith("(did you mean 'positive'?)")
+
+
+def test_numbers_that_differ_only_in_writing_have_one_order():
+    assert {LabelMap.from_values(names).names for names in (["7", "07", "007"] * 3, ["007", "7", "07"] * 3)} == {
+        ("007", "07", "7")
+    }
