@@ -23,6 +23,8 @@ WIDE = 100
 PLAIN_WIDTH = 120
 LONGEST = 2000
 """Characters of an error."""
+_LONG = 10.0
+"""Seconds after which the rate of a stage is worth showing in a pipe."""
 _REMINDER = 15.0
 """Seconds after which a stage that goes on into a pipe says how far it is."""
 """Columns of a table that goes into a pipe or file."""
@@ -184,7 +186,7 @@ class Stages:
         if name != self._name:
             self._name, self._began, self._said = name, now, now
         seconds = now - self._began
-        rate = f", {done / seconds:,.0f}/s" if seconds >= 1 else ""
+        rate = f", {done / seconds:,.0f}/s" if seconds >= _LONG else ""
         if total is not None and done >= total > 0:
             if name not in self._tasks:
                 self._tasks[name] = TaskID(0)

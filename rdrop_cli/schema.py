@@ -101,6 +101,7 @@ class TrainConfig(_Group):
     """The validation metric that picks the best epoch."""
     early_stopping: EarlyStoppingConfig = Field(default_factory=EarlyStoppingConfig)
     keep_checkpoints: Count = 2
+    """Newest checkpoints that are kept, beside the best one."""
     log_steps: Count = 50
     precision: Precision = "auto"
     group_by_length: bool = True

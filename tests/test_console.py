@@ -66,3 +66,22 @@ def test_json_on_a_terminal_is_escaped_where_it_could_act_and_readable_elsewhere
     assert text.isprintable()
     assert "评论 👍" in text
     assert json.loads(text) == content
+
+
+def test_a_long_stage_into_a_pipe_says_how_far_it_is_and_how_fast(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("rdrop_cli.console.time.monotonic", lambda: now[0])
+    with Screen().stages() as stages:
+        for seconds, done, total in (
+            (0, 0, None),
+            (10, 1000, None),
+            (20, 2000, None),
+            (30, 3000, None),
+            (40, 4000, 4000),
+        ):
+            now[0] = float(seconds)
+            stages.update("Reading", done, total)
+        stages.update("Splitting", 5, 5)
+    assert capsys.readouterr().out.splitlines() == [
+        "Reading: 2,000, 100/s", "Reading: 4,000 done, 100/s", "Splitting: 5 done",
+    ]  # fmt: skip
