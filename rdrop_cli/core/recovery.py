@@ -74,7 +74,7 @@ def has_ended(checkpoint: Path) -> bool:
     return bool(counter >= stopping["args"]["early_stopping_patience"])
 
 
-def check_same_data(run: Path, data: Prepared, model: Mapping[str, Any]) -> None:
+def check_same_run(run: Path, data: Prepared, model: Mapping[str, Any]) -> None:
     """Make sure that a run goes on with the examples, the tokenizer and the kind of model it began with.
 
     Args:

@@ -261,7 +261,7 @@ class Training:
         """Make or check the run folder; where to begin."""
         begin = Start()
         if self.resume:
-            recovery.check_same_data(self.run, self.data, self._model_record)
+            recovery.check_same_run(self.run, self.data, self._model_record)
             begin = recovery.find_start(self.run)
             if begin.checkpoint is not None:
                 recovery.check_same_processes(begin.checkpoint, self.observer.notice)
