@@ -50,6 +50,15 @@ TextPairColumnOption = Annotated[
         "--text-pair-column", metavar="NAME", help="Column with the second text of a pair.", rich_help_panel=DATA_PANEL
     ),
 ]
+TrainExamplesOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--train-examples",
+        metavar="N",
+        help="Train on a sample of N examples, classes in proportion; validation and test stay whole.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
 ConfigOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--config", "-c", metavar="NAME|FILE", help="A recipe's name or a YAML file. Default: starter."),

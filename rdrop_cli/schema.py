@@ -32,6 +32,8 @@ class DataConfig(_Group):
     """Names of the classes in the order of their ids; None: as the data has them."""
     validation: Fraction = 0.1
     test: Fraction = 0.1
+    train_examples: Annotated[int, Field(ge=2, lt=2**31)] | None = None
+    """Train on a sample of this many examples, with the classes in proportion; None: on all."""
     seed: Seed = 42
     """Seed of the split alone, so that training seeds share one split."""
 

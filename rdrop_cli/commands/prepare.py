@@ -40,6 +40,7 @@ def prepare(
         Optional[float],  # noqa: UP045
         typer.Option(help="Share cut off for test.", rich_help_panel=options.DATA_PANEL),
     ] = None,
+    train_examples: options.TrainExamplesOption = None,
     strict: Annotated[
         bool, typer.Option(help="Refuse data with unusable rows.", rich_help_panel=options.DATA_PANEL)
     ] = False,
@@ -67,6 +68,7 @@ def prepare(
         "data.text_pair_column": text_pair_column,
         "data.validation": validation,
         "data.test": test,
+        "data.train_examples": train_examples,
         "model.name": model,
         "model.max_length": max_length,
     }
@@ -115,6 +117,8 @@ def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[d
     crossing = report["crossing"]
     dropped = f"; dropped for standing in two: {count(crossing, 'row')}, none from test" if crossing else ""
     screen.say(f"No text stands in two splits{dropped}")
+    if not_used := report.get("not_used"):
+        screen.say(f"Left out of train: {count(not_used, 'example')}, as a sample was asked for")
     for split in ("validation", "test"):
         if split not in report["classes"]:
             screen.say(f"There is no {split} split: its share is 0, or no class is large enough", style="yellow")

@@ -65,6 +65,7 @@ def train(
     text_column: options.TextColumnOption = None,
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
+    train_examples: options.TrainExamplesOption = None,
     set_: options.SetOption = None,
     out: options.OutOption = None,
     resume: Annotated[
@@ -97,6 +98,7 @@ def train(
         "data.text_column": text_column,
         "data.label_column": label_column,
         "data.text_pair_column": text_pair_column,
+        "data.train_examples": train_examples,
         "model.name": model,
         "model.max_length": max_length,
         "rdrop.alpha": alpha,

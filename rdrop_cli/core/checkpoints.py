@@ -1,6 +1,7 @@
 """Run folders and checkpoints: naming, finding, and what a checkpoint says about itself.
 
-A run folder holds config.yaml, data.json, best/, checkpoints/, metrics.json, history.csv and tensorboard/.
+A run folder holds config.yaml, data.json, best/, checkpoints/, history.csv and tensorboard/; a finished one also
+training.json, test-predictions.parquet (if there is a test split) and, written last, metrics.json.
 best/ is what `from_pretrained` loads; its rdrop.json tells how the model wants its input. The folders of weights carry
 a manifest, by which a damaged one is found.
 """
@@ -24,9 +25,10 @@ from rdrop_cli.schema import HubConfig
 
 RUNS = Path("runs")
 CONFIG, DATA, METRICS, HISTORY = "config.yaml", "data.json", "metrics.json", "history.csv"
+PREDICTIONS, COST = "test-predictions.parquet", "training.json"
 BEST, CHECKPOINTS, TENSORBOARD = "best", "checkpoints", "tensorboard"
 CARD = "rdrop.json"
-OF_A_RUN = frozenset({CONFIG, DATA, METRICS, HISTORY, BEST, CHECKPOINTS, TENSORBOARD, LOCK})
+OF_A_RUN = frozenset({CONFIG, DATA, METRICS, HISTORY, PREDICTIONS, COST, BEST, CHECKPOINTS, TENSORBOARD, LOCK})
 """All that a run folder holds."""
 
 

@@ -15,6 +15,7 @@ from rdrop_cli.core.checkpoints import Checkpoint
 from rdrop_cli.core.export import checkpoint_card
 from rdrop_cli.core.inference import Classifier
 from rdrop_cli.core.metrics import SCALARS, classification_metrics, softmax
+from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.schema import Config
@@ -38,17 +39,21 @@ def validation_metrics(prediction: Any) -> dict[str, float]:
 
 def measure_best(
     config: Config, data: Prepared, datasets: Mapping[str, TokenDataset], run: Path, observer: Observer
-) -> dict[str, dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Any]], Predictions | None]:
     """Metrics by split of a run's best/, read back from disk: what is reported is what was saved.
 
     Train is measured on a sample; test, if there is one, is opened here for the first time.
+
+    Returns:
+        The metrics, and what was predicted for the test split.
     """
     card = checkpoint_card(config, data)
     best = Checkpoint(str(run / checkpoints.BEST), run, card)
     resume = f"Go on with: rdrop train --resume --out {shlex.quote(str(run))} --set train.eval_batch_size=8."
     classifier = Classifier(best, trust_remote_code=config.model.trust_remote_code, memory_hint=resume)
     chosen = {**datasets, "train": datasets["train"].sample(TRAIN_SAMPLE, config.train.seed)}
-    metrics = {}
+    metrics: dict[str, dict[str, Any]] = {}
+    test = None
     for split, dataset in chosen.items():
         done = 0
 
@@ -57,5 +62,7 @@ def measure_best(
             done += count
             observer.stage(f"Evaluating {split}", done, total)
 
-        metrics[split] = classification_metrics(dataset.targets, classifier.probabilities(dataset, advance))
-    return metrics
+        found = Predictions(dataset.targets, classifier.probabilities(dataset, advance))
+        metrics[split] = classification_metrics(found.labels, found.probabilities)
+        test = found if split == "test" else test
+    return metrics, test

@@ -18,7 +18,7 @@ from rdrop_cli.core.labels import LabelMap, canonical
 from rdrop_cli.core.prepared import Prepared, Split
 from rdrop_cli.core.readers import Row
 from rdrop_cli.core.sources import WHOLE, Source, open_source
-from rdrop_cli.core.splits import stratified_split
+from rdrop_cli.core.splits import stratified_sample, stratified_split
 from rdrop_cli.errors import ConfigError, DataError
 from rdrop_cli.schema import Config, DataConfig
 
@@ -234,6 +234,13 @@ def _split_and_audit(
         seed=config.seed,
     )
     given |= {split: [pool[position] for position in positions] for split, positions in cut.items()}
+    if config.train_examples is not None:
+        train = given["train"]
+        sample = stratified_sample([label_ids[index] for index in train], config.train_examples, seed=config.seed)
+        given["train"] = [train[position] for position in sample]
+        not_used = len(train) - len(sample)
+    else:
+        not_used = 0
     kept = {name: given[name] for name in prepared.SPLITS if name in given}
 
     def split_of(chosen: list[int]) -> Split:
@@ -250,6 +257,7 @@ def _split_and_audit(
         "repeats": audit.repeats(keys),
         "conflicts": audit.conflicts(keys, label_ids),
         "crossing": removed,
+        "not_used": not_used,
         "rejected": len(rejected),
         "reasons": reasons,
     }

@@ -1,4 +1,4 @@
-"""Stratified, seeded splits that keep identical texts together."""
+"""Stratified, seeded splits that keep identical texts together, and stratified samples."""
 
 from __future__ import annotations
 
@@ -48,3 +48,21 @@ def stratified_split(
                 split = "train"
             chosen[split] += class_groups[group]
     return {split: sorted(indices) for split, indices in chosen.items() if indices}
+
+
+def stratified_sample(labels: Sequence[int], count: int, *, seed: int) -> list[int]:
+    """Choose `count` examples (or all, if there are fewer) with the classes in proportion.
+
+    A smaller sample with the same seed is part of a larger one, so that samples make a learning curve.
+
+    Returns:
+        Indices in ascending order.
+    """
+    rng = np.random.default_rng(seed)
+    position = np.empty(len(labels))
+    values = np.asarray(labels)
+    for label in np.unique(values):
+        members = np.flatnonzero(values == label)
+        # Each class spread evenly over [0, 1): any first part of that has all classes in proportion.
+        position[rng.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
+    return sorted(np.argsort(position, kind="stable")[:count].tolist())

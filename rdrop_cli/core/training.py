@@ -16,7 +16,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
 from rdrop_cli import processes
 from rdrop_cli.config import dump_config
-from rdrop_cli.core import checkpoints, manifest, models, preparation, prepared, recovery, tokenization
+from rdrop_cli.core import checkpoints, manifest, models, outcome, preparation, prepared, recovery, tokenization
 from rdrop_cli.core import device as devices
 from rdrop_cli.core.acceleration import accelerate_training
 from rdrop_cli.core.arguments import training_arguments
@@ -26,6 +26,7 @@ from rdrop_cli.core.checks import check_dropout, check_splits, has_unused_parame
 from rdrop_cli.core.export import data_record, export
 from rdrop_cli.core.files import unwritable, write_text
 from rdrop_cli.core.measuring import measure_best, validation_metrics
+from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.recovery import Start
 from rdrop_cli.core.tokenization import TokenDataset
@@ -206,7 +207,7 @@ class Training:
         if processes.is_main() and not (self.run / checkpoints.BEST).is_dir():
             self._export(state.global_step)  # the metric was undefined at every evaluation
         processes.wait()
-        metrics = measure_best(self.config, self.data, self.datasets, self.run, self.observer)
+        metrics, test = measure_best(self.config, self.data, self.datasets, self.run, self.observer)
         result = TrainingResult(
             run=self.run,
             checkpoint=self.run / checkpoints.BEST,
@@ -218,7 +219,7 @@ class Training:
             best_epoch=(state.best_global_step or state.global_step) / self.steps_in_epoch,
         )
         if processes.is_main():
-            self._record(result)
+            self._record(result, test)
         return result
 
     @contextlib.contextmanager
@@ -249,8 +250,18 @@ class Training:
     def _resume_command(self) -> str:
         return f"rdrop train --resume --out {shlex.quote(str(self.run))}"
 
-    def _record(self, result: TrainingResult) -> None:
+    def _record(self, result: TrainingResult, test: Predictions | None) -> None:
         """Write what makes the run a finished one."""
+        cost = {
+            "seconds": result.seconds,
+            "examples_per_second": result.examples_per_second,
+            "steps": result.steps,
+            "resumed_from_step": result.first_step or None,
+            "best_epoch": result.best_epoch,
+            "device": devices.describe(self.device),
+            "versions": outcome.versions(),
+        }
+        outcome.save(self.run, test, cost)
         write_text(
             result.checkpoint / "README.md",
             model_card(self.config, self.data.labels.names, data_record(self.data), result.metrics),
