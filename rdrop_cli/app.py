@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from rdrop_cli import __version__
-from rdrop_cli.commands import evaluate, predict, prepare, train
+from rdrop_cli.commands import compare, evaluate, predict, prepare, train
 from rdrop_cli.console import show_error
 from rdrop_cli.errors import ProcessLost, RDropError, TrainingInterrupted
 from rdrop_cli.options import DEBUG_KEY
@@ -118,4 +118,5 @@ def root(
 app.command("prepare", epilog=prepare.EXAMPLES)(prepare.prepare)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)

@@ -120,16 +120,19 @@ def parse_yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from error
 
 
-def parse_assignment(text: str) -> tuple[str, Any]:
+def parse_assignment(text: str, option: str = "--set ") -> tuple[str, Any]:
     """`a.b=value` as a dotted key and a value typed as YAML types it.
+
+    Args:
+        option: Where it was given, for messages.
 
     Raises:
         ConfigError: no `=`, or a value that is not YAML.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {text}: expected KEY=VALUE", "For example --set train.lr=3e-5.")
-    return key.strip(), parse_yaml(value, f"--set {key}")
+        raise ConfigError(f"{option}{text}: expected KEY=VALUE", "For example train.lr=3e-5.")
+    return key.strip(), parse_yaml(value, f"{option}{key}")
 
 
 def collect_overrides(flags: Mapping[str, Any], assignments: Iterable[str] | None) -> list[tuple[str, Any]]:
@@ -191,6 +194,21 @@ def validate(tree: Mapping[str, Any], where: str, *, overridden: frozenset[str] 
         raise ConfigError("; ".join(f"{origin}: {'; '.join(found)}" for origin, found in faults.items())) from error
 
 
+def override(config: Config, changed: Mapping[str, Any], where: str) -> Config:
+    """A configuration with some dotted keys changed.
+
+    Args:
+        where: Who changes them, for messages.
+
+    Raises:
+        ConfigError: every fault, as `load_config`.
+    """
+    tree = config.model_dump()
+    for key, value in changed.items():
+        _assign(tree, key, value)
+    return validate(tree, where)
+
+
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML."""
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
@@ -198,22 +216,23 @@ def dump_config(config: Config) -> str:
 
 def differences(old: Config, new: Config, *, aside_from: Collection[str] = ()) -> list[str]:
     """Keys whose values differ, as `key: old -> new`."""
-    before, after = _flatten(old.model_dump()), _flatten(new.model_dump())
+    before, after = flatten(old.model_dump()), flatten(new.model_dump())
     keys = [key for key in {**before, **after} if key not in aside_from]
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
 
 
 def dotted_keys() -> list[str]:
     """Every key of the schema, dotted."""
-    return list(_flatten(Config().model_dump()))
+    return list(flatten(Config().model_dump()))
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree of groups as dotted keys with their values."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         dotted = f"{prefix}{key}"
         if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{dotted}.")
+            flat |= flatten(value, f"{dotted}.")
         else:
             flat[dotted] = value
     return flat

@@ -50,6 +50,16 @@ def count(number_of: int, noun: str) -> str:
     return f"{number_of:,} {noun}" + ("" if number_of == 1 else "s")
 
 
+def duration(seconds: float) -> str:
+    """`44 s`, `9 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
 def json_text(content: Any) -> str:
     """JSON in which nothing can act on a terminal: readable characters as they are, all others escaped."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"

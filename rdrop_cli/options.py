@@ -75,6 +75,24 @@ MaxLengthOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--max-length", metavar="TOKENS", help="Longest input in tokens; the rest of a text is cut off."),
 ]
+AlphaOption = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option("--alpha", help="Weight of the KL term; 0 is plain fine-tuning."),
+]
+LabelSmoothingOption = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option("--label-smoothing", help="In [0, 1); enters the cross-entropy only."),
+]
+EpochsOption = Annotated[Optional[int], typer.Option("--epochs", help="Passes over the data.")]  # noqa: UP045
+TrainBatchOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--batch-size", help="Examples per optimizer step."),
+]
+LearningRateOption = Annotated[Optional[float], typer.Option("--lr", help="Highest learning rate.")]  # noqa: UP045
+SeedOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--seed", help="Of head, dropout and order; the split has its own."),
+]
 PrecisionOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--precision", metavar="NAME", help="auto, float32, bfloat16 or float16."),

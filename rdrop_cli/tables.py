@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rdrop_cli.console import add_row, number, table
+from rdrop_cli.console import add_row, duration, number, table
 
 METRIC_TITLES = {
     "accuracy": "accuracy",
@@ -85,3 +85,54 @@ def class_table(report: Mapping[str, Any]) -> Table:
             *(f"{counts[name]:,} ({counts[name] / sum(counts.values()):.0%})" for counts in classes.values()),
         )
     return shown
+
+
+def summary_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row an arm: its metrics over the seeds, and its training time."""
+    names = next(iter(arms.values()))["metrics"]
+    shown = table("arm", "seeds", *(METRIC_TITLES[name] for name in names), "time a run")
+    for arm, found in arms.items():
+        cells = [_spread(metric["mean"], metric["sd"]) for metric in found["metrics"].values()]
+        seeds = next(iter(found["metrics"].values()))["n"]
+        time = "–" if found["seconds"] is None else duration(found["seconds"])
+        add_row(shown, arm, seeds, *cells, time)
+    return shown
+
+
+def difference_table(differences: Sequence[Mapping[str, Any]]) -> Table:
+    """One row for each other arm and metric."""
+    shown = table(
+        "arm", "metric", "difference", "95 % over seeds", "95 % over examples", "p", "p (Holm)", "seeds to see"
+    )
+    before = None
+    for found in differences:
+        if before not in (None, found["arm"]):
+            shown.add_section()
+        add_row(
+            shown,
+            found["arm"] if found["arm"] != before else "",
+            METRIC_TITLES[found["metric"]],
+            "–" if found["difference"] is None else f"{found['difference']:+.4f}",
+            _interval(found["interval_seeds"]),
+            _interval(found["interval_examples"]),
+            _p(found["p_value"]),
+            _p(found["p_holm"]),
+            "–" if found["seeds_needed"] is None else f"{found['seeds_needed']:,}",
+        )
+        before = found["arm"]
+    return shown
+
+
+def _spread(mean: float | None, sd: float | None) -> str:
+    return number(mean) if sd is None or mean is None else f"{mean:.4f} ± {sd:.4f}"
+
+
+def _interval(bounds: Sequence[float | None]) -> str:
+    low, high = bounds
+    return "–" if low is None or high is None else f"{low:+.4f} to {high:+.4f}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"

@@ -8,7 +8,7 @@ import pytest
 import rdrop_cli
 
 PACKAGE = Path(rdrop_cli.__file__).parent
-SHOWING = {"console", "tables", "live", "options"}
+SHOWING = {"console", "tables", "live", "live_comparison", "options"}
 ALLOWED = {
     "errors": set(),
     "schema": set(),
@@ -18,6 +18,7 @@ ALLOWED = {
     "console": {"processes"},
     "tables": {"console"},
     "live": {"console", "core", "processes"},
+    "live_comparison": {"console", "core", "live"},
     "options": set(),
     "commands": {"core", "config", "schema", "errors", "processes", *SHOWING},
     "app": {"commands", "errors", "console", "options"},

@@ -36,14 +36,11 @@ def train(
         typer.Argument(help="A prepared folder, or anything `rdrop prepare` takes. Default: the recipe's."),
     ] = None,
     config: options.ConfigOption = None,
-    alpha: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="Weight of the KL term; 0 is plain fine-tuning."),
-    ] = None,
-    label_smoothing: Annotated[Optional[float], typer.Option(help="In [0, 1); enters the cross-entropy only.")] = None,  # noqa: UP045
+    alpha: options.AlphaOption = None,
+    label_smoothing: options.LabelSmoothingOption = None,
     model: options.ModelOption = None,
-    epochs: Annotated[Optional[int], typer.Option(help="Passes over the data.")] = None,  # noqa: UP045
-    batch_size: Annotated[Optional[int], typer.Option(help="Examples per optimizer step.")] = None,  # noqa: UP045
+    epochs: options.EpochsOption = None,
+    batch_size: options.TrainBatchOption = None,
     micro_batch_size: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -58,9 +55,9 @@ def train(
         Optional[bool],  # noqa: UP045
         typer.Option("--gradient-checkpointing", help="Compute activations twice: less memory, more time."),
     ] = None,
-    lr: Annotated[Optional[float], typer.Option(help="Highest learning rate.")] = None,  # noqa: UP045
+    lr: options.LearningRateOption = None,
     max_length: options.MaxLengthOption = None,
-    seed: Annotated[Optional[int], typer.Option(help="Of head, dropout and order; the split has its own.")] = None,  # noqa: UP045
+    seed: options.SeedOption = None,
     precision: options.PrecisionOption = None,
     text_column: options.TextColumnOption = None,
     label_column: options.LabelColumnOption = None,

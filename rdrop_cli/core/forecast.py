@@ -21,21 +21,28 @@ _FEWEST, _MOST, _SECONDS = 4, 12, 20.0
 
 @dataclass(frozen=True)
 class Forecast:
-    """Expected cost of a run: seconds, bytes of device (or process) memory, bytes of disk."""
+    """Expected cost of a run: seconds, bytes of device (or process) memory, bytes of disk.
+
+    `seconds` are those of training with its evaluations; one of them takes `evaluation_seconds`.
+    """
 
     steps: int
     timed_steps: int
     seconds_per_step: float
     seconds: float
+    evaluation_seconds: float
     peak_memory: int
     disk: int
 
 
-def forecast(training: Training) -> Forecast:
+def forecast(training: Training, *, seconds: float = _SECONDS) -> Forecast:
     """Time a few optimizer steps and evaluation batches of a training that has not begun.
 
     The first step has the longest batch of an epoch, so the memory it takes is the run's peak. The others are batches
     from short to long, which stand for the whole epoch. The model is used up.
+
+    Args:
+        seconds: About how long the timing may take.
     """
     with TemporaryDirectory() as folder:
         training.run = Path(folder)
@@ -44,10 +51,10 @@ def forecast(training: Training) -> Forecast:
         if training.config.train.gradient_checkpointing:
             training.model.activation_checkpointing_enable()
         with devices.naming_memory_errors(training.device, SMALLER):
-            return _measure(training, trainer)
+            return _measure(training, trainer, seconds)
 
 
-def _measure(training: Training, trainer: RDropTrainer) -> Forecast:
+def _measure(training: Training, trainer: RDropTrainer, seconds: float) -> Forecast:
     train = training.config.train
     dataset = training.datasets["train"]
     sampler = LengthGroupedSampler(dataset.lengths, train.batch_size, train.seed, group=train.group_by_length)
@@ -66,7 +73,7 @@ def _measure(training: Training, trainer: RDropTrainer) -> Forecast:
 
     seconds_of(int(cost.argmax()))  # takes the most memory, and starts everything up
     longest = seconds_of(int(cost.argmax()))
-    count = min(len(batches), max(_FEWEST, min(_MOST, int(_SECONDS / longest / 2))))
+    count = min(len(batches), max(_FEWEST, min(_MOST, int(seconds / longest / 2))))
     # The middles of equally many batches each, by cost: their mean stands for all.
     chosen = np.argsort(cost, kind="stable")[((np.arange(count) + 0.5) * len(batches) / count).astype(int)]
     first = np.array([seconds_of(index) for index in chosen])
@@ -81,6 +88,7 @@ def _measure(training: Training, trainer: RDropTrainer) -> Forecast:
         timed_steps=2 * (count + 1),
         seconds_per_step=step_seconds,
         seconds=train.epochs * (step_seconds * len(batches) + evaluation_seconds) + starting,
+        evaluation_seconds=evaluation_seconds,
         peak_memory=devices.peak_memory(training.device),
         disk=_disk(training),
     )

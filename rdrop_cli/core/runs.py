@@ -49,7 +49,7 @@ def open_run(
         resolved = load_config(config, overrides)
         _check_shares(resolved)
         if out is not None and processes.is_main():
-            _check_place(out, overwrite)
+            check_place(out, overwrite)
         return resolved, out
     run = out or checkpoints.newest_unfinished()
     saved = run / checkpoints.CONFIG
@@ -61,10 +61,9 @@ def open_run(
         raise CheckpointError(f"{run}: this run has finished", f"Look at it with: rdrop evaluate {run}")
     if processes.is_main():
         refuse_if_in_use(run)
-    recorded = load_config(str(saved))
-    wanted = _as_recorded(load_config(config or str(saved), overrides), recorded)
+    wanted, changed = as_recorded(run, load_config(config or str(saved), overrides))
     _check_shares(wanted)
-    if changed := differences(recorded, wanted, aside_from=MEMORY_ONLY):
+    if changed:
         raise ConfigError(
             f"{run}: a resumed run keeps its configuration, but {'; '.join(changed)}", "Train a new run instead."
         )
@@ -121,8 +120,12 @@ def _claim_new(config: Config, claims: contextlib.ExitStack) -> Path:
     raise AssertionError("there is no end of names")
 
 
-def _check_place(run: Path, overwrite: bool) -> None:
-    """Refuse a folder that a new run must not take."""
+def check_place(run: Path, overwrite: bool = False) -> None:
+    """Refuse a folder that a new run must not take.
+
+    Raises:
+        CheckpointError: it is in use, or holds a run (unless that may go) or something else.
+    """
     if not run.exists() and not run.is_symlink():
         return
     if not run.is_dir():
@@ -154,15 +157,22 @@ def _is_run(run: Path) -> bool:
     return True
 
 
-def _as_recorded(wanted: Config, recorded: Config) -> Config:
-    """Other words for the same: `auto` for the precision it chose, another path to the data, its own settings."""
+def as_recorded(run: Path, wanted: Config) -> tuple[Config, list[str]]:
+    """A configuration in the words of a run's own, and where the two differ in more than memory.
+
+    Other words for the same are: `auto` for the precision it chose, another path to the data, prepared data's own
+    settings.
+    """
+    recorded = load_config(str(run / checkpoints.CONFIG))
     train, data = wanted.train, wanted.data
     if train.precision == "auto":
         train = train.model_copy(update={"precision": recorded.train.precision})
     if user_path(data.source).resolve() == user_path(recorded.data.source).resolve():
         data = data.model_copy(update={"source": recorded.data.source})
     same = wanted.model_copy(update={"train": train, "data": data})
-    return adopt_settings(same) if is_prepared(user_path(data.source)) else same
+    if is_prepared(user_path(data.source)):
+        same = adopt_settings(same)
+    return same, differences(recorded, same, aside_from=MEMORY_ONLY)
 
 
 def _check_shares(config: Config) -> None:

@@ -84,6 +84,7 @@ class Training:
         overwrite: bool = False,
         observer: Observer | None = None,
     ) -> None:
+        self._began = time.perf_counter()
         self.run = Path(processes.from_main(str(run)))
         self.resume = resume
         self.overwrite = overwrite
@@ -254,6 +255,7 @@ class Training:
         """Write what makes the run a finished one."""
         cost = {
             "seconds": result.seconds,
+            "wall_seconds": time.perf_counter() - self._began,
             "examples_per_second": result.examples_per_second,
             "steps": result.steps,
             "resumed_from_step": result.first_step or None,

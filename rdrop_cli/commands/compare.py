@@ -1,0 +1,171 @@
+"""`rdrop compare`: did R-Drop help, by how much, and can it be believed?"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+
+import typer
+from rich.text import Text
+
+from rdrop_cli import options, processes
+from rdrop_cli.console import Screen, count, safe
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.comparison import Comparison, Plan
+
+EXAMPLES = """[bold]Examples[/]
+
+rdrop compare reviews.csv  [dim]# plain, smoothing, rdrop and both, 5 seeds each[/]
+
+rdrop compare reviews.csv --arms plain,rdrop+smoothing --seeds 10  [dim]# trains only what is new[/]
+
+rdrop compare --arms plain,rdrop --arm strong:rdrop.alpha=10  [dim]# an arm of your own[/]
+
+rdrop compare --budget compute  [dim]# twice the epochs for arms of one pass[/]
+
+rdrop compare reviews.csv --train-examples 500 --dry-run  [dim]# how long would it take?[/]
+"""
+
+
+def compare(
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(help="A prepared folder, or anything `rdrop prepare` takes. Default: the recipe's."),
+    ] = None,
+    config: options.ConfigOption = None,
+    arms: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Of plain, smoothing, rdrop, rdrop+smoothing; the others are compared to the first.",
+        ),
+    ] = "plain,smoothing,rdrop,rdrop+smoothing",
+    arm: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="NAME:KEY=VALUE,...", help="An arm of your own, e.g. strong:rdrop.alpha=10. Repeatable."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many, from --seed on; every arm gets each.")] = 5,
+    budget: Annotated[
+        Literal["steps", "compute"],
+        typer.Option(help="steps: the same for all; compute: twice the epochs for arms of one pass."),
+    ] = "steps",
+    alpha: options.AlphaOption = None,
+    label_smoothing: options.LabelSmoothingOption = None,
+    model: options.ModelOption = None,
+    epochs: options.EpochsOption = None,
+    batch_size: options.TrainBatchOption = None,
+    lr: options.LearningRateOption = None,
+    max_length: options.MaxLengthOption = None,
+    seed: options.SeedOption = None,
+    precision: options.PrecisionOption = None,
+    text_column: options.TextColumnOption = None,
+    label_column: options.LabelColumnOption = None,
+    text_pair_column: options.TextPairColumnOption = None,
+    train_examples: options.TrainExamplesOption = None,
+    set_: options.SetOption = None,
+    out: options.OutOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and forecast the time.")] = False,
+    json_output: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Train several ways with several seeds, paired, and say what the difference is worth.
+
+    Every run is chosen on validation; test is opened once for each. What was trained is never trained again: the same
+    command goes on after an interruption, and more seeds or arms train only what is new.
+    """
+    from rdrop_cli.config import collect_overrides, load_config
+    from rdrop_cli.core import preparation
+    from rdrop_cli.core.arms import make_arms
+    from rdrop_cli.core.files import user_path
+
+    if processes.count() > 1:
+        raise typer.BadParameter("compare trains in one process; run it without a launcher")
+    flags = {
+        "data.source": data,
+        "data.text_column": text_column,
+        "data.label_column": label_column,
+        "data.text_pair_column": text_pair_column,
+        "data.train_examples": train_examples,
+        "model.name": model,
+        "model.max_length": max_length,
+        "rdrop.alpha": alpha,
+        "train.label_smoothing": label_smoothing,
+        "train.epochs": epochs,
+        "train.batch_size": batch_size,
+        "train.lr": lr,
+        "train.seed": seed,
+        "train.precision": precision,
+    }
+    resolved = preparation.check(load_config(config, collect_overrides(flags, set_)))
+    names = [name.strip() for name in arms.split(",") if name.strip()]
+    chosen = make_arms(resolved, names, arm or [], budget)
+    screen = Screen(json_output=json_output, quiet=quiet)
+
+    from rdrop_cli.core import comparison, evidence, picture, results
+    from rdrop_cli.live_comparison import comparison_watcher, describe_plan
+
+    folder = user_path(out) if out is not None else comparison.default_folder(resolved)
+    first = resolved.train.seed
+    with contextlib.ExitStack() as stack:
+        stages = stack.enter_context(screen.stages())
+        watcher = stack.enter_context(comparison_watcher(screen, stages))
+        compared = comparison.Comparison(chosen, range(first, first + seeds), folder, budget, watcher)
+        compared.check()
+        if not dry_run:
+            stack.enter_context(compared.claimed())
+        prepared = compared.prepare()
+        plan = compared.plan(prepared)
+        if dry_run:
+            for line in describe_plan(plan, compared.cells):
+                screen.show(line)
+            if json_output:
+                screen.document(_forecast(plan, compared))
+            return
+        outcomes = compared.run(plan)
+        weighed = evidence.weigh(outcomes, resolved.train.metric, on_progress=stages.update)
+        document = results.document(weighed, outcomes, chosen, prepared, folder, budget)
+        files = [
+            results.write_cells(outcomes, folder, budget),
+            results.write_document(document, folder, budget),
+        ]
+        if picture.is_available():
+            files.append(results.picture_path(folder, budget))
+            picture.draw(weighed, outcomes, document["data"]["source"], files[-1])
+    _show(screen, document, compared, files)
+    if json_output:
+        screen.document(document)
+
+
+def _forecast(plan: Plan, compared: Comparison) -> dict[str, Any]:
+    return {
+        "dry_run": True,
+        "runs": len(compared.cells),
+        "runs_left": len(plan.cells),
+        "seconds": sum(plan.seconds),
+        "disk_bytes": plan.disk,
+    }
+
+
+def _show(screen: Screen, document: dict[str, Any], compared: Comparison, files: list[Path]) -> None:
+    from rdrop_cli.tables import difference_table, summary_table
+
+    seeds, examples = len(document["seeds"]), document["data"]["splits"]["test"]
+    spread = f"means ± standard deviations of {count(seeds, 'seed')}" if seeds > 1 else "one seed"
+    screen.show(summary_table(document["arms"]), title=f"Test, {examples:,} examples, {spread}")
+    screen.show(difference_table(document["differences"]), title=f"Differences to {document['baseline']}")
+    screen.say(
+        "p: paired t-test over seeds; Holm: corrected for the arms compared; over seeds: paired t interval on these"
+        " test examples; over examples: bootstrap interval of these models; seeds to see: for 80 % power at this size"
+    )
+    for sentence in document["verdict"]:
+        screen.show(Text(safe(sentence), style="bold"))
+    if others := compared.others():
+        screen.say(f"Also trained here, but not compared now: {', '.join(others)}", style="yellow")
+    if len(document["devices"]) > 1:
+        screen.say(f"Runs were trained on different devices: {'; '.join(document['devices'])}", style="yellow")
+    screen.say(f"Results: {', '.join(str(path) for path in files)}")
+    if files[-1].suffix != ".png":
+        screen.say("For a picture: pip install matplotlib, and the same command again (nothing is trained again)")

@@ -1,0 +1,119 @@
+"""The arms of a comparison: what each changes in a common configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rdrop_cli.config import flatten, override, parse_assignment
+from rdrop_cli.errors import ConfigError
+from rdrop_cli.schema import Config
+
+Budget = Literal["steps", "compute"]
+BUILT_IN = ("plain", "smoothing", "rdrop", "rdrop+smoothing")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_SHARED = ("data", "hub")
+"""Groups of keys in which arms must not differ: they see the same examples."""
+_TWICE = "-2x"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of training.
+
+    Attributes:
+        name: Also the name of its folder.
+        config: Complete, with the comparison's first seed.
+    """
+
+    name: str
+    config: Config
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes over an example in an epoch."""
+        return 2 if self.config.rdrop.alpha else 1
+
+
+def make_arms(config: Config, names: Sequence[str], own: Sequence[str], budget: Budget) -> list[Arm]:
+    """The arms that a command line asks for; the first is what the others are compared to.
+
+    Args:
+        config: What they have in common; its alpha and label smoothing are those of the built-in arms.
+        names: Of `BUILT_IN`.
+        own: Arms of the user's, as NAME:KEY=VALUE,...; what they do not name is as in `config`.
+        budget: `steps` gives every arm the same optimizer steps; `compute` gives arms of one pass twice the epochs,
+            and `-2x` to their names.
+
+    Raises:
+        ConfigError: unknown or repeated names, settings that do not hold, or fewer than two arms.
+    """
+    arms = [_built_in(name, config) for name in names] + [_own(text, config) for text in own]
+    lowered = [arm.name.lower() for arm in arms]
+    repeated = next((arm.name for arm in arms if lowered.count(arm.name.lower()) > 1), None)
+    if repeated is not None:
+        raise ConfigError(f"two arms are named {repeated}", "Give each a name of its own (case does not count).")
+    if len(arms) < 2:
+        raise ConfigError("a comparison needs two arms or more", f"Built in: {', '.join(BUILT_IN)}.")
+    if budget == "steps":
+        return arms
+    if len({arm.passes for arm in arms}) == 1:
+        raise ConfigError(
+            "--budget compute has no effect: all arms make equally many passes", "Leave it out, or add an arm."
+        )
+    return [arm if arm.passes == 2 else _twice(arm) for arm in arms]
+
+
+def _built_in(name: str, config: Config) -> Arm:
+    if name not in BUILT_IN:
+        raise ConfigError(
+            f"--arms {name}: no such arm", f"Built in: {', '.join(BUILT_IN)}; your own: --arm {name}:KEY=VALUE."
+        )
+    alpha, smoothing = config.rdrop.alpha, config.train.label_smoothing
+    if "rdrop" in name and not alpha:
+        raise ConfigError(f"arm {name}: rdrop.alpha is 0, so it would be plain fine-tuning", "Give --alpha.")
+    if "smoothing" in name and not smoothing:
+        raise ConfigError(f"arm {name}: train.label_smoothing is 0, so it would smooth nothing", "Set it above 0.")
+    changed = {
+        "rdrop.alpha": alpha if "rdrop" in name else 0.0,
+        "train.label_smoothing": smoothing if "smoothing" in name else 0.0,
+    }
+    return Arm(name, override(config, changed, f"arm {name}"))
+
+
+def _own(text: str, config: Config) -> Arm:
+    name, colon, rest = text.partition(":")
+    name = name.strip()
+    if not colon or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"--arm {text}: expected NAME:KEY=VALUE,... with a name of letters, digits and . _ + -",
+            "For example --arm strong:rdrop.alpha=10.",
+        )
+    if name.lower().endswith(_TWICE):
+        raise ConfigError(f"--arm {name}: names that end in {_TWICE} are given by --budget compute", "Give another.")
+    changed: dict[str, Any] = {}
+    for part in rest.split(",") if rest.strip() else []:
+        key, value = parse_assignment(part, f"--arm {name}:")
+        if key.split(".")[0] in _SHARED or key == "train.seed":
+            raise ConfigError(f"--arm {name}: {key} must be the same for all arms", "Use --set for it.")
+        if key in changed:
+            raise ConfigError(f"--arm {name}: {key} is given twice")
+        changed[key] = value
+    return Arm(name, override(config, changed, f"--arm {name}"))
+
+
+def _twice(arm: Arm) -> Arm:
+    return Arm(
+        arm.name + _TWICE, override(arm.config, {"train.epochs": arm.config.train.epochs * 2}, f"arm {arm.name}")
+    )
+
+
+def what_it_changes(arm: Arm, others: Sequence[Arm]) -> Mapping[str, Any]:
+    """The dotted keys in which a comparison's arms differ, with the values of this one."""
+    trees = [flatten(other.config.model_dump()) for other in others]
+    keys = dict.fromkeys(key for tree in trees for key in tree)
+    differing = [key for key in keys if len({repr(tree.get(key)) for tree in trees}) > 1]
+    own = flatten(arm.config.model_dump())
+    return {key: own.get(key) for key in differing}

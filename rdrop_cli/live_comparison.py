@@ -1,0 +1,240 @@
+"""A comparison as it goes: a live view on a terminal, a line for each run in a pipe.
+
+Both show validation only: who looks at test half-way is tempted to stop when it looks good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from rdrop_cli.console import Screen, Stages, add_row, count, duration, number, safe, table
+from rdrop_cli.core.callbacks import Observer
+from rdrop_cli.core.callbacks import Plan as TrainingPlan
+from rdrop_cli.core.cells import Cell, Outcome
+from rdrop_cli.core.comparison import Plan, Watcher
+from rdrop_cli.live import STOPPING, describe_log, describe_micro_batch
+
+SHOWN = {"accuracy": "accuracy", "f1": "F1", "roc_auc": "ROC-AUC", "nll": "NLL"}
+
+
+@contextmanager
+def comparison_watcher(screen: Screen, stages: Stages) -> Iterator[Watcher]:
+    """The view that fits where the screen is; the terminal is left as it was, whatever happens."""
+    if screen.quiet:
+        yield Watcher()
+        return
+    watcher = LiveComparison(screen, stages) if screen.is_live else PlainComparison(screen, stages)
+    try:
+        yield watcher
+    finally:
+        watcher.close()
+
+
+def describe_plan(plan: Plan, cells: Sequence[Cell]) -> list[str]:
+    """What is going to happen, in a few lines."""
+    arms = list(dict.fromkeys(cell.arm.name for cell in cells))
+    seeds = list(dict.fromkeys(cell.seed for cell in cells))
+    config = cells[0].config
+    spread = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    done = len(cells) - len(plan.cells)
+    lines = [
+        f"Arms   {', '.join(arms)}; differences are to {arms[0]}",
+        f"Runs   {count(len(cells), 'run')}: {count(len(arms), 'arm')}, {spread}" + (f"; {done} done" if done else ""),
+        f"Best   by validation {config.train.metric}; the test split is opened once a run",
+    ]
+    if plan.cells:
+        total = sum(plan.seconds)
+        lines.append(
+            f"Left   {count(len(plan.cells), 'run')}, about {duration(total)}; disk {plan.disk / 2**30:.1f} GiB at most"
+        )
+    return lines
+
+
+class PlainComparison(Watcher):
+    """Lines that a log file keeps."""
+
+    training: _QuietTraining
+
+    def __init__(self, screen: Screen, stages: Stages) -> None:
+        self.screen = screen
+        self.training = _QuietTraining(screen, stages)
+        self._cells: list[Cell] = []
+
+    def plan(self, plan: Plan, cells: Sequence[Cell]) -> None:
+        self.training.has_begun = True
+        self._cells = list(cells)
+        for line in describe_plan(plan, cells):
+            self.screen.say(line)
+
+    def ended(self, result: Outcome, seconds_left: float) -> None:
+        done = sum(cell.is_done for cell in self._cells)
+        found = result.metrics["validation"]
+        values = "  ".join(f"{title} {number(found[name])}" for name, title in SHOWN.items())
+        left = f", about {duration(seconds_left)} left" if seconds_left else ""
+        self.screen.say(
+            f"[{done}/{len(self._cells)}] {result.arm} seed {result.seed}  validation: {values}"
+            f"  ({duration(result.cost['seconds'])}{left})"
+        )
+
+    def close(self) -> None:
+        """Nothing was changed."""
+
+
+class _QuietTraining(Observer):
+    """Of a cell's training says only what must be known."""
+
+    def __init__(self, screen: Screen, stages: Stages) -> None:
+        self.screen = screen
+        self.stages = stages
+        self.has_begun = False
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        if not self.has_begun:
+            self.stages.update(name, done, total)
+
+    def micro_batch(self, size: int) -> None:
+        self.screen.say(describe_micro_batch(size))
+
+    def notice(self, message: str) -> None:
+        self.screen.say(message, style="yellow")
+
+    def stopping(self) -> None:
+        self.screen.say(STOPPING)
+
+
+class LiveComparison(Watcher):
+    """A view redrawn in place: all runs and this one, its newest losses, and a row for each arm."""
+
+    training: _LiveTraining
+
+    def __init__(self, screen: Screen, stages: Stages) -> None:
+        self.screen = screen
+        self.stages = stages
+        self.training = _LiveTraining(self)
+        self.newest = Text("")
+        self._runs = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
+            console=screen.ui,
+        )
+        self.steps = Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), console=screen.ui
+        )
+        self.live: Live | None = None
+        self._cells: list[Cell] = []
+        self._results: list[Outcome] = []
+
+    def plan(self, plan: Plan, cells: Sequence[Cell]) -> None:
+        self.stages.close()
+        self._cells = list(cells)
+        for line in describe_plan(plan, cells):
+            self.screen.say(line)
+        if not plan.cells:
+            return
+        left = f"about {duration(sum(plan.seconds))} left"
+        self._run = self._runs.add_task("Runs", total=len(cells), completed=len(cells) - len(plan.cells), left=left)
+        self.step = self.steps.add_task("", total=None)
+        self.live = Live(self.view(), console=self.screen.ui, refresh_per_second=4)
+
+    def began(self, cell: Cell) -> None:
+        self.newest = Text("")
+        self.training.cell = cell.name
+        self.steps.reset(self.step, description=cell.name, total=None)
+        if self.live is not None:
+            self.live.start()
+
+    def ended(self, result: Outcome, seconds_left: float) -> None:
+        self._results.append(result)
+        left = f"about {duration(seconds_left)} left" if seconds_left else ""
+        self._runs.update(self._run, advance=1, left=left)
+        self.redraw()
+        if not seconds_left:
+            self.close()
+            self.stages.open()
+
+    def redraw(self) -> None:
+        """Show what has changed."""
+        if self.live is not None:
+            self.live.update(self.view())
+
+    def view(self) -> Group:
+        """All there is to see."""
+        parts: list[Any] = [self._runs, self.steps, self.newest]
+        if self._results:
+            parts += [Text("Validation, means of the runs of this session", style="bold"), self._table()]
+        return Group(*parts)
+
+    def _table(self) -> Table:
+        shown = table("arm", "runs", *SHOWN.values(), "time a run")
+        for arm in dict.fromkeys(cell.arm.name for cell in self._cells):
+            results = [found for found in self._results if found.arm == arm]
+            done = sum(cell.is_done for cell in self._cells if cell.arm.name == arm)
+            of = sum(cell.arm.name == arm for cell in self._cells)
+            means = [_mean([found.metrics["validation"][name] for found in results]) for name in SHOWN]
+            seconds = _mean([found.cost["seconds"] for found in results])
+            time = "–" if seconds is None else duration(seconds)
+            add_row(shown, arm, f"{done}/{of}", *(number(mean) for mean in means), time)
+        return shown
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+
+class _LiveTraining(Observer):
+    """A cell's training in its comparison's view."""
+
+    def __init__(self, view: LiveComparison) -> None:
+        self.view = view
+        self.cell = ""
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        if self.view.live is None:
+            self.view.stages.update(name, done, total)
+        else:
+            self._describe(name)
+
+    def plan(self, plan: TrainingPlan) -> None:
+        self.view.steps.update(self.view.step, total=plan.steps, completed=plan.first_step)
+
+    def step(self, step: int) -> None:
+        self.view.steps.update(self.view.step, completed=step, description=safe(self.cell))
+
+    def evaluating(self, done: int) -> None:
+        self._describe("validation" if done else "saving")
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        if "loss" in row:
+            self.view.newest = Text(safe(describe_log(row)))
+            self.view.redraw()
+
+    def micro_batch(self, size: int) -> None:
+        self.view.screen.say(describe_micro_batch(size))
+
+    def notice(self, message: str) -> None:
+        self.view.screen.say(f"{self.cell}: {message}", style="yellow")
+
+    def stopping(self) -> None:
+        self.view.newest = Text(STOPPING, style="yellow")
+        self.view.redraw()
+
+    def _describe(self, what: str) -> None:
+        self.view.steps.update(self.view.step, description=safe(f"{self.cell}: {what}"))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
