@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from rdrop_cli.console import add_row, duration, number, table
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.head_to_head import HeadToHead
+    from rdrop_cli.core.resampling import Interval
 
 METRIC_TITLES = {
     "accuracy": "accuracy",
@@ -21,13 +25,36 @@ METRIC_TITLES = {
 MANY_CLASSES = 12
 
 
-def metrics_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:
-    """One row a split."""
+def metrics_table(splits: Mapping[str, Mapping[str, Any]], intervals: Mapping[str, Interval] | None = None) -> Table:
+    """One row a split.
+
+    Args:
+        intervals: 95 % intervals of some metrics of the last split, for a row of their own.
+    """
     shown = table("split", "examples", *METRIC_TITLES.values())
     for split, metrics in splits.items():
         cells = [number(metrics[name]) for name in METRIC_TITLES]
         add_row(shown, split, f"{metrics['examples']:,}", *cells, style="bold" if split == "test" else None)
+    if intervals is not None:
+        add_row(shown, "95 %", "", *(_bounds(intervals.get(name)) for name in METRIC_TITLES))
     return shown
+
+
+def gaps_table(compared: HeadToHead) -> Table:
+    """One row a metric: two checkpoints' values, their difference, its interval and p-value."""
+    shown = table("metric", "A", "B", "A - B", "95 % over examples", "p")
+    for name, gap in compared.gaps.items():
+        difference = "–" if gap.difference is None else f"{gap.difference:+.4f}"
+        values = [number(metrics[name]) for metrics in compared.metrics]
+        bounds = _interval((gap.interval.low, gap.interval.high))
+        add_row(shown, METRIC_TITLES[name], *values, difference, bounds, _p(gap.p_value))
+    return shown
+
+
+def _bounds(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return "–" if interval.low is None or interval.high is None else f"{interval.low:.3f}–{interval.high:.3f}"
 
 
 def average_of(labels: Sequence[str], positive: int = 1) -> str:

@@ -16,7 +16,7 @@ ALLOWED = {
     "config": {"schema", "errors"},
     "core": {"core", "config", "schema", "errors", "processes"},
     "console": {"processes"},
-    "tables": {"console"},
+    "tables": {"console", "core"},
     "live": {"console", "core", "processes"},
     "live_comparison": {"console", "core", "live"},
     "options": set(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -10,8 +10,12 @@ from rdrop_cli import options
 from rdrop_cli.console import Screen, count
 
 if TYPE_CHECKING:
+    from rdrop_cli.core.checkpoints import Checkpoint
     from rdrop_cli.core.evaluation import Evaluation
     from rdrop_cli.core.examples import Examples
+    from rdrop_cli.core.head_to_head import HeadToHead
+    from rdrop_cli.core.inference import Classifier
+    from rdrop_cli.core.resampling import Interval
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -20,6 +24,8 @@ rdrop evaluate runs/NAME  [dim]# the test split of what it was trained on[/]
 rdrop evaluate NAME --split validation  [dim]# a run under runs/, by name[/]
 
 rdrop evaluate runs/NAME reviews.csv  [dim]# any labelled file, whole[/]
+
+rdrop evaluate runs/NAME --against runs/OTHER  [dim]# which is better on the same examples?[/]
 
 rdrop evaluate runs/NAME reviews.csv --json  [dim]# for a script[/]
 """
@@ -41,6 +47,10 @@ def evaluate(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="NAME", help="The class that F1 is about. Default: the one with id 1."),
     ] = None,
+    against: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="CHECKPOINT", help="Compare with another checkpoint on the same examples."),
+    ] = None,
     precision: options.PrecisionOption = None,
     batch_size: options.BatchOption = None,
     trust_remote_code: options.TrustRemoteCodeOption = False,
@@ -48,7 +58,7 @@ def evaluate(
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Measure a checkpoint: accuracy, F1, ROC-AUC and more."""
+    """Measure a checkpoint: accuracy, F1, ROC-AUC and more, with 95 % intervals."""
     from rdrop_cli.config import parse_precision
     from rdrop_cli.core import checkpoints, examples
     from rdrop_cli.schema import HubConfig
@@ -57,6 +67,7 @@ def evaluate(
         raise typer.BadParameter("column options are for DATA; the run's own data has its columns")
     wanted = parse_precision(precision)
     found = checkpoints.find(checkpoint)
+    other = checkpoints.find(against) if against is not None else None
     screen = Screen(json_output=json_output, quiet=quiet)
     with screen.stages() as stages:
         if data is None:
@@ -72,40 +83,77 @@ def evaluate(
                 hub_config=HubConfig(),
                 on_progress=stages.update,
             )
-        from rdrop_cli.core import evaluation
+        from rdrop_cli.core import evaluation, head_to_head, resampling
         from rdrop_cli.core.inference import Classifier
+        from rdrop_cli.core.outcome import Predictions
 
-        classifier = Classifier(
-            found,
-            precision=wanted,
-            batch_size=batch_size,
-            trust_remote_code=trust_remote_code,
-            on_progress=stages.update,
-        )
+        def load(checkpoint: Checkpoint) -> Classifier:
+            return Classifier(
+                checkpoint,
+                precision=wanted,
+                batch_size=batch_size,
+                trust_remote_code=trust_remote_code,
+                on_progress=stages.update,
+            )
+
+        classifier = load(found)
         result = evaluation.evaluate(classifier, labelled, positive_label=positive_label, on_progress=stages.update)
-    _show(screen, found.name, labelled, result)
-    if json_output:
-        screen.document(
-            {
-                "checkpoint": found.name,
-                "data": labelled.name,
-                "split": labelled.split,
-                "examples": result.metrics["examples"],
-                "metrics": result.metrics,
-                "confusion_matrix": result.confusion_matrix,
-                "labels": list(result.labels),
-                "positive_label": result.labels[result.positive] if len(result.labels) == 2 else None,
-                "rejected": len(labelled.rejected),
-                "precision": classifier.precision,
-            }
+        models = [result.predictions]
+        if other is not None:
+            rival = load(other)
+            theirs = evaluation.classify(rival, labelled, stages.update, f" with {other.name}")
+            theirs = head_to_head.reordered(theirs, rival.labels, classifier.labels, other.name)
+            models.append(Predictions(result.predictions.labels, theirs))
+        drawn = resampling.resample(
+            models,
+            positive=result.positive,
+            on_progress=lambda done, total: stages.update("Resampling", done, total),
         )
+        intervals = {name: resampling.interval(values[0]) for name, values in drawn.items()}
+        compared = None
+        if other is not None:
+            compared = head_to_head.head_to_head(models[0], models[1], drawn, positive=result.positive)
+    _show(screen, found.name, labelled, result, intervals)
+    if compared is not None and other is not None:
+        _show_comparison(screen, (found.name, other.name), compared)
+    if json_output:
+        document: dict[str, Any] = {
+            "checkpoint": found.name,
+            "data": labelled.name,
+            "split": labelled.split,
+            "examples": result.metrics["examples"],
+            "metrics": result.metrics,
+            "intervals": {name: [bounds.low, bounds.high] for name, bounds in intervals.items()},
+            "confusion_matrix": result.confusion_matrix,
+            "labels": list(result.labels),
+            "positive_label": result.labels[result.positive] if len(result.labels) == 2 else None,
+            "rejected": len(labelled.rejected),
+            "precision": classifier.precision,
+        }
+        if compared is not None and other is not None:
+            document["against"] = {"checkpoint": other.name, **compared.as_dict()}
+        screen.document(document)
 
 
-def _show(screen: Screen, checkpoint: str, labelled: Examples, result: Evaluation) -> None:
+def _show_comparison(screen: Screen, names: tuple[str, str], compared: HeadToHead) -> None:
+    from rdrop_cli.tables import gaps_table
+
+    screen.show(gaps_table(compared), title=f"{names[0]} (A) against {names[1]} (B), the same examples")
+    test = compared.mcnemar
+    screen.say(
+        f"Only A is right on {count(test.only_first, 'example')}, only B on {test.only_second:,}. p: McNemar's exact"
+        " test for accuracy, paired bootstrap for the others; not corrected for their number"
+    )
+    screen.say("This is about two checkpoints; whether a way of training is better takes seeds: rdrop compare")
+
+
+def _show(
+    screen: Screen, checkpoint: str, labelled: Examples, result: Evaluation, intervals: dict[str, Interval]
+) -> None:
     from rdrop_cli.tables import MANY_CLASSES, average_of, confusion_table, metrics_table, per_class_table
 
     title = f"{checkpoint} on {labelled.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
-    screen.show(metrics_table({labelled.split: result.metrics}), title=title)
+    screen.show(metrics_table({labelled.split: result.metrics}, intervals), title=title)
     for name, reason in result.metrics["undefined"].items():
         screen.say(f"{name} is undefined: {reason}", style="yellow")
     screen.show(per_class_table(result.labels, result.metrics["per_class"]), title="Classes")

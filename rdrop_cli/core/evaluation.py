@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rdrop_cli.core.examples import Examples
 from rdrop_cli.core.inference import Classifier
 from rdrop_cli.core.metrics import classification_metrics, confusion_matrix
+from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.errors import DataError
 
@@ -19,7 +21,9 @@ from rdrop_cli.errors import DataError
 class Evaluation:
     """Metrics as `classification_metrics` gives them; the matrix's rows are true classes.
 
-    `by_id` tells that the data's labels were ids, not names.
+    Attributes:
+        by_id: The data's labels were ids, not names.
+        predictions: What all of this is about.
     """
 
     labels: tuple[str, ...]
@@ -27,6 +31,7 @@ class Evaluation:
     metrics: dict[str, Any]
     confusion_matrix: list[list[int]]
     by_id: bool
+    predictions: Predictions
 
 
 def evaluate(
@@ -44,7 +49,6 @@ def evaluate(
     Raises:
         DataError: a label that the checkpoint does not know.
     """
-    progress = on_progress or (lambda stage, done, total: None)
     truth = np.empty(len(examples.labels), dtype=np.int64)
     # The data's own names of its ids count where the checkpoint knows them.
     known = set(examples.names) <= set(classifier.labels.names)
@@ -63,18 +67,7 @@ def evaluate(
             raise DataError(f"--positive-label is for two classes, this checkpoint has {len(classifier.labels)}")
         positive = found
 
-    total = len(truth)
-    done = {"Tokenizing": 0, "Classifying": 0}
-
-    def advance(stage: str) -> Callable[[int], None]:
-        def add(count: int) -> None:
-            done[stage] += count
-            progress(stage, done[stage], total)
-
-        return add
-
-    dataset: TokenDataset = classifier.encode(examples.texts, examples.pairs, advance("Tokenizing"))
-    probabilities = classifier.probabilities(dataset, advance("Classifying"))
+    probabilities = classify(classifier, examples, on_progress)
     matrix = confusion_matrix(truth, probabilities.argmax(axis=1), len(classifier.labels))
     return Evaluation(
         classifier.labels.names,
@@ -82,4 +75,31 @@ def evaluate(
         classification_metrics(truth, probabilities, positive=positive),
         matrix.tolist(),
         by_id=not names and not set(examples.labels) <= set(classifier.labels.names),
+        predictions=Predictions(truth, probabilities),
     )
+
+
+def classify(
+    classifier: Classifier,
+    examples: Examples,
+    on_progress: Callable[[str, int, int | None], None] | None = None,
+    of: str = "",
+) -> NDArray[np.float64]:
+    """A checkpoint's probabilities for examples, (examples, classes).
+
+    Args:
+        of: What is classified with, behind the name of a stage.
+    """
+    progress = on_progress or (lambda stage, done, total: None)
+    total = len(examples.texts)
+    done = {"Tokenizing": 0, "Classifying": 0}
+
+    def advance(stage: str) -> Callable[[int], None]:
+        def add(count: int) -> None:
+            done[stage] += count
+            progress(stage + of, done[stage], total)
+
+        return add
+
+    dataset: TokenDataset = classifier.encode(examples.texts, examples.pairs, advance("Tokenizing"))
+    return classifier.probabilities(dataset, advance("Classifying"))
