@@ -57,6 +57,7 @@ def describe_log(row: Mapping[str, Any]) -> str:
     parts = [f"loss {row['loss']:.4f}", f"CE {row['ce']:.4f}"]
     if "kl" in row:
         parts += [f"KL {row['kl']:.5f}", f"KL share {row['kl_share']:.1%}"]
+        parts.append(f"passes agree {row['agreement']:.1%}")
     parts.append(f"lr {row['learning_rate']:.2e}")
     if "examples_per_second" in row:
         parts += [f"{row['examples_per_second']:.0f} examples/s", f"{row['tokens_per_second']:,.0f} tokens/s"]

@@ -69,6 +69,9 @@ class PlainComparison(Watcher):
         self.training = _QuietTraining(screen, stages)
         self._cells: list[Cell] = []
 
+    def began(self, cell: Cell) -> None:
+        self.training.cell = cell.name
+
     def plan(self, plan: Plan, cells: Sequence[Cell]) -> None:
         self.training.has_begun = True
         self._cells = list(cells)
@@ -96,6 +99,7 @@ class _QuietTraining(Observer):
         self.screen = screen
         self.stages = stages
         self.has_begun = False
+        self.cell = ""
 
     def stage(self, name: str, done: int, total: int | None) -> None:
         if not self.has_begun:
@@ -105,7 +109,7 @@ class _QuietTraining(Observer):
         self.screen.say(describe_micro_batch(size))
 
     def notice(self, message: str) -> None:
-        self.screen.say(message, style="yellow")
+        self.screen.say(f"{self.cell}: {message}", style="yellow")
 
     def stopping(self) -> None:
         self.screen.say(STOPPING)

@@ -37,7 +37,7 @@ def test_the_view_has_losses_a_row_for_each_evaluation_and_leaves_the_terminal_t
         view.plan(PLAN)
         for step in (1, 2):
             view.step(step)
-            row = {"loss": 0.7, "ce": 0.6, "kl": 0.02, "kl_share": 0.14, "learning_rate": 1e-4}
+            row = {"loss": 0.7, "ce": 0.6, "kl": 0.02, "kl_share": 0.14, "agreement": 0.9, "learning_rate": 1e-4}
             view.log({**row, "epoch": step / 2, "step": step})
             view._live.refresh()  # as its own thread does four times a second
         view.evaluating(1)
@@ -49,7 +49,7 @@ def test_the_view_has_losses_a_row_for_each_evaluation_and_leaves_the_terminal_t
     shown = buffer.getvalue()
     assert "4 in 2 epochs, 4 examples each in micro-batches of 2" in shown
     assert "[red]data[/]\\x1b[31m" in shown
-    assert "loss 0.7000  CE 0.6000  KL 0.02000  KL share 14.0%" in shown
+    assert "loss 0.7000  CE 0.6000  KL 0.02000  KL share 14.0%  passes agree 90.0%" in shown
     assert "│ 1     │    2 │   0.5000" in shown
     assert "Stopping after this step and saving" in shown
     assert "Trained" in shown

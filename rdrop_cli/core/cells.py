@@ -8,6 +8,7 @@ from typing import Any
 
 from rdrop_cli.core import checkpoints, outcome
 from rdrop_cli.core.arms import Arm
+from rdrop_cli.core.metrics import SCALARS, classification_metrics
 from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.errors import CheckpointError
 from rdrop_cli.schema import Config
@@ -71,8 +72,9 @@ def load(cell: Cell) -> Outcome:
     test = outcome.load_predictions(cell.folder)
     cost = outcome.load_cost(cell.folder)
     try:
-        if metrics["test"]["examples"] != len(test.labels):
-            raise ValueError
+        again = classification_metrics(test.labels, test.probabilities)
+        if any(metrics["test"][name] != again[name] for name in SCALARS):
+            raise ValueError("metrics that are not those of the predictions")
         float(cost["seconds"]), int(cost["steps"]), float(cost["best_epoch"])
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(

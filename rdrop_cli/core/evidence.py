@@ -44,7 +44,11 @@ class Difference:
     test: PairedT | None
     p_holm: float | None
     examples: Interval
-    seeds_needed: int | None
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """For a difference of this size and spread."""
+        return seeds_needed(self.test.mean, self.test.sd or 0.0) if self.test else None
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,6 @@ def compare(
             test,
             p_holm,
             (examples or {}).get(arm, Interval(None, None)),
-            seeds_needed(test.mean, test.sd or 0.0) if test else None,
         )
         for (arm, test), p_holm in zip(tests.items(), corrected, strict=True)
     ]
@@ -153,7 +156,7 @@ def verdict(found: Difference, baseline: str, comparisons: int) -> str:
     if test.p_value is None:
         return f"{found.arm} against {baseline}, test {name}: {amount} with every seed, too alike to test."
     if test.mean == 0 and not test.sd:
-        return f"{found.arm} and {baseline} are the same with every seed."
+        return f"{found.arm} and {baseline} have the same test {name} with every seed."
     assert test.low is not None and test.high is not None and found.p_holm is not None
     correction = f" after Holm's correction for {comparisons} arms" if comparisons > 1 else ""
     figures = (

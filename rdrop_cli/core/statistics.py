@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,7 +109,8 @@ def seeds_needed(mean: float, sd: float) -> int | None:
     if not mean or not sd:
         return None
     effect = abs(mean) / sd
-    return next((n for n in range(2, MOST_SEEDS + 1) if _power(effect, n) >= POWER), None)
+    found = bisect.bisect_left(range(MOST_SEEDS + 1), POWER, lo=2, key=lambda n: _power(effect, n))  # it grows with n
+    return found if found <= MOST_SEEDS else None
 
 
 def _power(effect: float, n: int) -> float:

@@ -1,0 +1,159 @@
+"""`rdrop compare` as a user meets it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rdrop_cli.core import picture
+
+FAST = ["--epochs", "2", "--set", "train.early_stopping.patience=0"]
+
+
+@pytest.fixture
+def args(reviews, tiny_args):
+    return [reviews, *tiny_args, *FAST]
+
+
+def test_a_comparison_ends_with_tables_a_verdict_and_its_files(rdrop, args):
+    shown = rdrop("compare", *args, "--arms", "plain,rdrop+smoothing", "--seeds", "2").stdout
+    assert "Runs   4 runs: 2 arms, seeds 42 to 43" in shown
+    assert "Left   4 runs, about " in shown
+    assert "[1/4] plain seed 42  validation: accuracy " in shown
+    assert "[4/4] rdrop+smoothing seed 43" in shown
+    assert "Test, 20 examples, means ± standard deviations of 2 seeds" in shown
+    assert "Differences to plain" in shown
+    assert "in test F1 " in shown.splitlines()[-2] or "test F1" in shown
+    folder = Path("comparisons/reviews-tiny-bert")
+    assert f"Results: {folder}/results.csv, {folder}/results.json, {folder}/results.png" in shown
+    assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
+    assert "test: accuracy" not in shown, "test metrics are not shown while it runs"
+
+
+def test_json_is_one_document_with_every_cell(rdrop, args):
+    document = rdrop.json("compare", *args, "--arms", "plain,rdrop", "--seeds", "3")
+    assert [(cell["arm"], cell["seed"]) for cell in document["cells"]] == [
+        (arm, seed) for seed in (42, 43, 44) for arm in ("plain", "rdrop")
+    ]
+    assert document == json.loads(Path("comparisons/reviews-tiny-bert/results.json").read_text())
+    with Path("comparisons/reviews-tiny-bert/results.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for row, cell in zip(rows, document["cells"], strict=True):
+        assert (row["arm"], int(row["seed"])) == (cell["arm"], cell["seed"])
+        for name in ("accuracy", "f1", "roc_auc", "nll"):
+            assert float(row[f"test_{name}"]) == cell["metrics"]["test"][name]
+    gap = next(gap for gap in document["differences"] if gap["metric"] == "nll")
+    nll = [cell["metrics"]["test"]["nll"] for cell in document["cells"]]
+    pairs = [nll[index + 1] - nll[index] for index in (0, 2, 4)]
+    assert gap["difference"] == pytest.approx(sum(pairs) / 3)
+    assert gap["interval_seeds"][0] < gap["difference"] < gap["interval_seeds"][1]
+    assert len(document["verdict"]) == 1
+    cell = Path("comparisons/reviews-tiny-bert", document["cells"][0]["run"])
+    evaluated = rdrop.json("evaluate", cell)
+    assert evaluated["metrics"] == document["cells"][0]["metrics"]["test"], "a cell is an ordinary run"
+
+
+def test_killed_at_any_moment_it_goes_on_without_repeating_a_cell(rdrop, args):
+    command = [*map(str, args), "--arms", "plain,rdrop", "--seeds", "3"]
+    expected = rdrop.json("compare", *command, "--out", "whole")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rdrop_cli", "compare", *command, "--out", "cut", "--quiet"], start_new_session=True
+    )
+    third = Path("cut/plain/seed43/config.yaml")
+    while not third.exists():
+        assert process.poll() is None, "it ended before it was killed"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = {path: path.stat().st_mtime_ns for path in Path("cut").glob("*/*/metrics.json")}
+    assert sorted(map(str, done)) == ["cut/plain/seed42/metrics.json", "cut/rdrop/seed42/metrics.json"]
+    found = rdrop.json("compare", *command, "--out", "cut")
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert [cell["metrics"] for cell in found["cells"]] == [cell["metrics"] for cell in expected["cells"]]
+    for key in ("differences", "verdict"):
+        assert found[key] == expected[key]
+
+
+def test_interrupted_it_says_how_to_go_on(rdrop, args, monkeypatch):
+    from rdrop_cli.core.trainer import RDropTrainer
+
+    def stop_at_once(self, *arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(self, *arguments)
+
+    step = RDropTrainer.training_step
+    monkeypatch.setattr(RDropTrainer, "training_step", stop_at_once)
+    # Beside the forecast, which times steps without listening to signals
+    monkeypatch.setattr("rdrop_cli.core.comparison.Comparison._time", lambda self, cell, data: (0.1, 1000))
+    result = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "2", code=130)
+    assert "Stopped in plain seed 42 and saved. The same command goes on from there" in result.stderr
+    monkeypatch.undo()
+    shown = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "2").stdout
+    assert "[4/4] rdrop seed 43" in shown
+
+
+def test_a_dry_run_forecasts_and_writes_nothing(rdrop, args):
+    document = rdrop.json("compare", *args, "--seeds", "2", "--dry-run")
+    assert (document["runs"], document["runs_left"]) == (8, 8)
+    assert document["seconds"] > 0 and document["disk_bytes"] > 0
+    assert not Path("comparisons").exists() and not Path("runs").exists()
+
+
+def test_a_changed_setting_is_refused_before_anything_is_loaded(rdrop, args):
+    rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1", "--quiet")
+    began = time.perf_counter()
+    result = rdrop("compare", *args, "--arms", "plain,rdrop", "--alpha", "3", "--seeds", "1", code=1)
+    assert time.perf_counter() - began < 2
+    assert result.stderr.count("\n") == 1
+    assert "rdrop/seed42: this cell was trained with other settings: rdrop.alpha: 5.0 -> 3.0" in result.stderr
+    assert "another --out" in result.stderr
+
+
+def test_other_arms_in_the_folder_are_named(rdrop, args):
+    rdrop("compare", *args, "--arms", "plain,smoothing,rdrop", "--seeds", "1", "--quiet")
+    shown = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1").stdout
+    assert "Also trained here, but not compared now: smoothing" in shown
+    assert "One seed shows nothing; use --seeds 5 or more." in shown
+
+
+def test_the_budget_of_compute_has_results_of_its_own(rdrop, args):
+    command = [*args, "--arms", "plain,rdrop", "--seeds", "1"]
+    rdrop("compare", *command, "--quiet")
+    shown = rdrop("compare", *command, "--budget", "compute").stdout
+    folder = Path("comparisons/reviews-tiny-bert")
+    assert "plain-2x" in shown and "2 arms" in shown
+    assert {path.name for path in folder.glob("results*.csv")} == {"results.csv", "results-compute.csv"}
+    assert json.loads((folder / "results-compute.json").read_text())["arms"]["plain-2x"]["settings"] == {
+        "rdrop.alpha": 0.0, "train.epochs": 4,
+    }  # fmt: skip
+
+
+def test_without_matplotlib_it_says_what_a_picture_needs(rdrop, args, monkeypatch):
+    monkeypatch.setattr(picture, "is_available", lambda: False)
+    shown = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1").stdout
+    assert "For a picture: pip install matplotlib" in shown
+    assert not list(Path("comparisons").rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (["--seeds", "0"], "--seeds"),
+        (["--budget", "time"], "--budget"),
+        (["--arms", "plain"], "a comparison needs two arms or more"),
+        (["--arms", "plain,rdorp"], "--arms rdorp: no such arm"),
+        (["--arm", "x:train.lrr=1"], "unknown key train.lrr (did you mean train.lr?)"),
+        (["--alpha", "0"], "arm rdrop: rdrop.alpha is 0"),
+    ],
+)
+def test_bad_input_is_one_line(rdrop, args, extra, said):
+    code = 2 if extra[0] in ("--seeds", "--budget") else 1
+    result = rdrop("compare", *args, *extra, code=code)
+    assert said in result.stderr and result.stderr.count("\n") == 1
+    assert not Path("comparisons").exists()

@@ -1,0 +1,82 @@
+"""What the arms of a comparison change, and what they may not."""
+
+import pytest
+
+from rdrop_cli.config import load_config
+from rdrop_cli.core.arms import BUILT_IN, make_arms, what_it_changes
+from rdrop_cli.errors import ConfigError
+
+
+def arms(names=BUILT_IN, own=(), budget="steps", **overrides):
+    config = load_config("starter", overrides.items())
+    return {arm.name: arm for arm in make_arms(config, names, own, budget)}
+
+
+def test_the_built_in_arms_switch_smoothing_and_r_drop_on_one_by_one():
+    found = arms(**{"rdrop.alpha": 3.0, "train.label_smoothing": 0.2})
+    settings = {name: (arm.config.rdrop.alpha, arm.config.train.label_smoothing) for name, arm in found.items()}
+    assert settings == {
+        "plain": (0.0, 0.0), "smoothing": (0.0, 0.2), "rdrop": (3.0, 0.0), "rdrop+smoothing": (3.0, 0.2),
+    }  # fmt: skip
+    rest = {arm.config.model_copy(update={"rdrop": None, "train": None}).model_dump_json() for arm in found.values()}
+    assert len(rest) == 1
+
+
+def test_an_arm_of_ones_own_changes_what_it_names_and_nothing_else():
+    own = arms(["plain"], ["strong: rdrop.alpha=10, train.lr=2e-5"])["strong"].config
+    expected = load_config("starter", [("rdrop.alpha", 10.0), ("train.lr", 2e-5)])
+    assert own == expected
+
+
+def test_twice_the_epochs_go_to_arms_of_one_pass_and_show_in_their_names():
+    found = arms(["plain", "rdrop"], ["half:rdrop.alpha=0"], budget="compute", **{"train.epochs": 3})
+    assert {name: arm.config.train.epochs for name, arm in found.items()} == {"plain-2x": 6, "rdrop": 3, "half-2x": 6}
+
+
+def test_what_an_arm_changes_is_told_by_key():
+    found = list(arms(["plain", "rdrop+smoothing"]).values())
+    assert what_it_changes(found[0], found) == {"rdrop.alpha": 0.0, "train.label_smoothing": 0.0}
+    assert what_it_changes(found[1], found) == {"rdrop.alpha": 5.0, "train.label_smoothing": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("names", "own", "said"),
+    [
+        (["plain", "rdorp"], [], "--arms rdorp: no such arm. Built in: plain, smoothing, rdrop, rdrop+smoothing"),
+        (["plain"], [], "needs two arms or more"),
+        (["plain", "plain"], [], "two arms are named plain"),
+        (["plain"], ["Plain:rdrop.alpha=1"], "two arms are named plain"),
+        (["plain"], ["x"], "--arm x: expected NAME:KEY=VALUE"),
+        (["plain"], ["../x:rdrop.alpha=1"], "with a name of letters, digits"),
+        (["plain"], [".x:rdrop.alpha=1"], "with a name of letters, digits"),
+        (["plain"], ["x:rdrop.alpha"], "--arm x:rdrop.alpha: expected KEY=VALUE"),
+        (["plain"], ["x:rdrop.alfa=1"], "unknown key rdrop.alfa (did you mean rdrop.alpha?)"),
+        (["plain"], ["x:rdrop.alpha=-1"], "rdrop.alpha should be greater than or equal to 0"),
+        (["plain"], ["x:rdrop.alpha=1,rdrop.alpha=2"], "rdrop.alpha is given twice"),
+        (["plain"], ["x:data.test=0.5"], "data.test must be the same for all arms"),
+        (["plain"], ["x:train.seed=1"], "train.seed must be the same for all arms"),
+        (["plain"], ["x-2x:rdrop.alpha=1"], "names that end in -2x"),
+    ],
+)
+def test_arms_that_do_not_hold_are_refused(names, own, said):
+    with pytest.raises(ConfigError) as refused:
+        arms(names, own)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "said"),
+    [
+        ("rdrop", {"rdrop.alpha": 0.0}, "arm rdrop: rdrop.alpha is 0"),
+        ("smoothing", {"train.label_smoothing": 0.0}, "arm smoothing: train.label_smoothing is 0"),
+    ],
+)
+def test_an_arm_that_would_be_another_is_refused(name, overrides, said):
+    with pytest.raises(ConfigError) as refused:
+        arms(["plain", name], **overrides)
+    assert said in str(refused.value)
+
+
+def test_a_budget_without_effect_is_refused():
+    with pytest.raises(ConfigError, match="--budget compute has no effect"):
+        arms(["plain", "smoothing"], budget="compute")

@@ -1,0 +1,202 @@
+"""A comparison's cells: ordinary runs, paired, trained once."""
+
+import json
+
+import pytest
+from safetensors.torch import load_file
+
+from conftest import make_reviews, write_csv
+from rdrop_cli.config import load_config
+from rdrop_cli.core import cells, checkpoints, comparison, evidence, results
+from rdrop_cli.core.arms import make_arms
+from rdrop_cli.core.comparison import Comparison, Watcher
+from rdrop_cli.core.lock import only_writer
+from rdrop_cli.core.training import Training
+from rdrop_cli.errors import CheckpointError, ConfigError, DataError, StorageError
+
+AGAIN = "again:rdrop.alpha=0,train.label_smoothing=0"
+
+
+@pytest.fixture
+def compared(config, tmp_path):
+    """Makes a comparison of trainings of half a second."""
+
+    def make(names=("plain", "rdrop"), own=(), seeds=(42, 43), budget="steps", watcher=None, **overrides):
+        arms = make_arms(config(**overrides), names, own, budget)
+        return Comparison(arms, seeds, tmp_path / "compared", budget, watcher)
+
+    return make
+
+
+def run(compared):
+    compared.check()
+    with compared.claimed():
+        return compared.run(compared.plan(compared.prepare()))
+
+
+class Trained(Watcher):
+    """Notes which cells were trained, and the seconds that were said to be left."""
+
+    def __init__(self):
+        self.cells, self.left = [], []
+
+    def ended(self, result, seconds_left):
+        self.cells.append((result.arm, result.seed))
+        self.left.append(seconds_left)
+
+
+def test_a_cell_is_the_run_that_train_makes(compared, config, tmp_path):
+    found = run(compared())
+    training = Training(config(**{"train.label_smoothing": 0.0, "train.seed": 43}), tmp_path / "alone")
+    alone = training.start()
+    cell = next(cell for cell in found if (cell.arm, cell.seed) == ("rdrop", 43))
+    assert cell.metrics == alone.metrics
+    weights = [load_file(folder / "best" / "model.safetensors") for folder in (cell.folder, alone.run)]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+    assert not (cell.folder / "checkpoints").exists(), "a finished run needs none"
+
+
+def test_seeds_pair_head_and_order_and_all_cells_share_the_split(compared):
+    found = run(compared(own=[AGAIN], seeds=[42, 43]))
+    by_cell = {(cell.arm, cell.seed): cell for cell in found}
+    assert [(cell.arm, cell.seed) for cell in found][:3] == [("plain", 42), ("rdrop", 42), ("again", 42)]
+    for seed in (42, 43):
+        assert by_cell["plain", seed].metrics == by_cell["again", seed].metrics
+    assert by_cell["plain", 42].metrics != by_cell["plain", 43].metrics
+    assert len({checkpoints.read_record(cell.folder)["fingerprint"] for cell in found}) == 1
+    for gap in evidence.weigh(found, "f1").differences:
+        if gap.arm == "again":
+            assert (gap.test.mean, gap.test.low, gap.test.high) == (0.0, 0.0, 0.0)
+
+
+def test_more_seeds_and_arms_train_only_what_is_new(compared):
+    first = run(compared())
+    watcher = Trained()
+    again = run(compared(watcher=watcher))
+    assert watcher.cells == []
+    assert [cell.metrics for cell in again] == [cell.metrics for cell in first]
+    run(compared(names=("plain", "rdrop", "smoothing"), seeds=(42, 43, 44), watcher=watcher))
+    assert watcher.cells == [("smoothing", 42), ("smoothing", 43), ("plain", 44), ("rdrop", 44), ("smoothing", 44)]
+    assert watcher.left[-1] == 0 and all(left > 0 for left in watcher.left[:-1])
+
+
+def test_both_budgets_share_the_cells_of_two_passes(compared):
+    run(compared(seeds=[42]))
+    watcher = Trained()
+    found = run(compared(seeds=[42], budget="compute", watcher=watcher))
+    assert watcher.cells == [("plain-2x", 42)]
+    assert [(cell.arm, cell.cost["steps"]) for cell in found] == [("plain-2x", 40), ("rdrop", 20)]
+
+
+def test_what_is_left_out_is_named(compared):
+    run(compared(names=("plain", "rdrop", "smoothing"), seeds=[42]))
+    assert compared(seeds=[42]).others() == ["smoothing"]
+
+
+def test_other_settings_under_the_same_name_are_refused_with_the_difference(compared):
+    run(compared(own=["own:rdrop.alpha=1"], seeds=[42]))
+    with pytest.raises(
+        ConfigError, match=r"own/seed42: this cell was trained with other settings: rdrop.alpha: 1.0 -> 3"
+    ):
+        compared(own=["own:rdrop.alpha=3"], seeds=[42]).check()
+    with pytest.raises(ConfigError, match=r"train.lr: 0.01 -> 0.02"):
+        compared(seeds=[42], **{"train.lr": 0.02}).check()
+    compared(seeds=[42], **{"train.eval_batch_size": 8}).check()
+
+
+def test_data_that_has_changed_is_refused(compared, reviews):
+    run(compared(seeds=[42]))
+    write_csv(reviews, make_reviews(120, seed=5))
+    with pytest.raises(DataError, match="the data has changed since this cell was trained"):
+        compared(seeds=[42]).prepare()
+
+
+def test_a_comparison_needs_a_test_split(compared):
+    with pytest.raises(DataError, match=r"no test split, which a comparison needs. Set data.test above 0"):
+        compared(**{"data.test": 0.0}).prepare()
+
+
+def test_a_foreign_folder_where_a_cell_goes_is_left_alone(compared, tmp_path):
+    place = tmp_path / "compared" / "plain" / "seed42"
+    place.mkdir(parents=True)
+    (place / "thesis.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"holds thesis.txt, which is not of a run"):
+        compared().check()
+
+
+def test_a_run_of_train_in_its_place_counts_as_a_cell(compared, config, tmp_path):
+    Training(config(**{"rdrop.alpha": 0.0, "train.label_smoothing": 0.0}), tmp_path / "compared/plain/seed42").start()
+    watcher = Trained()
+    run(compared(seeds=[42], watcher=watcher))
+    assert watcher.cells == [("rdrop", 42)]
+
+
+def test_one_comparison_at_a_time_writes_to_a_folder(compared, tmp_path):
+    (tmp_path / "compared").mkdir()
+    folder = tmp_path / "compared"
+    with only_writer(folder), pytest.raises(CheckpointError, match="writing here now"), compared().claimed():
+        pass
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "test-predictions.parquet", "training.json"])
+def test_a_cell_with_damaged_results_is_refused(compared, name):
+    found = run(compared(seeds=[42]))
+    (found[0].folder / name).write_text('{"test": {"accuracy": 1.0}}')
+    with pytest.raises(CheckpointError):
+        cells.load(compared(seeds=[42]).cells[0])
+
+
+def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, monkeypatch):
+    timed = []
+    original = Comparison._time
+    monkeypatch.setattr(
+        Comparison, "_time", lambda self, cell, data: timed.append(cell.arm.name) or original(self, cell, data)
+    )
+    first = compared(names=("plain", "smoothing", "rdrop", "rdrop+smoothing"), seeds=[42])
+    plan = first.plan(first.prepare())
+    assert timed == ["plain", "rdrop"]
+    assert plan.seconds[0] == plan.seconds[1] > 0 and plan.seconds[2] == plan.seconds[3] > 0
+    run(compared(seeds=[42]))
+    timed.clear()
+    more = compared(seeds=[42, 43])
+    assert len(more.plan(more.prepare()).cells) == 2
+    assert timed == []
+
+
+def test_too_little_space_is_known_before_the_first_run(compared, monkeypatch):
+    monkeypatch.setattr(comparison.shutil, "disk_usage", lambda place: comparison.shutil._ntuple_diskusage(100, 90, 10))
+    made = compared()
+    with pytest.raises(StorageError, match=r"4 runs need about 0.0 GiB, 0.0 GiB are free"):
+        made.plan(made.prepare())
+
+
+def test_every_cell_stands_in_csv_and_json(compared, tmp_path):
+    made = compared()
+    found = run(made)
+    weighed = evidence.weigh(found, "f1")
+    document = results.document(weighed, found, made.arms, made.prepare(), made.folder, "steps")
+    path = results.write_document(document, made.folder, "steps")
+    assert json.loads(path.read_text()) == document
+    assert [(cell["arm"], cell["seed"], cell["run"]) for cell in document["cells"]] == [
+        ("plain", 42, "plain/seed42"), ("rdrop", 42, "rdrop/seed42"),
+        ("plain", 43, "plain/seed43"), ("rdrop", 43, "rdrop/seed43"),
+    ]  # fmt: skip
+    lines = (made.folder / "results.csv").read_text().splitlines()
+    assert len(lines) == 5
+    row = dict(zip(lines[0].split(","), lines[2].split(","), strict=True))
+    assert (row["arm"], row["seed"], row["run"]) == ("rdrop", "42", "rdrop/seed42")
+    assert float(row["test_nll"]) == found[1].metrics["test"]["nll"]
+    assert float(row["validation_f1"]) == found[1].metrics["validation"]["f1"]
+    assert document["arms"]["rdrop"]["settings"] == {"rdrop.alpha": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({}, "comparisons/rotten-tomatoes-starter"),
+        ({"data.source": "my data/Reviews 1.csv.gz", "model.name": "org/Bert"}, "comparisons/reviews-1-bert"),
+        ({"data.source": "imdb", "data.train_examples": 500}, "comparisons/imdb-500-starter"),
+    ],
+)
+def test_the_folder_is_named_after_data_and_model(overrides, expected):
+    assert str(comparison.default_folder(load_config("starter", overrides.items()))) == expected

@@ -1,0 +1,90 @@
+"""Warnings about a KL term that does nothing or everything."""
+
+import math
+
+import pytest
+
+from conftest import make_reviews, write_csv
+from rdrop_cli.config import load_config
+from rdrop_cli.core.callbacks import Observer
+from rdrop_cli.core.diagnosis import chance_cross_entropy, diagnose
+from rdrop_cli.core.training import Training
+
+
+def rows(*parts):
+    return [{"epoch": epoch, "kl_share": share, "ce": ce} for epoch, share, ce in parts]
+
+
+def finding(*parts, epochs=3):
+    config = load_config("starter", [("train.epochs", epochs)])
+    found = diagnose(rows(*parts), config=config, chance=math.log(2), dropout_key="hidden_dropout_prob")
+    return found and found[0]
+
+
+def test_only_the_latter_half_of_the_newest_epoch_counts():
+    assert finding((1.5, 0.001, 0.5), (2.0, 0.1, 0.4)) is None
+    assert finding((1.4, 0.1, 0.5), (1.8, 0.001, 0.4), (2.0, 0.002, 0.4)) == "negligible"
+    assert finding((1.8, 0.7, 0.5), (2.0, 0.4, 0.5)) == "dominant"
+
+
+def test_the_first_of_several_epochs_is_not_judged():
+    assert finding((0.9, 0.0001, 0.69), (1.0, 0.0001, 0.69)) is None
+    assert finding((0.9, 0.0001, 0.5), (1.0, 0.0001, 0.5), epochs=1) == "negligible"
+
+
+def test_a_model_that_learned_nothing_is_not_told_to_raise_alpha():
+    assert finding((1.9, 0.001, 0.692), (2.0, 0.001, 0.693)) == "stuck"
+    assert finding((1.9, 0.9, 0.692), (2.0, 0.9, 0.70)) == "stuck"
+
+
+def test_plain_training_has_nothing_to_diagnose():
+    config = load_config("starter", [("rdrop.alpha", 0.0)])
+    assert diagnose([{"epoch": 2.0, "ce": 0.7}], config=config, chance=0.69, dropout_key="x") is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "smoothing", "reduction", "expected"),
+    [
+        ([0, 1], 0.0, "mean", math.log(2)),
+        ([0, 1], 0.3, "mean", math.log(2)),
+        ([0, 1], 0.0, "sum", 2 * math.log(2)),
+        ([0, 0, 0, 1], 0.0, "mean", -0.75 * math.log(0.75) - 0.25 * math.log(0.25)),
+        ([0, 0, 0, 1], 0.2, "mean", -0.70 * math.log(0.70) - 0.30 * math.log(0.30)),
+        ([1, 1], 0.0, "mean", 0.0),
+    ],
+)
+def test_chance_is_the_entropy_of_the_smoothed_frequencies(labels, smoothing, reduction, expected):
+    settings = [("train.label_smoothing", smoothing), ("rdrop.ce_reduction", reduction)]
+    assert chance_cross_entropy(labels, 2, load_config("starter", settings)) == pytest.approx(expected)
+
+
+class Notices(Observer):
+    def __init__(self):
+        self.said = []
+
+    def notice(self, message):
+        self.said.append(message)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"rdrop.alpha": 1e-4},
+            ["KL is 0.00% of the loss: R-Drop does next to nothing. Raise --alpha (now 0.0001), or"],
+        ),
+        ({"rdrop.alpha": 2.0}, []),
+        ({"rdrop.alpha": 1000.0}, ["A large alpha holds a model back: lower --alpha (now 1000)"]),
+        ({"rdrop.alpha": 0.0}, []),
+    ],
+)
+def test_a_training_says_once_what_is_wrong(config, tmp_path, settings, said):
+    notices = Notices()
+    source = str(write_csv(tmp_path / "more.csv", make_reviews(400)))
+    overrides = {"data.source": source, "train.epochs": 3, "train.early_stopping.patience": 0, **settings}
+    Training(config(**overrides), tmp_path / "run", observer=notices).start()
+    assert len(notices.said) == len(said)
+    for found, expected in zip(notices.said, said, strict=True):
+        assert expected in found
+    if said and settings["rdrop.alpha"] < 1:
+        assert "--set model.config.hidden_dropout_prob=0.2" in notices.said[0]
