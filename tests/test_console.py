@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from rdrop_cli.console import Screen, add_row, json_text, number, safe, table
+from rdrop_cli.console import Screen, add_row, duration, json_text, number, safe, table
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,11 @@ def test_a_long_stage_into_a_pipe_says_how_far_it_is_and_how_fast(capsys, monkey
     assert capsys.readouterr().out.splitlines() == [
         "Reading: 2,000, 100/s", "Reading: 4,000 done, 100/s", "Splitting: 5 done",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (605, "10 min 05 s"), (7860, "2 h 11 min")],
+)
+def test_durations_are_as_people_say_them(seconds, said):
+    assert duration(seconds) == said

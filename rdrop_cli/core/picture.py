@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _UNITS = {"accuracy": "share of examples", "f1": "0 to 1", "roc_auc": "0 to 1", "nll": "nats per example"}
-_SPREAD = 0.26
+_SPREAD = 0.22
 """Half the height over which an arm's points may be spread, in strips."""
 _CLOSE = 0.03
 """Points nearer than this share of the axis are drawn beside each other."""
@@ -46,7 +46,7 @@ def draw(evidence: Evidence, outcomes: Sequence[Outcome], data: str, path: Path)
 
     arms = list(evidence.summaries)
     colours = {arm: f"C{index % 10}" for index, arm in enumerate(arms)}
-    height = 2.6 + 0.42 * (2 * len(arms) - 1)
+    height = 2.6 + 0.52 * (2 * len(arms) - 1)
     figure = Figure(figsize=(15, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, len(METRICS), height_ratios=[len(arms), max(1, len(arms) - 1)])
@@ -81,12 +81,21 @@ def _strips(axes: Axes, by_arm: dict[str, NDArray[Any]], colours: dict[str, str]
     width = np.nanmax(every) - np.nanmin(every) if np.isfinite(every).any() else 0.0
     for index, (arm, values) in enumerate(by_arm.items()):
         values = values[np.isfinite(values)]
-        heights = index + 0.12 + _beside_each_other(values, width * _CLOSE)
-        axes.plot(values, heights, "o", color=colours[arm], alpha=0.75, markersize=5, markeredgewidth=0)
+        heights = index + 0.16 + _beside_each_other(values, width * _CLOSE)
+        axes.plot(
+            values,
+            heights,
+            "o",
+            color=colours[arm],
+            alpha=0.85,
+            markersize=5.5,
+            markeredgewidth=0.6,
+            markeredgecolor="white",
+        )
         if len(values) and (found := bar(values)) is not None:
             low, mean, high = found
             axes.errorbar(
-                mean, index - 0.3, xerr=[[mean - low], [high - mean]],
+                mean, index - 0.34, xerr=[[mean - low], [high - mean]],
                 fmt="D", color=colours[arm], markersize=5, capsize=4, linewidth=1.8,
             )  # fmt: skip
     _rows(axes, list(by_arm))
@@ -99,7 +108,7 @@ def _differences(
         examples = found[arm].examples
         if examples.low is not None and examples.high is not None:
             axes.barh(
-                index - 0.3, examples.high - examples.low, left=examples.low, height=0.22,
+                index - 0.34, examples.high - examples.low, left=examples.low, height=0.24,
                 color=colours[arm], alpha=0.2, linewidth=0,
             )  # fmt: skip
     _strips(axes, gaps, colours, _interval_of_mean)
@@ -115,7 +124,7 @@ def _interval_of_mean(values: NDArray[Any]) -> tuple[float, float, float] | None
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), [_plain(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_ylim(len(names) - 0.5, -0.65)
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9)

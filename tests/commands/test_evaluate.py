@@ -125,3 +125,65 @@ def test_a_checkpoint_of_another_tool_takes_ids(rdrop, named, tmp_path):
     path = write_csv(tmp_path / "ids.csv", make_reviews(40, seed=3))
     assert rdrop.json("evaluate", "run/best", path)["labels"] == ["LABEL_0", "LABEL_1"]
     assert rdrop.json("evaluate", "run/best", "rotten-tomatoes")["examples"] == 8530
+
+
+def test_intervals_hold_the_metrics_and_narrow_with_more_examples(rdrop, named, tmp_path):
+    found = {
+        count: rdrop.json("evaluate", "run", write_csv(tmp_path / f"{count}.csv", make_reviews(count, seed=9)))
+        for count in (40, 640)
+    }
+    widths = {}
+    for count, evaluated in found.items():
+        assert set(evaluated["intervals"]) == {"accuracy", "f1", "roc_auc", "nll"}
+        for name, (low, high) in evaluated["intervals"].items():
+            assert low <= evaluated["metrics"][name] <= high
+        low, high = evaluated["intervals"]["nll"]
+        widths[count] = high - low
+    assert widths[640] < widths[40] / 2
+    shown = rdrop("evaluate", "run", tmp_path / "640.csv").stdout
+    low, high = found[640]["intervals"]["accuracy"]
+    assert "95 %" in shown and f"{low:.3f}–{high:.3f}" in shown
+
+
+def test_against_itself_nothing_differs(rdrop, named):
+    found = rdrop.json("evaluate", "run", "--against", "run/best")["against"]
+    for gap in found["differences"].values():
+        assert gap == {"difference": 0.0, "interval": [0.0, 0.0], "p_value": 1.0}
+    assert found["mcnemar"] == {"only_first": 0, "only_second": 0, "p_value": 1.0}
+
+
+def test_against_another_the_numbers_are_those_of_the_two_alone(rdrop, named, tmp_path, tiny_args):
+    data = write_csv(tmp_path / "more.csv", [(text, NAMES[label]) for text, label in make_reviews(120, seed=9)])
+    rdrop("train", tmp_path / "named.csv", *tiny_args, "--epochs", "1", "--alpha", "0", "--seed", "1", "--out", "other")
+    found = rdrop.json("evaluate", "run", data, "--against", "other")
+    alone = {name: rdrop.json("evaluate", name, data)["metrics"] for name in ("run", "other")}
+    assert found["metrics"] == alone["run"]
+    assert found["against"]["metrics"] == alone["other"]
+    for name, gap in found["against"]["differences"].items():
+        assert gap["difference"] == alone["run"][name] - alone["other"][name]
+        assert gap["interval"][0] <= gap["difference"] <= gap["interval"][1]
+    test = found["against"]["mcnemar"]
+    more = test["only_first"] - test["only_second"]
+    assert more == round(120 * found["against"]["differences"]["accuracy"]["difference"]) != 0
+    assert found["against"]["differences"]["accuracy"]["p_value"] == test["p_value"]
+    shown = rdrop("evaluate", "run", data, "--against", "other").stdout
+    assert "run/best (A) against other/best (B), the same examples" in shown
+    assert f"Only A is right on {test['only_first']} example" in shown
+
+
+def test_classes_in_another_order_are_matched_by_name(rdrop, named, tmp_path, tiny_args):
+    names = ["--set", "data.label_names=[positive, negative]"]
+    rdrop("train", tmp_path / "named.csv", *tiny_args, *names, "--out", "turned")
+    data = write_csv(tmp_path / "more.csv", [(text, NAMES[label]) for text, label in make_reviews(120, seed=9)])
+    found = rdrop.json("evaluate", "run", data, "--against", "turned")["against"]
+    alone = rdrop.json("evaluate", "turned", data, "--positive-label", "positive")
+    for name in ("accuracy", "f1", "roc_auc", "nll"):
+        assert found["metrics"][name] == pytest.approx(alone["metrics"][name])
+
+
+def test_checkpoints_for_other_classes_are_not_compared(rdrop, named, tmp_path, tiny_args):
+    data = write_csv(tmp_path / "stars.csv", [(text, "five" if label else "one") for text, label in make_reviews(100)])
+    rdrop("train", data, *tiny_args, "--epochs", "1", "--out", "stars")
+    said = rdrop.error("evaluate", "run", "--against", "stars")
+    assert "stars/best: its classes are five, one, not negative, positive" in said
+    assert "no such run" in rdrop.error("evaluate", "run", "--against", "nothing")

@@ -60,3 +60,11 @@ def test_pairs(rdrop, tmp_path, tiny_args, tiny_model):
     assert "this checkpoint classifies pairs" in rdrop.error("predict", "one text", "--checkpoint", run)
     lone = write_csv(tmp_path / "lone.csv", make_reviews(5))
     assert "no column 'text_b'" in rdrop.error("predict", "--input", lone, "--checkpoint", run)
+
+
+def test_a_sample_of_train_is_said(rdrop, reviews, tiny_args):
+    shown = rdrop("prepare", reviews, "--train-examples", "40", *tiny_args[:2]).stdout
+    assert "Left out of train: 120 examples, as a sample was asked for" in shown
+    found = rdrop.json("train", reviews, "--train-examples", "40", *tiny_args, "--epochs", "1")
+    assert found["metrics"]["train"]["examples"] == 40
+    assert rdrop.error("train", reviews, "--train-examples", "1").startswith("error: command line: data.train_examples")

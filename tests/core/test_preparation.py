@@ -161,3 +161,16 @@ def test_settings_that_a_prepared_folder_cannot_follow_are_refused(tmp_path):
     changed = load_config(None, [("data.source", str(folder)), ("data.validation", 0.3)])
     with pytest.raises(ConfigError, match=r"is prepared already, so data.validation has no effect"):
         preparation.check(changed)
+
+
+def test_a_sample_of_train_leaves_validation_and_test_as_they_are(reviews):
+    settings = [("data.source", str(reviews))]
+    whole = preparation.prepare(load_config("starter", settings))
+    part = preparation.prepare(load_config("starter", [*settings, ("data.train_examples", 50)]))
+    assert len(part.splits["train"]) == 50
+    assert sorted(part.splits["train"].labels) == [0] * 25 + [1] * 25
+    assert set(part.splits["train"].texts) < set(whole.splits["train"].texts)
+    for split in ("validation", "test"):
+        assert part.splits[split].texts == whole.splits[split].texts
+    assert (part.report["not_used"], whole.report["not_used"]) == (110, 0)
+    assert part.folder != whole.folder

@@ -2,7 +2,9 @@
 
 from collections import Counter
 
-from rdrop_cli.core.splits import stratified_split
+import pytest
+
+from rdrop_cli.core.splits import stratified_sample, stratified_split
 
 
 def test_classes_keep_their_shares():
@@ -38,3 +40,20 @@ def test_a_class_too_small_for_its_share_stays_in_train():
 
 def test_no_share_no_split():
     assert set(stratified_split(range(20), [0, 1] * 10, validation=0.0, test=0.5, seed=0)) == {"train", "test"}
+
+
+@pytest.mark.parametrize("count", [2, 10, 37, 100, 150])
+def test_a_sample_has_the_classes_in_proportion(count):
+    labels = [0] * 80 + [1] * 40 + [2] * 30
+    chosen = stratified_sample(labels, count, seed=1)
+    assert len(set(chosen)) == count and chosen == sorted(chosen)
+    for label, share in ((0, 80 / 150), (1, 40 / 150), (2, 30 / 150)):
+        assert abs(sum(labels[index] == label for index in chosen) - share * count) <= 1
+
+
+def test_a_smaller_sample_is_part_of_a_larger_one_and_the_seed_decides():
+    labels = [0, 1] * 50
+    small, large = (set(stratified_sample(labels, count, seed=3)) for count in (20, 60))
+    assert small < large
+    assert set(stratified_sample(labels, 20, seed=4)) != small
+    assert stratified_sample(labels, 1000, seed=3) == list(range(100))

@@ -1,0 +1,51 @@
+"""The live view of a comparison, drawn on a terminal of its own."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+from test_live import PLAN
+
+from rdrop_cli.config import load_config
+from rdrop_cli.console import Screen
+from rdrop_cli.core.arms import make_arms
+from rdrop_cli.core.callbacks import Plan as TrainingPlan
+from rdrop_cli.core.cells import Cell, Outcome
+from rdrop_cli.core.comparison import Plan
+from rdrop_cli.live_comparison import LiveComparison, comparison_watcher
+
+METRICS = {"validation": {"accuracy": 0.8, "f1": 0.75, "roc_auc": 0.9, "nll": None}, "test": {"accuracy": 0.12345}}
+
+
+def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_terminal_tidy():
+    arms = make_arms(load_config("starter"), ["plain", "rdrop"], [], "steps")
+    cells = [Cell(arm, 42, Path(arm.name)) for arm in arms]
+    buffer = io.StringIO()
+    screen = Screen()
+    screen.ui = Console(file=buffer, force_terminal=True, width=120, color_system=None, markup=False)
+    with screen.stages() as stages, comparison_watcher(screen, stages) as view:
+        assert isinstance(view, LiveComparison)
+        view.training.stage("Reading", 5, 5)
+        view.plan(Plan(cells, [60.0, 100.0], 2**30), cells)
+        for index, cell in enumerate(cells):
+            view.began(cell)
+            assert isinstance(PLAN, TrainingPlan)
+            view.training.plan(PLAN)
+            view.training.step(1)
+            view.training.log({"loss": 0.7, "ce": 0.6, "learning_rate": 1e-4, "epoch": 0.5, "step": 1})
+            view.training.evaluating(3)
+            view.live.refresh()  # as its own thread does four times a second
+            view.training.stopping()
+            view.training.notice("something [red]odd[/]\x1b[31m")
+            view.ended(Outcome(cell.arm.name, 42, cell.folder, METRICS, None, {"seconds": 61.0}), (100.0, 0.0)[index])
+        view.training.stage("Resampling", 1, 2)
+    shown = buffer.getvalue()
+    assert "Runs   2 runs: 2 arms, seed 42" in shown
+    assert "Left   2 runs, about 2 min 40 s; disk 1.0 GiB at most" in shown
+    assert "about 1 min 40 s left" in shown
+    assert "plain seed 42: validation" in shown
+    assert "loss 0.7000  CE 0.6000" in shown
+    assert "│ plain │  0/1 │   0.8000 │ 0.7500 │  0.9000 │   – │ 1 min 01 s │" in shown
+    assert "rdrop seed 42: something [red]odd[/]\\x1b[31m" in shown
+    assert "0.1234" not in shown, "test is not shown while it runs"
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is shown again"
