@@ -123,7 +123,7 @@ class Screen:
             self.ui.print(Text(safe(title), style="bold"), soft_wrap=True)
         if isinstance(renderable, Table) and self.ui.width < WIDE:
             renderable.box, renderable.pad_edge, renderable.collapse_padding = None, False, True
-        self.ui.print(renderable)
+        self.ui.print(renderable, soft_wrap=isinstance(renderable, str | Text))
 
     def say(self, text: str, *, style: str | None = None) -> None:
         """A remark on a line of its own."""

@@ -144,10 +144,16 @@ def difference_table(differences: Sequence[Mapping[str, Any]]) -> Table:
             _interval(found["interval_examples"]),
             _p(found["p_value"]),
             _p(found["p_holm"]),
-            "–" if found["seeds_needed"] is None else f"{found['seeds_needed']:,}",
+            _seeds(found),
         )
         before = found["arm"]
     return shown
+
+
+def _seeds(found: Mapping[str, Any]) -> str:
+    if not found["difference"] or not found["sd"]:
+        return "–"
+    return "> 1,000" if found["seeds_needed"] is None else f"{found['seeds_needed']:,}"
 
 
 def _spread(mean: float | None, sd: float | None) -> str:

@@ -8,7 +8,7 @@ import pytest
 from rdrop_cli import __version__
 from rdrop_cli.core import checkpoints
 
-COMMANDS = ("prepare", "train", "evaluate", "predict")
+COMMANDS = ("prepare", "train", "evaluate", "predict", "compare")
 HEAVY = ("torch", "transformers", "datasets", "sklearn", "pandas", "scipy")
 
 
@@ -34,6 +34,7 @@ def test_help_imports_nothing_heavy(arguments):
         ["predict", "text"],
         ["train", "--set", "train.rate=1"],
         ["train", "--model", "gone"],
+        ["compare", "--arms", "plain"],
     ],
 )
 def test_cheap_mistakes_are_found_before_anything_heavy_is_imported(arguments, tmp_path):

@@ -79,6 +79,7 @@ def compare(
     from rdrop_cli.config import collect_overrides, load_config
     from rdrop_cli.core import preparation
     from rdrop_cli.core.arms import make_arms
+    from rdrop_cli.core.cells import check, default_folder, make_cells
     from rdrop_cli.core.files import user_path
 
     if processes.count() > 1:
@@ -102,18 +103,19 @@ def compare(
     resolved = preparation.check(load_config(config, collect_overrides(flags, set_)))
     names = [name.strip() for name in arms.split(",") if name.strip()]
     chosen = make_arms(resolved, names, arm or [], budget)
+    folder = user_path(out) if out is not None else default_folder(resolved)
+    first = resolved.train.seed
+    grid = make_cells(chosen, range(first, first + seeds), folder)
+    check(grid)
     screen = Screen(json_output=json_output, quiet=quiet)
 
     from rdrop_cli.core import comparison, evidence, picture, results
     from rdrop_cli.live_comparison import comparison_watcher, describe_plan
 
-    folder = user_path(out) if out is not None else comparison.default_folder(resolved)
-    first = resolved.train.seed
     with contextlib.ExitStack() as stack:
         stages = stack.enter_context(screen.stages())
         watcher = stack.enter_context(comparison_watcher(screen, stages))
-        compared = comparison.Comparison(chosen, range(first, first + seeds), folder, budget, watcher)
-        compared.check()
+        compared = comparison.Comparison(grid, folder, budget, watcher)
         if not dry_run:
             stack.enter_context(compared.claimed())
         prepared = compared.prepare()

@@ -1,17 +1,22 @@
-"""The cells of a comparison: one arm with one seed, and what it came to."""
+"""The cells of a comparison: one arm with one seed, where it stands, and what it came to. Nothing heavy is imported."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.core import checkpoints, outcome
+from rdrop_cli.config import override
+from rdrop_cli.core import checkpoints, outcome, runs
 from rdrop_cli.core.arms import Arm
 from rdrop_cli.core.metrics import SCALARS, classification_metrics
 from rdrop_cli.core.outcome import Predictions
-from rdrop_cli.errors import CheckpointError
+from rdrop_cli.errors import CheckpointError, ConfigError
 from rdrop_cli.schema import Config
+
+COMPARISONS = Path("comparisons")
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,43 @@ class Outcome:
     metrics: dict[str, dict[str, Any]]
     test: Predictions
     cost: dict[str, Any]
+
+
+def default_folder(config: Config) -> Path:
+    """Where a comparison goes when nothing is said: named after its data and its model."""
+    parts = [Path(config.data.source).name.split(".")[0], Path(config.model.name).name]
+    if config.data.train_examples:
+        parts.insert(1, str(config.data.train_examples))
+    return COMPARISONS / re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("-.").lower()
+
+
+def make_cells(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[Cell]:
+    """Every arm with every seed, seed by seed, so that a comparison that is stopped early has whole pairs.
+
+    Raises:
+        ConfigError: a seed is too large.
+    """
+    override(arms[0].config, {"train.seed": seeds[-1]}, "--seeds")
+    return [Cell(arm, seed, folder / arm.name / f"seed{seed}") for seed in seeds for arm in arms]
+
+
+def check(cells: Iterable[Cell]) -> None:
+    """Find out, before anything heavy, whether the runs that are there are these cells.
+
+    Raises:
+        ConfigError: one was trained with other settings; with the difference.
+        CheckpointError: something else stands where a cell goes, or another process writes there.
+    """
+    for cell in cells:
+        if not cell.has_begun:
+            runs.check_place(cell.folder)
+            continue
+        _, changed = runs.as_recorded(cell.folder, cell.config)
+        if changed:
+            raise ConfigError(
+                f"{cell.folder}: this cell was trained with other settings: {'; '.join(changed)}",
+                "Give the arm another name, or the comparison another --out.",
+            )
 
 
 def load(cell: Cell) -> Outcome:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rdrop_cli.core import checkpoints, outcome, preparation, results, runs
-from rdrop_cli.core.arms import Arm, Budget
+from rdrop_cli.core.arms import Budget
 from rdrop_cli.core.callbacks import Observer
 from rdrop_cli.core.cells import Cell, Outcome, load
 from rdrop_cli.core.files import unwritable
@@ -26,10 +25,9 @@ from rdrop_cli.core.lock import only_writer
 from rdrop_cli.core.measuring import TRAIN_SAMPLE
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.training import Training
-from rdrop_cli.errors import ConfigError, DataError, StorageError, TrainingInterrupted
+from rdrop_cli.errors import DataError, StorageError, TrainingInterrupted
 from rdrop_cli.schema import Config
 
-FOLDER = Path("comparisons")
 _TIMING = 6.0
 """Seconds for timing one kind of arm."""
 _STEPS_ALONE = ("alpha", "lr", "weight_decay", "warmup", "schedule", "max_grad_norm", "label_smoothing", "seed")
@@ -68,61 +66,42 @@ class Comparison:
     """Arms that are trained with the same seeds on the same splits.
 
     Args:
-        arms: The first is what the others are compared to.
-        seeds: Of head, order and dropout; each arm gets each.
+        cells: As `cells.make_cells` gives them, checked.
         folder: Holds the cells.
         budget: What the arms were made for.
         watcher: Is told of progress.
     """
 
     def __init__(
-        self,
-        arms: Sequence[Arm],
-        seeds: Sequence[int],
-        folder: Path,
-        budget: Budget = "steps",
-        watcher: Watcher | None = None,
+        self, cells: Sequence[Cell], folder: Path, budget: Budget = "steps", watcher: Watcher | None = None
     ) -> None:
-        self.arms = list(arms)
-        self.seeds = list(seeds)
+        self.cells = list(cells)
         self.folder = folder
         self.budget = budget
         self.watcher = watcher or Watcher()
-        # Seed by seed, so that one that is stopped early has whole pairs.
-        self.cells = [Cell(arm, seed, folder / arm.name / f"seed{seed}") for seed in seeds for arm in arms]
-
-    def check(self) -> None:
-        """Find out, before anything heavy, whether the cells that are there belong to this comparison.
-
-        Raises:
-            ConfigError: a cell was trained with other settings; with the difference.
-            CheckpointError: something else stands where a cell goes, or another process writes there.
-        """
-        for cell in self.cells:
-            if not cell.has_begun:
-                runs.check_place(cell.folder)
-                continue
-            _, changed = runs.as_recorded(cell.folder, cell.config)
-            if changed:
-                raise ConfigError(
-                    f"{cell.folder}: this cell was trained with other settings: {'; '.join(changed)}",
-                    "Give the arm another name, or the comparison another --out.",
-                )
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
         """Have the comparison's folder for this process alone while the block runs.
 
+        A new folder that the block leaves without a run is removed again.
+
         Raises:
             CheckpointError: another process has it.
             StorageError: it cannot be written to.
         """
+        is_new = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(self.folder, error) from error
         with only_writer(self.folder):
-            yield
+            try:
+                yield
+            finally:
+                if is_new and not any(cell.has_begun for cell in self.cells):
+                    with contextlib.suppress(OSError):
+                        shutil.rmtree(self.folder)
 
     def prepare(self) -> Prepared:
         """The data that all cells share.
@@ -130,7 +109,7 @@ class Comparison:
         Raises:
             DataError: it has no validation or no test split, or has changed since a cell was trained.
         """
-        config = self.arms[0].config
+        config = self.cells[0].arm.config
         data = preparation.prepare(config, on_progress=self.watcher.training.stage)
         for split in ("validation", "test"):
             if split not in data.splits:
@@ -160,7 +139,7 @@ class Comparison:
                 weights = max(weights, size)
         seconds = [rates[_kind(cell.config)] * _steps(cell.config, data) for cell in left]
         # Each run keeps its best model; the one in training also checkpoints, each with two moments of every weight.
-        kept = self.arms[0].config.train.keep_checkpoints + 2
+        kept = self.cells[0].arm.config.train.keep_checkpoints + 2
         plan = Plan(left, seconds, weights * (len(left) + 3 * kept))
         self._check_space(plan)
         return plan
@@ -186,7 +165,7 @@ class Comparison:
 
     def others(self) -> list[str]:
         """Arms in the folder that this comparison leaves out."""
-        names = {arm.name for arm in self.arms}
+        names = {cell.arm.name for cell in self.cells}
         found = {path.parent.parent.name for path in self.folder.glob(f"*/seed*/{checkpoints.METRICS}")}
         return sorted(found - names)
 
@@ -231,14 +210,6 @@ class Comparison:
                 f" {free / 2**30:.1f} GiB are free",
                 "Make room, or give an --out elsewhere.",
             )
-
-
-def default_folder(config: Config) -> Path:
-    """Where a comparison goes when nothing is said: named after its data and its model."""
-    parts = [Path(config.data.source).name.split(".")[0], Path(config.model.name).name]
-    if config.data.train_examples:
-        parts.insert(1, str(config.data.train_examples))
-    return FOLDER / re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("-.").lower()
 
 
 def _drop_checkpoints(cell: Cell) -> None:

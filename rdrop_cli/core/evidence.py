@@ -108,7 +108,7 @@ def weigh(
         seconds={arm: _seconds([found for found in outcomes if found.arm == arm]) for arm in arms},
         differences=differences,
         verdict=[
-            verdict(difference, arms[0], len(arms) - 1) for difference in differences if difference.metric == metric
+            verdict(metric, arms[0], [gap for gap in differences if gap.arm == arm], len(arms) - 1) for arm in arms[1:]
         ],
     )
 
@@ -145,8 +145,38 @@ def compare(
     ]
 
 
-def verdict(found: Difference, baseline: str, comparisons: int) -> str:
-    """What one difference shows, in words that claim no more than it does."""
+def verdict(metric: str, baseline: str, differences: Sequence[Difference], comparisons: int) -> str:
+    """What an arm's differences show, in words that claim no more than they do.
+
+    Args:
+        metric: The one that was chosen before; others are only mentioned.
+        differences: The arm's, by metric.
+        comparisons: Arms that are compared to the baseline.
+    """
+    found = next(gap for gap in differences if gap.metric == metric)
+    others = [
+        _mention(gap) for gap in differences if gap is not found and gap.p_holm is not None and gap.p_holm < LEVEL
+    ]
+    said = _judgement(found, baseline, comparisons)
+    if others:
+        each = ", each metric corrected on its own" if comparisons > 1 else ""
+        said += f" It differs in other metrics{each}: {'; '.join(others)}."
+    return said
+
+
+def _mention(gap: Difference) -> str:
+    assert gap.test is not None
+    return (
+        f"{TITLES[gap.metric]} {gap.test.mean:+.4f} ({'better' if _is_better(gap) else 'worse'}, p = {gap.p_holm:.2g})"
+    )
+
+
+def _is_better(gap: Difference) -> bool:
+    assert gap.test is not None
+    return (gap.test.mean < 0) == (gap.metric in LOWER_IS_BETTER)
+
+
+def _judgement(found: Difference, baseline: str, comparisons: int) -> str:
     name, test = TITLES[found.metric], found.test
     if test is None:
         return f"{found.arm} and {baseline} cannot be compared: test {name} is undefined for a seed."
@@ -169,8 +199,7 @@ def verdict(found: Difference, baseline: str, comparisons: int) -> str:
             f"No evidence of a difference in test {name} between {found.arm} and {baseline}: {figures}."
             f" To see one of that size, {needed} seeds would be needed."
         )
-    is_better = (test.mean < 0) == (found.metric in LOWER_IS_BETTER)
-    said = f"{found.arm} is {'better' if is_better else 'worse'} than {baseline} in test {name}: {figures}."
+    said = f"{found.arm} is {'better' if _is_better(found) else 'worse'} than {baseline} in test {name}: {figures}."
     low, high = found.examples.low, found.examples.high
     if low is not None and high is not None and low <= 0 <= high:
         said += f" On other test examples it may not be: the interval over examples is {low:+.4f} to {high:+.4f}."

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import platform
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-import transformers
 from numpy.typing import NDArray
 
 from rdrop_cli import __version__
@@ -82,6 +81,5 @@ def versions() -> dict[str, str]:
     return {
         "rdrop": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        **{name: metadata.version(name) for name in ("torch", "transformers")},
     }

@@ -9,6 +9,7 @@ from conftest import make_reviews, write_csv
 from rdrop_cli.config import load_config
 from rdrop_cli.core import cells, checkpoints, comparison, evidence, results
 from rdrop_cli.core.arms import make_arms
+from rdrop_cli.core.cells import check, default_folder, make_cells
 from rdrop_cli.core.comparison import Comparison, Watcher
 from rdrop_cli.core.lock import only_writer
 from rdrop_cli.core.training import Training
@@ -23,13 +24,13 @@ def compared(config, tmp_path):
 
     def make(names=("plain", "rdrop"), own=(), seeds=(42, 43), budget="steps", watcher=None, **overrides):
         arms = make_arms(config(**overrides), names, own, budget)
-        return Comparison(arms, seeds, tmp_path / "compared", budget, watcher)
+        return Comparison(make_cells(arms, seeds, tmp_path / "compared"), tmp_path / "compared", budget, watcher)
 
     return make
 
 
 def run(compared):
-    compared.check()
+    check(compared.cells)
     with compared.claimed():
         return compared.run(compared.plan(compared.prepare()))
 
@@ -98,10 +99,10 @@ def test_other_settings_under_the_same_name_are_refused_with_the_difference(comp
     with pytest.raises(
         ConfigError, match=r"own/seed42: this cell was trained with other settings: rdrop.alpha: 1.0 -> 3"
     ):
-        compared(own=["own:rdrop.alpha=3"], seeds=[42]).check()
+        check(compared(own=["own:rdrop.alpha=3"], seeds=[42]).cells)
     with pytest.raises(ConfigError, match=r"train.lr: 0.01 -> 0.02"):
-        compared(seeds=[42], **{"train.lr": 0.02}).check()
-    compared(seeds=[42], **{"train.eval_batch_size": 8}).check()
+        check(compared(seeds=[42], **{"train.lr": 0.02}).cells)
+    check(compared(seeds=[42], **{"train.eval_batch_size": 8}).cells)
 
 
 def test_data_that_has_changed_is_refused(compared, reviews):
@@ -121,7 +122,7 @@ def test_a_foreign_folder_where_a_cell_goes_is_left_alone(compared, tmp_path):
     place.mkdir(parents=True)
     (place / "thesis.txt").write_text("mine")
     with pytest.raises(CheckpointError, match=r"holds thesis.txt, which is not of a run"):
-        compared().check()
+        check(compared().cells)
 
 
 def test_a_run_of_train_in_its_place_counts_as_a_cell(compared, config, tmp_path):
@@ -174,7 +175,9 @@ def test_every_cell_stands_in_csv_and_json(compared, tmp_path):
     made = compared()
     found = run(made)
     weighed = evidence.weigh(found, "f1")
-    document = results.document(weighed, found, made.arms, made.prepare(), made.folder, "steps")
+    document = results.document(
+        weighed, found, [cell.arm for cell in made.cells[:2]], made.prepare(), made.folder, "steps"
+    )
     path = results.write_document(document, made.folder, "steps")
     assert json.loads(path.read_text()) == document
     assert [(cell["arm"], cell["seed"], cell["run"]) for cell in document["cells"]] == [
@@ -199,4 +202,4 @@ def test_every_cell_stands_in_csv_and_json(compared, tmp_path):
     ],
 )
 def test_the_folder_is_named_after_data_and_model(overrides, expected):
-    assert str(comparison.default_folder(load_config("starter", overrides.items()))) == expected
+    assert str(default_folder(load_config("starter", overrides.items()))) == expected

@@ -26,7 +26,7 @@ def simulated(comparisons: int, seeds: int, difference: float, arms: int = 2):
 def test_arms_that_do_not_differ_are_told_apart_in_five_of_a_hundred_comparisons(seeds):
     found = [compare("f1", values)[0] for values in simulated(2000, seeds, 0.0)]
     assert 0.035 < np.mean([gap.test.p_value < 0.05 for gap in found]) < 0.065
-    claims = [verdict(gap, "plain", 1).startswith("arm1 is") for gap in found[:500]]
+    claims = [verdict(gap.metric, "plain", [gap], 1).startswith("arm1 is") for gap in found[:500]]
     assert claims == [gap.test.p_value < 0.05 for gap in found[:500]]
 
 
@@ -99,17 +99,27 @@ def test_pairs_are_of_the_same_seed():
 
 def test_a_difference_that_other_examples_may_not_show_is_called_so():
     gap = compare("f1", {"plain": [0.80, 0.81, 0.80], "b": [0.82, 0.83, 0.8201]}, {"b": Interval(-0.01, 0.05)})[0]
-    said = verdict(gap, "plain", 1)
+    said = verdict(gap.metric, "plain", [gap], 1)
     assert said.startswith("b is better than plain in test F1: +0.02")
     assert said.endswith("On other test examples it may not be: the interval over examples is -0.0100 to +0.0500.")
 
 
 def test_no_evidence_names_the_seeds_that_would_be_needed():
     gap = compare("f1", {"plain": [0.80, 0.81, 0.79], "b": [0.81, 0.80, 0.80]})[0]
-    said = verdict(gap, "plain", 1)
+    said = verdict(gap.metric, "plain", [gap], 1)
     assert said.startswith("No evidence of a difference in test F1 between b and plain: +0.0033 (95 % interval over 3")
     assert said.endswith(f"To see one of that size, about {gap.seeds_needed} seeds would be needed.")
     assert gap.seeds_needed > 3
+
+
+def test_other_metrics_that_differ_are_mentioned_behind_the_chosen_one():
+    found = weigh(outcomes({"plain": 0.8, "good": 1.6}, 5), "f1")
+    assert found.verdict[0].startswith("good is better than plain in test F1: +0.")
+    assert " It differs in other metrics: accuracy +0." in found.verdict[0]
+    assert "NLL -0." in found.verdict[0] and "(better, p = " in found.verdict[0]
+    three = weigh(outcomes({"plain": 1.6, "good": 1.61, "bad": 0.4}, 5), "f1").verdict
+    assert "It differs in other metrics, each metric corrected on its own: accuracy -0." in three[1]
+    assert "(worse, p = " in three[1]
 
 
 def test_what_only_holm_takes_away_is_no_evidence():
@@ -118,7 +128,7 @@ def test_what_only_holm_takes_away_is_no_evidence():
     values |= {name: [v + d for v, d in zip(base, [0.01, -0.01, 0.0, 0.001], strict=True)] for name in "cd"}
     gap = compare("f1", values)[0]
     assert gap.test.p_value < 0.05 <= gap.p_holm
-    assert verdict(gap, "plain", 3).startswith("No evidence")
+    assert verdict(gap.metric, "plain", [gap], 3).startswith("No evidence")
 
 
 def test_one_seed_shows_nothing():
@@ -137,7 +147,7 @@ def test_an_undefined_metric_stays_undefined():
 
 def test_differences_without_spread_are_not_tested():
     gap = compare("accuracy", {"plain": [0.5, 0.75], "b": [0.625, 0.875]})[0]
-    assert "+0.1250 with every seed, too alike to test" in verdict(gap, "plain", 1)
+    assert "+0.1250 with every seed, too alike to test" in verdict(gap.metric, "plain", [gap], 1)
 
 
 def test_times_leave_out_runs_that_were_interrupted():
