@@ -132,6 +132,7 @@ def compare(
         files = [
             results.write_cells(outcomes, folder, budget),
             results.write_document(document, folder, budget),
+            results.write_report(document, folder, budget),
         ]
         if picture.is_available():
             files.append(results.picture_path(folder, budget))
@@ -168,6 +169,6 @@ def _show(screen: Screen, document: dict[str, Any], compared: Comparison, files:
         screen.say(f"Also trained here, but not compared now: {', '.join(others)}", style="yellow")
     if len(document["devices"]) > 1:
         screen.say(f"Runs were trained on different devices: {'; '.join(document['devices'])}", style="yellow")
-    screen.say(f"Results: {', '.join(str(path) for path in files)}")
+    screen.say(f"Results: {files[0].parent}: {', '.join(path.name for path in files)}")
     if files[-1].suffix != ".png":
         screen.say("For a picture: pip install matplotlib, and the same command again (nothing is trained again)")

@@ -34,17 +34,17 @@ def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any],
         yaml.safe_dump(head, sort_keys=False).rstrip(),
         "---",
         "",
-        f"# {_code(config.model.name)} fine-tuned on {_code(data['source']['name'])}",
+        f"# {as_code(config.model.name)} fine-tuned on {as_code(data['source']['name'])}",
         "",
         f"Trained by rdrop {__version__} with {method}, label smoothing {config.train.label_smoothing:g},"
         f" {config.train.epochs} epochs, batch size {config.train.batch_size}, learning rate {config.train.lr:g},"
         f" seed {config.train.seed}.",
         "",
-        f"* Classes: {', '.join(map(_code, labels))}",
+        f"* Classes: {', '.join(map(as_code, labels))}",
         f"* Longest input: {config.model.max_length} tokens; text is not cleaned",
         f"* Examples: {', '.join(f'{name} {count:,}' for name, count in data['splits'].items())}",
         f"* Chosen by validation {config.train.metric}; the test split was opened once, at the end",
-        f"* Fingerprint of the data: {_code(data['fingerprint'])}",
+        f"* Fingerprint of the data: {as_code(data['fingerprint'])}",
         "",
     ]
     if metrics:
@@ -57,7 +57,7 @@ def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any],
     return "\n".join(lines)
 
 
-def _code(text: str) -> str:
+def as_code(text: str) -> str:
     """Text as inline code, so that nothing in it is Markdown or HTML."""
     plain = "".join(character if character.isprintable() else " " for character in text)
     return "`" + plain.replace("`", "'") + "`"

@@ -1,4 +1,4 @@
-"""What a comparison leaves beside its cells: results.csv with every cell, results.json with everything, a picture."""
+"""What a comparison leaves beside its cells: every cell as CSV, everything as JSON, a report, and a picture."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rdrop_cli.core.files import write_text
 from rdrop_cli.core.metrics import SCALARS
 from rdrop_cli.core.outcome import versions
 from rdrop_cli.core.prepared import Prepared
+from rdrop_cli.core.report import markdown
 
 _COST = ("seconds", "steps", "best_epoch", "resumed_from_step")
 TESTS = {
@@ -54,6 +55,17 @@ def write_document(content: dict[str, Any], folder: Path, budget: Budget) -> Pat
     """
     path = folder / f"{_stem(budget)}.json"
     write_text(path, json.dumps(content, indent=2) + "\n")
+    return path
+
+
+def write_report(content: dict[str, Any], folder: Path, budget: Budget) -> Path:
+    """Write results.md.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    path = folder / f"{_stem(budget)}.md"
+    write_text(path, markdown(content))
     return path
 
 

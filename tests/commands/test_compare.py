@@ -29,11 +29,16 @@ def test_a_comparison_ends_with_tables_a_verdict_and_its_files(rdrop, args):
     assert "[4/4] rdrop+smoothing seed 43" in shown
     assert "Test, 20 examples, means ± standard deviations of 2 seeds" in shown
     assert "Differences to plain" in shown
-    assert "in test F1 " in shown.splitlines()[-2] or "test F1" in shown
     folder = Path("comparisons/reviews-tiny-bert")
-    assert f"Results: {folder}/results.csv, {folder}/results.json, {folder}/results.png" in shown
+    assert f"Results: {folder}: results.csv, results.json, results.md, results.png" in shown
     assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
     assert "test: accuracy" not in shown, "test metrics are not shown while it runs"
+    report = (folder / "results.md").read_text()
+    assert "| arm | its settings | accuracy | F1 | ROC-AUC | NLL | time a run |" in report
+    assert "| rdrop+smoothing | rdrop.alpha 5.0, train.label_smoothing 0.1 | " in report
+    document = json.loads((folder / "results.json").read_text())
+    assert f"\n* {document['verdict'][0]}\n" in report
+    assert document["verdict"][0] in shown.splitlines()
 
 
 def test_json_is_one_document_with_every_cell(rdrop, args):
@@ -88,12 +93,12 @@ def test_interrupted_it_says_how_to_go_on(rdrop, args, monkeypatch):
         return step(self, *arguments)
 
     step = RDropTrainer.training_step
-    monkeypatch.setattr(RDropTrainer, "training_step", stop_at_once)
-    # Beside the forecast, which times steps without listening to signals
-    monkeypatch.setattr("rdrop_cli.core.comparison.Comparison._time", lambda self, cell, data: (0.1, 1000))
-    result = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "2", code=130)
+    with monkeypatch.context() as patched:
+        patched.setattr(RDropTrainer, "training_step", stop_at_once)
+        # Beside the forecast, which times steps without listening to signals
+        patched.setattr("rdrop_cli.core.comparison.Comparison._time", lambda self, cell, data: (0.1, 1000))
+        result = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "2", code=130)
     assert "Stopped in plain seed 42 and saved. The same command goes on from there" in result.stderr
-    monkeypatch.undo()
     shown = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "2").stdout
     assert "[4/4] rdrop seed 43" in shown
 

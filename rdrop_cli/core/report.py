@@ -1,0 +1,82 @@
+"""A comparison as Markdown, to paste into a paper's appendix, a pull request or a README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rdrop_cli.core.card import as_code
+from rdrop_cli.core.evidence import TITLES
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """The whole report.
+
+    Args:
+        document: As `results.document` gives it.
+    """
+    splits = document["data"]["splits"]
+    seeds = ", ".join(map(str, document["seeds"]))
+    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    parts = [
+        f"# {as_code(document['data']['source'])}: {', '.join(document['arms'])}",
+        f"{splits['train']:,} examples to train, {splits['validation']:,} to validate, {splits['test']:,} to test;"
+        f" seeds {seeds}; the best epoch by validation {document['metric']}."
+        f" {'; '.join(document['devices'])}; {versions}.",
+        "Test, means ± standard deviations over seeds; time is the median of a run's training:",
+        means_table(document),
+        verdict_list(document),
+        differences_table(document),
+        "\n".join(f"* {name}: {meaning}" for name, meaning in document["tests"].items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def means_table(document: Mapping[str, Any]) -> str:
+    """A row for each arm: its metrics and its time."""
+    rows = []
+    for arm, found in document["arms"].items():
+        cells = [_spread(metric["mean"], metric["sd"]) for metric in found["metrics"].values()]
+        settings = ", ".join(f"{key} {value}" for key, value in found["settings"].items())
+        time = "–" if found["seconds"] is None else f"{found['seconds']:.0f} s"
+        rows.append([arm, settings, *cells, time])
+    return _table(["arm", "its settings", *TITLES.values(), "time a run"], rows, texts=2)
+
+
+def differences_table(document: Mapping[str, Any]) -> str:
+    """A row for each other arm and metric."""
+    rows = [
+        [
+            found["arm"],
+            TITLES[found["metric"]],
+            "–" if found["difference"] is None else f"{found['difference']:+.4f}",
+            _interval(found["interval_seeds"]),
+            _interval(found["interval_examples"]),
+            "–" if found["p_value"] is None else f"{found['p_value']:.4f}",
+            "–" if found["p_holm"] is None else f"{found['p_holm']:.4f}",
+        ]
+        for found in document["differences"]
+    ]
+    titles = [f"against {document['baseline']}", "metric", "difference", "95 % over seeds", "95 % over examples"]
+    return _table([*titles, "p", "p (Holm)"], rows, texts=2)
+
+
+def verdict_list(document: Mapping[str, Any]) -> str:
+    """The verdict, a point for each other arm."""
+    return "\n".join(f"* {sentence}" for sentence in document["verdict"])
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) -> str:
+    lines = [titles, ["---"] * texts + ["---:"] * (len(titles) - texts), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def _spread(mean: float | None, sd: float | None) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}"
+
+
+def _interval(bounds: Sequence[float | None]) -> str:
+    low, high = bounds
+    return "–" if low is None or high is None else f"{low:+.4f} to {high:+.4f}"
