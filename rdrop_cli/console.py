@@ -123,7 +123,8 @@ class Screen:
             self.ui.print(Text(safe(title), style="bold"), soft_wrap=True)
         if isinstance(renderable, Table) and self.ui.width < WIDE:
             renderable.box, renderable.pad_edge, renderable.collapse_padding = None, False, True
-        self.ui.print(renderable, soft_wrap=isinstance(renderable, str | Text))
+        is_text = isinstance(renderable, str | Text)
+        self.ui.print(renderable, soft_wrap=is_text and not self.ui.is_terminal)
 
     def say(self, text: str, *, style: str | None = None) -> None:
         """A remark on a line of its own."""

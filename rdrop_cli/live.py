@@ -170,7 +170,7 @@ class LiveTraining(Observer):
 
     def log(self, row: Mapping[str, Any]) -> None:
         if "loss" in row:
-            self._newest = Text(safe(describe_log(row)))
+            self._newest = Text(safe(describe_log(row)), no_wrap=True, overflow="ellipsis")
         else:
             cells = [number(row[name]) for name in EVALUATION]
             add_row(self._table, f"{row['epoch']:.0f}", f"{row['step']:,}", *cells)

@@ -222,7 +222,7 @@ class _LiveTraining(Observer):
 
     def log(self, row: Mapping[str, Any]) -> None:
         if "loss" in row:
-            self.view.newest = Text(safe(describe_log(row)))
+            self.view.newest = Text(safe(describe_log(row)), no_wrap=True, overflow="ellipsis")
             self.view.redraw()
 
     def micro_batch(self, size: int) -> None:

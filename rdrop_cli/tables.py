@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from rdrop_cli.console import add_row, duration, number, table
+from rdrop_cli.console import add_row, number, table
 
 if TYPE_CHECKING:
     from rdrop_cli.core.head_to_head import HeadToHead
@@ -36,7 +36,9 @@ def metrics_table(splits: Mapping[str, Mapping[str, Any]], intervals: Mapping[st
         cells = [number(metrics[name]) for name in METRIC_TITLES]
         add_row(shown, split, f"{metrics['examples']:,}", *cells, style="bold" if split == "test" else None)
     if intervals is not None:
-        add_row(shown, "95 %", "", *(_bounds(intervals.get(name)) for name in METRIC_TITLES))
+        for side in ("low", "high"):
+            bounds = [number(getattr(intervals[name], side)) if name in intervals else "" for name in METRIC_TITLES]
+            add_row(shown, f"95 % {side}", "", *bounds)
     return shown
 
 
@@ -49,12 +51,6 @@ def gaps_table(compared: HeadToHead) -> Table:
         bounds = _interval((gap.interval.low, gap.interval.high))
         add_row(shown, METRIC_TITLES[name], *values, difference, bounds, _p(gap.p_value))
     return shown
-
-
-def _bounds(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    return "–" if interval.low is None or interval.high is None else f"{interval.low:.3f}–{interval.high:.3f}"
 
 
 def average_of(labels: Sequence[str], positive: int = 1) -> str:
@@ -117,27 +113,19 @@ def class_table(report: Mapping[str, Any]) -> Table:
 def summary_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
     """One row an arm: its metrics over the seeds, and its training time."""
     names = next(iter(arms.values()))["metrics"]
-    shown = table("arm", "seeds", *(METRIC_TITLES[name] for name in names), "time a run")
+    shown = table("arm", *(METRIC_TITLES[name] for name in names), "a run")
     for arm, found in arms.items():
         cells = [_spread(metric["mean"], metric["sd"]) for metric in found["metrics"].values()]
-        seeds = next(iter(found["metrics"].values()))["n"]
-        time = "–" if found["seconds"] is None else duration(found["seconds"])
-        add_row(shown, arm, seeds, *cells, time)
+        add_row(shown, arm, *cells, "–" if found["seconds"] is None else f"{found['seconds']:,.0f} s")
     return shown
 
 
 def difference_table(differences: Sequence[Mapping[str, Any]]) -> Table:
-    """One row for each other arm and metric."""
-    shown = table(
-        "arm", "metric", "difference", "95 % over seeds", "95 % over examples", "p", "p (Holm)", "seeds to see"
-    )
-    before = None
+    """One row for each metric of an arm."""
+    shown = table("metric", "change", "95 % over seeds", "95 % over examples", "p", "p Holm", "needed")
     for found in differences:
-        if before not in (None, found["arm"]):
-            shown.add_section()
         add_row(
             shown,
-            found["arm"] if found["arm"] != before else "",
             METRIC_TITLES[found["metric"]],
             "–" if found["difference"] is None else f"{found['difference']:+.4f}",
             _interval(found["interval_seeds"]),
@@ -146,18 +134,17 @@ def difference_table(differences: Sequence[Mapping[str, Any]]) -> Table:
             _p(found["p_holm"]),
             _seeds(found),
         )
-        before = found["arm"]
     return shown
 
 
 def _seeds(found: Mapping[str, Any]) -> str:
     if not found["difference"] or not found["sd"]:
         return "–"
-    return "> 1,000" if found["seeds_needed"] is None else f"{found['seeds_needed']:,}"
+    return ">1,000" if found["seeds_needed"] is None else f"{found['seeds_needed']:,}"
 
 
 def _spread(mean: float | None, sd: float | None) -> str:
-    return number(mean) if sd is None or mean is None else f"{mean:.4f} ± {sd:.4f}"
+    return number(mean) if sd is None or mean is None else f"{mean:.4f} ±{sd:.4f}".replace("±0.", "±.")
 
 
 def _interval(bounds: Sequence[float | None]) -> str:
@@ -168,4 +155,4 @@ def _interval(bounds: Sequence[float | None]) -> str:
 def _p(value: float | None) -> str:
     if value is None:
         return "–"
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"

@@ -28,6 +28,12 @@ rdrop compare --budget compute  [dim]# twice the epochs for arms of one pass[/]
 rdrop compare reviews.csv --train-examples 500 --dry-run  [dim]# how long would it take?[/]
 """
 
+LEGEND = (
+    "over seeds: paired t interval on these test examples; p: paired t-test",
+    "over examples: bootstrap interval of these models; p Holm: for the arms compared",
+    "needed: seeds for 80 % power at a change so large",
+)
+
 
 def compare(
     data: Annotated[
@@ -158,11 +164,11 @@ def _show(screen: Screen, document: dict[str, Any], compared: Comparison, files:
     seeds, examples = len(document["seeds"]), document["data"]["splits"]["test"]
     spread = f"means ± standard deviations of {count(seeds, 'seed')}" if seeds > 1 else "one seed"
     screen.show(summary_table(document["arms"]), title=f"Test, {examples:,} examples, {spread}")
-    screen.show(difference_table(document["differences"]), title=f"Differences to {document['baseline']}")
-    screen.say(
-        "p: paired t-test over seeds; Holm: corrected for the arms compared; over seeds: paired t interval on these"
-        " test examples; over examples: bootstrap interval of these models; seeds to see: for 80 % power at this size"
-    )
+    for arm in list(document["arms"])[1:]:
+        rows = [found for found in document["differences"] if found["arm"] == arm]
+        screen.show(difference_table(rows), title=f"{arm} against {document['baseline']}")
+    for line in LEGEND:
+        screen.say(line)
     for sentence in document["verdict"]:
         screen.show(Text(safe(sentence), style="bold"))
     if others := compared.others():

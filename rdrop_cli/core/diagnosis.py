@@ -16,6 +16,9 @@ NEGLIGIBLE, DOMINANT = 0.005, 0.5
 _STUCK = 0.97
 """A cross-entropy above this share of what knowing the classes' frequencies alone would give has learned nothing."""
 
+_SOLVED = 0.1
+"""Below this share of it the loss is next to nothing, and so are the shares of it."""
+
 
 def chance_cross_entropy(labels: ArrayLike, classes: int, config: Config) -> float:
     """The cross-entropy of a model that says the classes' frequencies of every example, in nats.
@@ -63,7 +66,7 @@ def diagnose(
             f"KL is {share:.2%} of the loss: R-Drop does next to nothing. Raise --alpha (now {alpha:g}), or the"
             f" dropout: --set model.config.{dropout_key}=0.2"
         )
-    if share > DOMINANT:
+    if share > DOMINANT and ce > _SOLVED * chance:
         return "dominant", (f"KL is {share:.0%} of the loss and outweighs the labels: lower --alpha (now {alpha:g})")
     return None
 

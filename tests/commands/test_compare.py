@@ -28,7 +28,7 @@ def test_a_comparison_ends_with_tables_a_verdict_and_its_files(rdrop, args):
     assert "[1/4] plain seed 42  validation: accuracy " in shown
     assert "[4/4] rdrop+smoothing seed 43" in shown
     assert "Test, 20 examples, means ± standard deviations of 2 seeds" in shown
-    assert "Differences to plain" in shown
+    assert "rdrop+smoothing against plain" in shown
     folder = Path("comparisons/reviews-tiny-bert")
     assert f"Results: {folder}: results.csv, results.json, results.md, results.png" in shown
     assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")

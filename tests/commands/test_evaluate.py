@@ -141,8 +141,10 @@ def test_intervals_hold_the_metrics_and_narrow_with_more_examples(rdrop, named, 
         widths[count] = high - low
     assert widths[640] < widths[40] / 2
     shown = rdrop("evaluate", "run", tmp_path / "640.csv").stdout
-    low, high = found[640]["intervals"]["accuracy"]
-    assert "95 %" in shown and f"{low:.3f}–{high:.3f}" in shown
+    for index, side in enumerate(("low", "high")):
+        (line,) = (line for line in shown.splitlines() if f"95 % {side}" in line)
+        for bounds in found[640]["intervals"].values():
+            assert f"{bounds[index]:.4f}" in line
 
 
 def test_against_itself_nothing_differs(rdrop, named):

@@ -27,6 +27,10 @@ def test_only_the_latter_half_of_the_newest_epoch_counts():
     assert finding((1.8, 0.7, 0.5), (2.0, 0.4, 0.5)) == "dominant"
 
 
+def test_a_large_share_of_next_to_no_loss_is_nothing_to_warn_of():
+    assert finding((1.8, 0.9, 0.002), (2.0, 0.9, 0.001)) is None
+
+
 def test_the_first_of_several_epochs_is_not_judged():
     assert finding((0.9, 0.0001, 0.69), (1.0, 0.0001, 0.69)) is None
     assert finding((0.9, 0.0001, 0.5), (1.0, 0.0001, 0.5), epochs=1) == "negligible"
