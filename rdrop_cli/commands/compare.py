@@ -21,13 +21,15 @@ rdrop compare reviews.csv  [dim]# plain, smoothing, rdrop and both, 5 seeds each
 
 rdrop compare reviews.csv --arms plain,rdrop+smoothing --seeds 10  [dim]# trains only what is new[/]
 
-rdrop compare --arms plain,rdrop --arm strong:rdrop.alpha=10  [dim]# an arm of your own[/]
+rdrop compare --arms plain,rdrop+smoothing --arm strong:rdrop.alpha=10  [dim]# an arm of your own[/]
 
 rdrop compare --budget compute  [dim]# twice the epochs for arms of one pass[/]
 
 rdrop compare reviews.csv --train-examples 500 --dry-run  [dim]# how long would it take?[/]
 """
 
+ALL_EPOCHS = ("train.early_stopping.patience", 0)
+"""Arms train as long as their budget says, unless `--set` says otherwise; the best epoch is chosen all the same."""
 LEGEND = (
     "over seeds: paired t interval on these test examples; p: paired t-test",
     "over examples: bootstrap interval of these models; p Holm: for the arms compared",
@@ -50,7 +52,10 @@ def compare(
     ] = "plain,smoothing,rdrop,rdrop+smoothing",
     arm: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(metavar="NAME:KEY=VALUE,...", help="An arm of your own, e.g. strong:rdrop.alpha=10. Repeatable."),
+        typer.Option(
+            metavar="NAME:KEY=VALUE,...",
+            help="Of your own; what it does not name is as configured. E.g. strong:rdrop.alpha=10. Repeatable.",
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many, from --seed on; every arm gets each.")] = 5,
     budget: Annotated[
@@ -106,7 +111,8 @@ def compare(
         "train.seed": seed,
         "train.precision": precision,
     }
-    resolved = preparation.check(load_config(config, collect_overrides(flags, set_)))
+    overrides = [ALL_EPOCHS, *collect_overrides(flags, set_)]
+    resolved = preparation.check(load_config(config, overrides))
     names = [name.strip() for name in arms.split(",") if name.strip()]
     chosen = make_arms(resolved, names, arm or [], budget)
     folder = user_path(out) if out is not None else default_folder(resolved)

@@ -14,8 +14,8 @@ from rdrop_cli.schema import Config
 Budget = Literal["steps", "compute"]
 BUILT_IN = ("plain", "smoothing", "rdrop", "rdrop+smoothing")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-_SHARED = ("data", "hub")
-"""Groups of keys in which arms must not differ: they see the same examples."""
+_SHARED = ("data.", "hub.", "train.seed", "train.metric")
+"""Keys in which arms must not differ: they see the same examples, and their best epochs are chosen alike."""
 _TWICE = "-2x"
 
 
@@ -43,7 +43,8 @@ def make_arms(config: Config, names: Sequence[str], own: Sequence[str], budget: 
     Args:
         config: What they have in common; its alpha and label smoothing are those of the built-in arms.
         names: Of `BUILT_IN`.
-        own: Arms of the user's, as NAME:KEY=VALUE,...; what they do not name is as in `config`.
+        own: Arms of the user's, as NAME:KEY=VALUE,...; what they do not name is as in `config`, so they have its alpha
+            and its label smoothing.
         budget: `steps` gives every arm the same optimizer steps; `compute` gives arms of one pass twice the epochs,
             and `-2x` to their names.
 
@@ -91,12 +92,14 @@ def _own(text: str, config: Config) -> Arm:
             f"--arm {text}: expected NAME:KEY=VALUE,... with a name of letters, digits and . _ + -",
             "For example --arm strong:rdrop.alpha=10.",
         )
+    if name.lower() in BUILT_IN or name.lower().startswith("results"):
+        raise ConfigError(f"--arm {name}: this name is taken", "Give another.")
     if name.lower().endswith(_TWICE):
         raise ConfigError(f"--arm {name}: names that end in {_TWICE} are given by --budget compute", "Give another.")
     changed: dict[str, Any] = {}
     for part in rest.split(",") if rest.strip() else []:
         key, value = parse_assignment(part, f"--arm {name}:")
-        if key.split(".")[0] in _SHARED or key == "train.seed":
+        if f"{key}.".startswith(_SHARED):
             raise ConfigError(f"--arm {name}: {key} must be the same for all arms", "Use --set for it.")
         if key in changed:
             raise ConfigError(f"--arm {name}: {key} is given twice")
