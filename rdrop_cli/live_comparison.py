@@ -17,13 +17,17 @@ from rich.table import Table
 from rich.text import Text
 
 from rdrop_cli.console import Screen, Stages, add_row, count, duration, number, safe, table
+from rdrop_cli.core.arms import Arm, what_it_changes
 from rdrop_cli.core.callbacks import Observer
 from rdrop_cli.core.callbacks import Plan as TrainingPlan
 from rdrop_cli.core.cells import Cell, Outcome
-from rdrop_cli.core.comparison import Plan, Watcher
+from rdrop_cli.core.comparison import Watcher
+from rdrop_cli.core.resampling import METRICS
+from rdrop_cli.core.schedule import Plan
 from rdrop_cli.live import STOPPING, describe_log, describe_micro_batch
+from rdrop_cli.tables import METRIC_TITLES
 
-SHOWN = {"accuracy": "accuracy", "f1": "F1", "roc_auc": "ROC-AUC", "nll": "NLL"}
+SHOWN = {name: METRIC_TITLES[name] for name in METRICS}
 
 
 @contextmanager
@@ -41,13 +45,13 @@ def comparison_watcher(screen: Screen, stages: Stages) -> Iterator[Watcher]:
 
 def describe_plan(plan: Plan, cells: Sequence[Cell]) -> list[str]:
     """What is going to happen, in a few lines."""
-    arms = list(dict.fromkeys(cell.arm.name for cell in cells))
+    arms = list({cell.arm.name: cell.arm for cell in cells}.values())
     seeds = list(dict.fromkeys(cell.seed for cell in cells))
     config = cells[0].config
     spread = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     done = len(cells) - len(plan.cells)
     lines = [
-        f"Arms   {', '.join(arms)}; differences are to {arms[0]}",
+        *(f"{'Arms' if arm is arms[0] else '':<6} {arm.name}: {describe_settings(arm, arms)}" for arm in arms),
         f"Runs   {count(len(cells), 'run')}: {count(len(arms), 'arm')}, {spread}" + (f"; {done} done" if done else ""),
         f"Best   by validation {config.train.metric}; the test split is opened once a run",
     ]
@@ -57,6 +61,12 @@ def describe_plan(plan: Plan, cells: Sequence[Cell]) -> list[str]:
             f"Left   {count(len(plan.cells), 'run')}, about {duration(total)}; disk {plan.disk / 2**30:.1f} GiB at most"
         )
     return lines
+
+
+def describe_settings(arm: Arm, arms: Sequence[Arm]) -> str:
+    """In what an arm differs from the others, in a few words."""
+    changes = what_it_changes(arm, arms)
+    return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in changes.items()) or "the same"
 
 
 class PlainComparison(Watcher):

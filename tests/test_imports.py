@@ -18,7 +18,7 @@ ALLOWED = {
     "console": {"processes"},
     "tables": {"console", "core"},
     "live": {"console", "core", "processes"},
-    "live_comparison": {"console", "core", "live"},
+    "live_comparison": {"console", "core", "live", "tables"},
     "options": set(),
     "commands": {"core", "config", "schema", "errors", "processes", *SHOWING},
     "app": {"commands", "errors", "console", "options"},

@@ -13,7 +13,8 @@ from rdrop_cli import options, processes
 from rdrop_cli.console import Screen, count, safe
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.comparison import Comparison, Plan
+    from rdrop_cli.core.comparison import Comparison
+    from rdrop_cli.core.schedule import Plan
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -32,8 +33,8 @@ ALL_EPOCHS = ("train.early_stopping.patience", 0)
 """Arms train as long as their budget says, unless `--set` says otherwise; the best epoch is chosen all the same."""
 LEGEND = (
     "over seeds: paired t interval on these test examples; p: paired t-test",
-    "over examples: bootstrap interval of these models; p Holm: for the arms compared",
-    "needed: seeds for 80 % power at a change so large",
+    "over examples: bootstrap interval of these models; needed: seeds to see a change so large",
+    "p Holm: of the chosen metric for the arms; of the others for all arms and metrics",
 )
 
 
@@ -118,7 +119,7 @@ def compare(
     folder = user_path(out) if out is not None else default_folder(resolved)
     first = resolved.train.seed
     grid = make_cells(chosen, range(first, first + seeds), folder)
-    check(grid)
+    check(grid, folder)
     screen = Screen(json_output=json_output, quiet=quiet)
 
     from rdrop_cli.core import comparison, evidence, picture, results
@@ -127,7 +128,7 @@ def compare(
     with contextlib.ExitStack() as stack:
         stages = stack.enter_context(screen.stages())
         watcher = stack.enter_context(comparison_watcher(screen, stages))
-        compared = comparison.Comparison(grid, folder, budget, watcher)
+        compared = comparison.Comparison(grid, folder, watcher)
         if not dry_run:
             stack.enter_context(compared.claimed())
         prepared = compared.prepare()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 from rdrop_cli.config import override
 from rdrop_cli.core import checkpoints, outcome, runs
 from rdrop_cli.core.arms import Arm
+from rdrop_cli.core.files import is_leftover
+from rdrop_cli.core.lock import LOCK
 from rdrop_cli.core.metrics import SCALARS, classification_metrics
 from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.errors import CheckpointError, ConfigError
 from rdrop_cli.schema import Config
 
 COMPARISONS = Path("comparisons")
+_NUMBERS = ("seconds", "wall_seconds", "steps", "best_epoch", "resumed_from_step")
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,20 @@ class Outcome:
     test: Predictions
     cost: dict[str, Any]
 
+    @property
+    def environment(self) -> str:
+        """What it was trained on and with, for showing."""
+        versions = self.cost.get("versions")
+        of = ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else "?"
+        return f"{self.cost.get('device')}, {self.cost.get('precision')}; {of}"
+
 
 def default_folder(config: Config) -> Path:
     """Where a comparison goes when nothing is said: named after its data and its model."""
     parts = [Path(config.data.source).name.split(".")[0], Path(config.model.name).name]
     if config.data.train_examples:
         parts.insert(1, str(config.data.train_examples))
-    return COMPARISONS / re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("-.").lower()
+    return COMPARISONS / (re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-.").lower() or "comparison")
 
 
 def make_cells(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[Cell]:
@@ -85,13 +96,20 @@ def make_cells(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[
     return [Cell(arm, seed, folder / arm.name / f"seed{seed}") for seed in seeds for arm in arms]
 
 
-def check(cells: Iterable[Cell]) -> None:
-    """Find out, before anything heavy, whether the runs that are there are these cells.
+def check(cells: Sequence[Cell], folder: Path) -> None:
+    """Find out, before anything heavy, whether what stands in a comparison's folder belongs to it.
 
     Raises:
-        ConfigError: one was trained with other settings; with the difference.
-        CheckpointError: something else stands where a cell goes, or another process writes there.
+        ConfigError: a cell was trained with other settings; with the difference.
+        CheckpointError: the folder, or a cell's, holds something else.
     """
+    if folder.is_dir() and not any(folder.glob(f"*/seed*/{checkpoints.CONFIG}")):
+        own = {LOCK, *(cell.arm.name for cell in cells)}
+        foreign = sorted(path.name for path in folder.iterdir() if path.name not in own and not is_leftover(path))
+        if foreign:
+            raise CheckpointError(
+                f"{folder}: holds {foreign[0]} and no comparison, so nothing is written here", "Give another --out."
+            )
     for cell in cells:
         if not cell.has_begun:
             runs.check_place(cell.folder)
@@ -110,16 +128,24 @@ def load(cell: Cell) -> Outcome:
     Raises:
         CheckpointError: its files are missing or damaged.
     """
-    metrics = checkpoints.read_json(cell.folder / checkpoints.METRICS)
-    test = outcome.load_predictions(cell.folder)
-    cost = outcome.load_cost(cell.folder)
     try:
+        metrics = checkpoints.read_json(cell.folder / checkpoints.METRICS)
+        test = outcome.load_predictions(cell.folder)
+        cost = outcome.load_cost(cell.folder)
         again = classification_metrics(test.labels, test.probabilities)
-        if any(metrics["test"][name] != again[name] for name in SCALARS):
-            raise ValueError("metrics that are not those of the predictions")
-        float(cost["seconds"]), int(cost["steps"]), float(cost["best_epoch"])
-    except (LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{cell.folder}: its results are damaged", "Delete the folder; the same command trains it again."
-        ) from error
+        if any(not _same(metrics["test"][name], again[name]) for name in SCALARS):
+            raise ValueError("its test metrics are not those of its predictions")
+        numbers = [metrics["validation"][name] for name in SCALARS] + [cost[name] for name in _NUMBERS]
+        if not all(isinstance(value, float | int | None) for value in numbers):
+            raise TypeError("its metrics are no numbers")
+    except (CheckpointError, LookupError, TypeError, ValueError) as error:
+        cause = error.message if isinstance(error, CheckpointError) else f"{cell.folder}: its results are damaged"
+        raise CheckpointError(cause, f"Delete {cell.folder}; the same command trains it again.") from error
     return Outcome(cell.arm.name, cell.seed, cell.folder, metrics, test, cost)
+
+
+def _same(value: float | None, other: float | None) -> bool:
+    """But for the last bits, in which two machines may differ."""
+    if value is None or other is None:
+        return value is other
+    return math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12)

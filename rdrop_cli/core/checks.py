@@ -24,12 +24,21 @@ def check_splits(data: Prepared, config: Config) -> None:
             "there is no validation split, and the best epoch is never chosen on test",
             "Set data.validation above 0, or add a validation file.",
         )
-    present = set(data.splits["validation"].labels.tolist())
+    check_classes(data, "validation", config)
+
+
+def check_classes(data: Prepared, split: str, config: Config) -> None:
+    """Make sure that the chosen metric means something on a split.
+
+    Raises:
+        DataError: the split lacks a class that the metric needs.
+    """
+    present = set(data.splits[split].labels.tolist())
     missing = [name for index, name in enumerate(data.labels.names) if index not in present]
     if missing and (len(data.labels) == 2 or config.train.metric == "roc_auc"):
         raise DataError(
-            f"the validation split has no example of class {missing[0]!r}, so its {config.train.metric} means nothing",
-            "Give more data of that class, or raise data.validation.",
+            f"the {split} split has no example of class {missing[0]!r}, so its {config.train.metric} means nothing",
+            f"Give more data of that class, or raise data.{split}.",
         )
 
 

@@ -11,36 +11,20 @@ import gc
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from rdrop_cli.core import checkpoints, outcome, preparation, results, runs
-from rdrop_cli.core.arms import Budget
+import numpy as np
+
+from rdrop_cli.core import checkpoints, preparation, runs
 from rdrop_cli.core.callbacks import Observer
-from rdrop_cli.core.cells import Cell, Outcome, load
+from rdrop_cli.core.cells import Cell, Outcome, check, load
+from rdrop_cli.core.checks import check_classes
 from rdrop_cli.core.files import unwritable
-from rdrop_cli.core.forecast import forecast
 from rdrop_cli.core.lock import only_writer
-from rdrop_cli.core.measuring import TRAIN_SAMPLE
 from rdrop_cli.core.prepared import Prepared
+from rdrop_cli.core.schedule import Plan, make_plan
 from rdrop_cli.core.training import Training
-from rdrop_cli.errors import DataError, StorageError, TrainingInterrupted
-from rdrop_cli.schema import Config
-
-_TIMING = 6.0
-"""Seconds for timing one kind of arm."""
-_STEPS_ALONE = ("alpha", "lr", "weight_decay", "warmup", "schedule", "max_grad_norm", "label_smoothing", "seed")
-"""Keys that do not change how long a step takes (alpha does when it is 0)."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is left to do: the cells, the seconds each should take, and the disk that all need."""
-
-    cells: list[Cell]
-    seconds: list[float]
-    disk: int
+from rdrop_cli.errors import CheckpointError, DataError, ModelError, StorageError, TrainingInterrupted
 
 
 class Watcher:
@@ -66,18 +50,14 @@ class Comparison:
     """Arms that are trained with the same seeds on the same splits.
 
     Args:
-        cells: As `cells.make_cells` gives them, checked.
+        cells: As `cells.make_cells` gives them.
         folder: Holds the cells.
-        budget: What the arms were made for.
         watcher: Is told of progress.
     """
 
-    def __init__(
-        self, cells: Sequence[Cell], folder: Path, budget: Budget = "steps", watcher: Watcher | None = None
-    ) -> None:
+    def __init__(self, cells: Sequence[Cell], folder: Path, watcher: Watcher | None = None) -> None:
         self.cells = list(cells)
         self.folder = folder
-        self.budget = budget
         self.watcher = watcher or Watcher()
 
     @contextlib.contextmanager
@@ -88,6 +68,7 @@ class Comparison:
 
         Raises:
             CheckpointError: another process has it.
+            ConfigError: what stands there does not belong to this comparison.
             StorageError: it cannot be written to.
         """
         is_new = not self.folder.exists()
@@ -97,6 +78,7 @@ class Comparison:
             raise unwritable(self.folder, error) from error
         with only_writer(self.folder):
             try:
+                check(self.cells, self.folder)  # another process may have been at work here meanwhile
                 yield
             finally:
                 if is_new and not any(cell.has_begun for cell in self.cells):
@@ -104,10 +86,11 @@ class Comparison:
                         shutil.rmtree(self.folder)
 
     def prepare(self) -> Prepared:
-        """The data that all cells share.
+        """The data that all cells share; what is done is read once, so that damage shows before hours of training.
 
         Raises:
-            DataError: it has no validation or no test split, or has changed since a cell was trained.
+            DataError: it has no validation or no test split or one that lacks a class, or has changed since.
+            CheckpointError: the results of a cell that is done are damaged.
         """
         config = self.cells[0].arm.config
         data = preparation.prepare(config, on_progress=self.watcher.training.stage)
@@ -116,100 +99,84 @@ class Comparison:
                 raise DataError(
                     f"{config.data.source}: no {split} split, which a comparison needs", f"Set data.{split} above 0."
                 )
+            check_classes(data, split, config)
         for cell in self.cells:
-            if cell.is_done and checkpoints.read_record(cell.folder).get("fingerprint") != data.fingerprint:
+            if not cell.is_done:
+                continue
+            if checkpoints.read_record(cell.folder).get("fingerprint") != data.fingerprint:
                 raise DataError(
                     f"{cell.folder}: the data has changed since this cell was trained",
                     "Bring the old data back, or give the comparison another --out.",
                 )
+            if not np.array_equal(load(cell).test.labels, data.splits["test"].labels):
+                raise CheckpointError(
+                    f"{cell.folder}: its predictions are not for this test split",
+                    f"Delete {cell.folder}; the same command trains it again.",
+                )
         return data
 
     def plan(self, data: Prepared) -> Plan:
-        """What is left to do and what it should take, from cells that are done or else a few timed steps.
+        """What is left to do and what it should take.
 
         Raises:
             StorageError: there is not enough space for it.
         """
-        left = [cell for cell in self.cells if not cell.is_done]
-        rates = {_kind(cell.config): rate for cell in self.cells if cell.is_done and (rate := _recorded_rate(cell))}
-        weights = max((_weights(cell) for cell in self.cells if cell.is_done), default=0)
-        for cell in left:
-            if _kind(cell.config) not in rates:
-                rates[_kind(cell.config)], size = self._time(cell, data)
-                weights = max(weights, size)
-        seconds = [rates[_kind(cell.config)] * _steps(cell.config, data) for cell in left]
-        # Each run keeps its best model; the one in training also checkpoints, each with two moments of every weight.
-        kept = self.cells[0].arm.config.train.keep_checkpoints + 2
-        plan = Plan(left, seconds, weights * (len(left) + 3 * kept))
-        self._check_space(plan)
-        return plan
+        return make_plan(self.cells, data, self.folder, self.watcher.training)
 
     def run(self, plan: Plan) -> list[Outcome]:
         """Train what is left and return every cell's outcome, in the order of `cells`.
 
         Raises:
             TrainingInterrupted: stopped by a signal; the cell that was being trained is saved.
-            RDropError: as training.
+            RDropError: as training, with the cell's name.
         """
         self.watcher.plan(plan, self.cells)
+        for cell in self.cells:
+            if cell.is_done:
+                _drop_checkpoints(cell)  # a kill may have come before
         spent = expected = 0.0
         for index, cell in enumerate(plan.cells):
             self.watcher.began(cell)
             began = time.perf_counter()
-            self._train(cell)
+            with _naming(cell):
+                self._train(cell)
             spent += time.perf_counter() - began
             expected += plan.seconds[index]
             self.watcher.ended(load(cell), spent / expected * sum(plan.seconds[index + 1 :]))
-            results.write_cells([load(cell) for cell in self.cells if cell.is_done], self.folder, self.budget)
         return [load(cell) for cell in self.cells]
 
     def others(self) -> list[str]:
-        """Arms in the folder that this comparison leaves out."""
-        names = {cell.arm.name for cell in self.cells}
-        found = {path.parent.parent.name for path in self.folder.glob(f"*/seed*/{checkpoints.METRICS}")}
-        return sorted(found - names)
+        """Cells in the folder that are done and that this comparison leaves out, as ARM seed N."""
+        here = {cell.folder for cell in self.cells}
+        found = {path.parent for path in self.folder.glob(f"*/seed*/{checkpoints.METRICS}")}
+        return [f"{path.parent.name} {path.name.replace('seed', 'seed ')}" for path in sorted(found - here)]
 
     def _train(self, cell: Cell) -> None:
         with runs.claimed(cell.folder, cell.config):
             resume = cell.has_begun
             config = runs.as_recorded(cell.folder, cell.config)[0] if resume else cell.config
             training = Training(config, cell.folder, resume=resume, observer=self.watcher.training)
-            try:
-                training.start()
-            except TrainingInterrupted as error:
-                raise TrainingInterrupted(
-                    f"Stopped in {cell.name} and saved", "The same command goes on from there"
-                ) from error
+            training.start()
             del training
             gc.collect()  # a trainer and its model refer to each other
             _drop_checkpoints(cell)
 
-    def _time(self, cell: Cell, data: Prepared) -> tuple[float, int]:
-        """Seconds a step, everything around it included; bytes of the model's weights."""
-        began = time.perf_counter()
-        with TemporaryDirectory() as folder:
-            training = Training(cell.config, Path(folder) / "run", observer=self.watcher.training)
-        loading = time.perf_counter() - began
-        found = forecast(training, seconds=_TIMING)
-        sizes = {name: len(split) for name, split in data.splits.items()}
-        measured = min(sizes["train"], TRAIN_SAMPLE) + sizes["validation"] + sizes["test"]
-        total = found.seconds + loading + found.evaluation_seconds * measured / sizes["validation"]
-        weights = sum(parameter.numel() * parameter.element_size() for parameter in training.model.parameters())
-        del training
-        gc.collect()
-        return total / found.steps, weights
 
-    def _check_space(self, plan: Plan) -> None:
-        if not plan.cells:
-            return
-        place = next(path for path in (self.folder, *self.folder.absolute().parents) if path.is_dir())
-        free = shutil.disk_usage(place).free
-        if free < plan.disk:
-            raise StorageError(
-                f"{self.folder}: {len(plan.cells)} runs need about {plan.disk / 2**30:.1f} GiB,"
-                f" {free / 2**30:.1f} GiB are free",
-                "Make room, or give an --out elsewhere.",
-            )
+@contextlib.contextmanager
+def _naming(cell: Cell) -> Iterator[None]:
+    """Say of what stops a cell's training which cell it is, and how the comparison goes on."""
+    try:
+        yield
+    except TrainingInterrupted as error:
+        raise TrainingInterrupted(f"Stopped in {cell.name} and saved", "The same command goes on from there") from error
+    except ModelError as error:
+        raise ModelError(
+            f"{cell.name}: {error.message}",
+            "The same command goes on, with --set train.micro_batch_size=auto if memory ran out; if the arm cannot be"
+            f" trained so, leave it out, or delete {cell.folder} and give it other settings.",
+        ) from error
+    except StorageError as error:
+        raise StorageError(f"{cell.name}: {error.message}", "Put that right; the same command goes on.") from error
 
 
 def _drop_checkpoints(cell: Cell) -> None:
@@ -220,29 +187,3 @@ def _drop_checkpoints(cell: Cell) -> None:
         pass
     except OSError as error:
         raise unwritable(cell.folder / checkpoints.CHECKPOINTS, error) from error
-
-
-def _weights(cell: Cell) -> int:
-    return sum(path.stat().st_size for path in (cell.folder / checkpoints.BEST).glob("*.safetensors"))
-
-
-def _kind(config: Config) -> str:
-    """What decides how long a step takes."""
-    tree = config.model_dump(include={"model", "rdrop", "train"})
-    two_passes = bool(tree["rdrop"]["alpha"])
-    for group in ("rdrop", "train"):
-        tree[group] = {key: value for key, value in tree[group].items() if key not in (*_STEPS_ALONE, "precision")}
-    tree["train"].pop("epochs")
-    return repr((two_passes, tree))
-
-
-def _steps(config: Config, data: Prepared) -> int:
-    return -(-len(data.splits["train"]) // config.train.batch_size) * config.train.epochs
-
-
-def _recorded_rate(cell: Cell) -> float | None:
-    """Seconds a step of a cell that was trained in one go."""
-    cost = outcome.load_cost(cell.folder)
-    if cost.get("resumed_from_step") or not cost.get("steps"):
-        return None
-    return float(cost["wall_seconds"]) / int(cost["steps"])

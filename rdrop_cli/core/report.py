@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rdrop_cli.core.card import as_code
-from rdrop_cli.core.evidence import TITLES
+from rdrop_cli.core.differences import TITLES
 
 
 def markdown(document: Mapping[str, Any]) -> str:

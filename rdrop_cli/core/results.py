@@ -11,7 +11,8 @@ from typing import Any
 
 from rdrop_cli.core.arms import Arm, Budget, what_it_changes
 from rdrop_cli.core.cells import Outcome
-from rdrop_cli.core.evidence import Difference, Evidence
+from rdrop_cli.core.differences import Difference
+from rdrop_cli.core.evidence import Evidence
 from rdrop_cli.core.files import write_text
 from rdrop_cli.core.metrics import SCALARS
 from rdrop_cli.core.outcome import versions
@@ -21,10 +22,10 @@ from rdrop_cli.core.report import markdown
 _COST = ("seconds", "steps", "best_epoch", "resumed_from_step")
 TESTS = {
     "p_value": "paired t-test over seeds, two-sided",
-    "p_holm": "Holm's correction for the arms compared, for each metric",
+    "p_holm": "Holm's correction: of the chosen metric for the arms compared; of the others for all arms and metrics",
     "interval_seeds": "95 % paired t interval of the mean difference over seeds, on these test examples",
     "interval_examples": "95 % percentile bootstrap interval of the mean difference over test examples, these models",
-    "seeds_needed": "pairs for which a paired t-test at 5 % finds a difference of the observed size with 80 % power",
+    "seeds_needed": "pairs with which the corrected test, at its strictest, finds such a difference with 80 % power",
 }
 
 

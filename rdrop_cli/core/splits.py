@@ -63,6 +63,7 @@ def stratified_sample(labels: Sequence[int], count: int, *, seed: int) -> list[i
     values = np.asarray(labels)
     for label in np.unique(values):
         members = np.flatnonzero(values == label)
-        # Each class spread evenly over [0, 1): any first part of that has all classes in proportion.
-        position[rng.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
+        # Each class spread evenly over [0, 1): any first part of that has all classes in proportion, and one of each
+        # as long as there is room.
+        position[rng.permutation(members)] = np.arange(len(members)) / len(members)
     return sorted(np.argsort(position, kind="stable")[:count].tolist())

@@ -96,12 +96,13 @@ def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> McNemar:
     return McNemar(only_first, only_second, p_value)
 
 
-def seeds_needed(mean: float, sd: float) -> int | None:
-    """How many pairs a paired t-test at 5 % needs to find a difference of this size in four of five comparisons.
+def seeds_needed(mean: float, sd: float, *, level: float = LEVEL) -> int | None:
+    """How many pairs a two-sided paired t-test needs to find a difference of this size in four of five comparisons.
 
     Args:
         mean: The difference.
         sd: Standard deviation of a pair's difference.
+        level: Of the test.
 
     Returns:
         None when more than `MOST_SEEDS` would be needed, as for no difference at all.
@@ -109,13 +110,15 @@ def seeds_needed(mean: float, sd: float) -> int | None:
     if not mean or not sd:
         return None
     effect = abs(mean) / sd
-    found = bisect.bisect_left(range(MOST_SEEDS + 1), POWER, lo=2, key=lambda n: _power(effect, n))  # it grows with n
+    found = bisect.bisect_left(
+        range(MOST_SEEDS + 1), POWER, lo=2, key=lambda n: _power(effect, n, level)
+    )  # grows with n
     return found if found <= MOST_SEEDS else None
 
 
-def _power(effect: float, n: int) -> float:
+def _power(effect: float, n: int, level: float) -> float:
     """The chance that a two-sided paired t-test rejects, from the noncentral t distribution."""
-    critical = stats.t.ppf(1 - LEVEL / 2, n - 1)
+    critical = stats.t.ppf(1 - level / 2, n - 1)
     shift = effect * np.sqrt(n)
     if shift > 30:  # far beyond any critical value; the distribution's series does not converge there
         return 1.0 if shift > 2 * critical else 0.0

@@ -1,6 +1,7 @@
 """A comparison's cells: ordinary runs, paired, trained once."""
 
 import json
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -24,13 +25,13 @@ def compared(config, tmp_path):
 
     def make(names=("plain", "rdrop"), own=(), seeds=(42, 43), budget="steps", watcher=None, **overrides):
         arms = make_arms(config(**overrides), names, own, budget)
-        return Comparison(make_cells(arms, seeds, tmp_path / "compared"), tmp_path / "compared", budget, watcher)
+        return Comparison(make_cells(arms, seeds, tmp_path / "compared"), tmp_path / "compared", watcher)
 
     return make
 
 
 def run(compared):
-    check(compared.cells)
+    check(compared.cells, compared.folder)
     with compared.claimed():
         return compared.run(compared.plan(compared.prepare()))
 
@@ -99,10 +100,10 @@ def test_other_settings_under_the_same_name_are_refused_with_the_difference(comp
     with pytest.raises(
         ConfigError, match=r"own/seed42: this cell was trained with other settings: rdrop.alpha: 1.0 -> 3"
     ):
-        check(compared(own=["own:rdrop.alpha=3"], seeds=[42]).cells)
+        check(compared(own=["own:rdrop.alpha=3"], seeds=[42]).cells, Path("compared"))
     with pytest.raises(ConfigError, match=r"train.lr: 0.01 -> 0.02"):
-        check(compared(seeds=[42], **{"train.lr": 0.02}).cells)
-    check(compared(seeds=[42], **{"train.eval_batch_size": 8}).cells)
+        check(compared(seeds=[42], **{"train.lr": 0.02}).cells, Path("compared"))
+    check(compared(seeds=[42], **{"train.eval_batch_size": 8}).cells, Path("compared"))
 
 
 def test_data_that_has_changed_is_refused(compared, reviews):
@@ -122,7 +123,7 @@ def test_a_foreign_folder_where_a_cell_goes_is_left_alone(compared, tmp_path):
     place.mkdir(parents=True)
     (place / "thesis.txt").write_text("mine")
     with pytest.raises(CheckpointError, match=r"holds thesis.txt, which is not of a run"):
-        check(compared().cells)
+        check(compared().cells, Path("compared"))
 
 
 def test_a_run_of_train_in_its_place_counts_as_a_cell(compared, config, tmp_path):
