@@ -149,7 +149,7 @@ def compare(
         ]
         if picture.is_available():
             files.append(results.picture_path(folder, budget))
-            picture.draw(weighed, outcomes, document["data"]["source"], files[-1])
+            picture.draw(weighed, outcomes, Path(document["data"]["source"]).name, files[-1])
     _show(screen, document, compared, files)
     if json_output:
         screen.document(document)
@@ -179,9 +179,19 @@ def _show(screen: Screen, document: dict[str, Any], compared: Comparison, files:
     for sentence in document["verdict"]:
         screen.show(Text(safe(sentence), style="bold"))
     if others := compared.others():
-        screen.say(f"Also trained here, but not compared now: {', '.join(others)}", style="yellow")
-    if len(document["devices"]) > 1:
-        screen.say(f"Runs were trained on different devices: {'; '.join(document['devices'])}", style="yellow")
+        more = f" and {len(others) - 5:,} more" if len(others) > 5 else ""
+        screen.say(f"Also trained here, but not compared now: {', '.join(others[:5])}{more}", style="yellow")
+    if document["earlier_looks"]:
+        looks = ", ".join(map(str, document["earlier_looks"]))
+        screen.say(
+            f"These arms were looked at before, with {looks} of the seeds: if more were added because of that, p-values"
+            " are too small. To be sure, run it once with seeds of its own (--seed, --out)",
+            style="yellow",
+        )
+    if len(document["environments"]) > 1:
+        screen.say("Runs were trained on different machines, precisions or versions:", style="yellow")
+        for environment in document["environments"]:
+            screen.say(f"  {environment}", style="yellow")
     screen.say(f"Results: {files[0].parent}: {', '.join(path.name for path in files)}")
     if files[-1].suffix != ".png":
         screen.say("For a picture: pip install matplotlib, and the same command again (nothing is trained again)")

@@ -97,13 +97,14 @@ def evaluate(
             )
 
         classifier = load(found)
+        if other is not None:
+            rival = load(other)
+            order = head_to_head.class_order(rival.labels, classifier.labels, other.name)
         result = evaluation.evaluate(classifier, labelled, positive_label=positive_label, on_progress=stages.update)
         models = [result.predictions]
         if other is not None:
-            rival = load(other)
             theirs = evaluation.classify(rival, labelled, stages.update, f" with {other.name}")
-            theirs = head_to_head.reordered(theirs, rival.labels, classifier.labels, other.name)
-            models.append(Predictions(result.predictions.labels, theirs))
+            models.append(Predictions(result.predictions.labels, theirs[:, order]))
         drawn = resampling.resample(
             models,
             positive=result.positive,
@@ -116,6 +117,11 @@ def evaluate(
     _show(screen, found.name, labelled, result, intervals)
     if compared is not None and other is not None:
         _show_comparison(screen, (found.name, other.name), compared)
+        same_data = checkpoints.trained_on_the_same(found, other)
+        if not same_data:
+            screen.say(
+                f"{other.name} was not trained on the same split: it may have seen these examples", style="yellow"
+            )
     if json_output:
         document: dict[str, Any] = {
             "checkpoint": found.name,
@@ -131,7 +137,7 @@ def evaluate(
             "precision": classifier.precision,
         }
         if compared is not None and other is not None:
-            document["against"] = {"checkpoint": other.name, **compared.as_dict()}
+            document["against"] = {"checkpoint": other.name, "same_data": same_data, **compared.as_dict()}
         screen.document(document)
 
 
@@ -150,10 +156,13 @@ def _show_comparison(screen: Screen, names: tuple[str, str], compared: HeadToHea
 def _show(
     screen: Screen, checkpoint: str, labelled: Examples, result: Evaluation, intervals: dict[str, Interval]
 ) -> None:
+    from rdrop_cli.core.resampling import FEW_EXAMPLES
     from rdrop_cli.tables import MANY_CLASSES, average_of, confusion_table, metrics_table, per_class_table
 
     title = f"{checkpoint} on {labelled.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
     screen.show(metrics_table({labelled.split: result.metrics}, intervals), title=title)
+    if result.metrics["examples"] < FEW_EXAMPLES:
+        screen.say(f"Intervals from fewer than {FEW_EXAMPLES} examples are too narrow", style="yellow")
     for name, reason in result.metrics["undefined"].items():
         screen.say(f"{name} is undefined: {reason}", style="yellow")
     screen.show(per_class_table(result.labels, result.metrics["per_class"]), title="Classes")

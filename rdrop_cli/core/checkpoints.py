@@ -187,6 +187,17 @@ def read_record(run: Path) -> dict[str, Any]:
     return record
 
 
+def trained_on_the_same(first: Checkpoint, second: Checkpoint) -> bool:
+    """True where both checkpoints' runs recorded the same examples in the same splits."""
+    if first.run is None or second.run is None:
+        return False
+    try:
+        prints = [read_record(checkpoint.run).get("fingerprint") for checkpoint in (first, second) if checkpoint.run]
+    except CheckpointError:
+        return False
+    return prints[0] is not None and prints[0] == prints[1]
+
+
 def _last_written(run: Path) -> float:
     files = (run / METRICS, run / HISTORY, run / CONFIG)
     return max(path.stat().st_mtime for path in files if path.is_file())

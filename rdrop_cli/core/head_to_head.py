@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.metrics import classification_metrics
 from rdrop_cli.core.outcome import Predictions
-from rdrop_cli.core.resampling import METRICS, Interval, interval, p_value
+from rdrop_cli.core.resampling import FEW_EXAMPLES, METRICS, Interval, interval, p_value
 from rdrop_cli.core.statistics import McNemar, mcnemar
 from rdrop_cli.errors import CheckpointError
 
@@ -22,7 +22,8 @@ class Gap:
 
     Attributes:
         difference: None where the metric is undefined.
-        p_value: Two-sided: McNemar's for accuracy, the paired bootstrap's for the others.
+        p_value: Two-sided: McNemar's for accuracy, the paired bootstrap's for the others if there are enough examples
+            for it.
     """
 
     difference: float | None
@@ -59,11 +60,11 @@ class HeadToHead:
         }
 
 
-def reordered(probabilities: NDArray[np.float64], of: LabelMap, to: LabelMap, name: str) -> NDArray[np.float64]:
-    """A checkpoint's probabilities with the classes in another one's order.
+def class_order(of: LabelMap, to: LabelMap, name: str) -> list[int]:
+    """Where each class of one checkpoint stands in another.
 
     Args:
-        name: The checkpoint's, for the message.
+        name: The other checkpoint's, for the message.
 
     Raises:
         CheckpointError: it knows other classes.
@@ -73,7 +74,7 @@ def reordered(probabilities: NDArray[np.float64], of: LabelMap, to: LabelMap, na
             f"{name}: its classes are {', '.join(of.names)}, not {', '.join(to.names)}",
             "Only checkpoints for the same classes can be compared.",
         )
-    return probabilities[:, [of.names.index(label) for label in to.names]]
+    return [of.names.index(label) for label in to.names]
 
 
 def head_to_head(
@@ -90,6 +91,7 @@ def head_to_head(
     own, other = (
         classification_metrics(model.labels, model.probabilities, positive=positive) for model in (first, second)
     )
+    is_large = len(first.labels) >= FEW_EXAMPLES
     test = mcnemar(*(model.probabilities.argmax(axis=1) == model.labels for model in (first, second)))
     gaps = {}
     for name in METRICS:
@@ -97,6 +99,6 @@ def head_to_head(
         gaps[name] = Gap(
             None if own[name] is None or other[name] is None else own[name] - other[name],
             interval(resampled),
-            test.p_value if name == "accuracy" else p_value(resampled),
+            test.p_value if name == "accuracy" else p_value(resampled) if is_large else None,
         )
     return HeadToHead((own, other), gaps, test)

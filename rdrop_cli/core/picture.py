@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,12 @@ _CLOSE = 0.03
 
 
 def is_available() -> bool:
-    """True where matplotlib is installed."""
-    from importlib.util import find_spec
-
-    return find_spec("matplotlib") is not None
+    """True where matplotlib is installed, and whole."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def draw(evidence: Evidence, outcomes: Sequence[Outcome], data: str, path: Path) -> None:
@@ -73,7 +76,8 @@ def draw(evidence: Evidence, outcomes: Sequence[Outcome], data: str, path: Path)
         ),
         fontsize=10,
     )
-    with writing(path) as staging:
+    with writing(path) as staging, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # of a name in a script that the font has not
         figure.savefig(staging, format="png", dpi=120)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rdrop_cli.core.card import as_code
@@ -17,12 +18,11 @@ def markdown(document: Mapping[str, Any]) -> str:
     """
     splits = document["data"]["splits"]
     seeds = ", ".join(map(str, document["seeds"]))
-    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     parts = [
-        f"# {as_code(document['data']['source'])}: {', '.join(document['arms'])}",
+        f"# {as_code(Path(document['data']['source']).name)}: {', '.join(document['arms'])}",
         f"{splits['train']:,} examples to train, {splits['validation']:,} to validate, {splits['test']:,} to test;"
         f" seeds {seeds}; the best epoch by validation {document['metric']}."
-        f" {'; '.join(document['devices'])}; {versions}.",
+        f" {' | '.join(document['environments'])}.",
         "Test, means ± standard deviations over seeds; time is the median of a run's training:",
         means_table(document),
         verdict_list(document),

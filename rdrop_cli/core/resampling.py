@@ -17,11 +17,13 @@ from rdrop_cli.core.outcome import Predictions
 METRICS = ("accuracy", "f1", "roc_auc", "nll")
 """What is resampled: the headline metrics, and nll in nats."""
 RESAMPLES = 2000
-_FEWER = 500
-_LARGE = 100_000
-"""Sets of more examples get fewer resamples: their intervals are narrow."""
-_CELLS = 2_000_000
+_FEWEST = 500
+_WORK = 400_000_000
+"""Resamples x examples x classes x models above which there are fewer resamples, down to `_FEWEST`."""
+_CELLS = 1_000_000
 """Weights held at once."""
+FEW_EXAMPLES = 50
+"""With fewer, intervals are too narrow and p-values too small."""
 _MOST_UNDEFINED = 0.05
 Array = NDArray[np.float64]
 
@@ -48,14 +50,14 @@ def resample(
         models: Predictions for the same examples in the same order.
         positive: The positive class's id; with two classes only.
         seed: Of the draws.
-        resamples: How many; None: 2,000, for more than 100,000 examples 500.
+        resamples: How many; None: 2,000, of very large sets fewer, but 500 at least.
         on_progress: Called with the resamples done and how many there are.
 
     Returns:
         By metric (models, resamples); NaN where a resample leaves it undefined, as without one of the classes.
     """
-    count = len(models[0].labels)
-    total = resamples or (RESAMPLES if count <= _LARGE else _FEWER)
+    count, classes = models[0].probabilities.shape
+    total = resamples or min(RESAMPLES, max(_FEWEST, _WORK // (count * len(models) * (1 if classes == 2 else classes))))
     rng = np.random.default_rng(seed)
     measures = [_Measure(model, positive) for model in models]
     found = {name: np.empty((len(models), total)) for name in METRICS}
@@ -83,7 +85,10 @@ def interval(values: Array) -> Interval:
 
 
 def p_value(differences: Array) -> float | None:
-    """Two-sided: twice the share of resampled differences beyond zero, the observed one counted among them."""
+    """Two-sided: twice the share of resampled differences beyond zero, the observed one counted among them.
+
+    None where too many are undefined.
+    """
     defined = differences[~np.isnan(differences)]
     if len(defined) < (1 - _MOST_UNDEFINED) * len(differences):
         return None
@@ -99,15 +104,14 @@ class _Measure:
         rows, classes = p.shape
         predicted = p.argmax(axis=1)
         self._classes = [positive] if classes == 2 else list(range(classes))
-        self._is_of = np.zeros((rows, classes))
-        self._is_of[np.arange(rows), truth] = 1.0
-        is_called = np.zeros((rows, classes))
-        is_called[np.arange(rows), predicted] = 1.0
-        self._hits = self._is_of * is_called
-        self._marked = self._is_of + is_called
+        # (examples, classes): 1 for the example's class, for the predicted one, and where they are the same
+        self._is_of = truth[:, None] == np.array(self._classes)
+        is_called = predicted[:, None] == np.array(self._classes)
+        self._counts = np.concatenate([self._is_of & is_called, self._is_of, is_called], axis=1).astype(np.float64)
         nll = -np.log(np.maximum(p[np.arange(rows), truth], np.finfo(np.float64).tiny))
         self._means = np.column_stack([predicted == truth, nll])
-        self._ranked = {index: _ranks(p[:, index]) for index in self._classes}
+        has_all = len(np.unique(truth)) == classes
+        self._ranked = [_Ranking(p[:, index], truth == index) for index in self._classes] if has_all else []
 
     def __call__(self, weights: Array) -> dict[str, Array]:
         """Each metric, (resamples,), for (resamples, examples) weights."""
@@ -115,33 +119,46 @@ class _Measure:
         return {"accuracy": accuracy, "f1": self._f1(weights), "roc_auc": self._roc_auc(weights), "nll": nll}
 
     def _f1(self, weights: Array) -> Array:
-        marked = (weights @ self._marked)[:, self._classes]
-        hits = (weights @ self._hits)[:, self._classes]
-        occurs = marked > 0
+        hits, of, called = np.split(weights @ self._counts, 3, axis=1)
+        occurs = of + called > 0
         with np.errstate(invalid="ignore"):
-            per_class = np.where(occurs, 2 * hits / np.where(occurs, marked, 1.0), 0.0)
+            per_class = np.where(occurs, 2 * hits / np.where(occurs, of + called, 1.0), 0.0)
             mean: Array = per_class.sum(axis=1) / occurs.sum(axis=1)
         return mean
 
     def _roc_auc(self, weights: Array) -> Array:
-        """The chance that a positive example ranks above a negative one, ties counted half; one against the rest."""
-        total = np.zeros(len(weights))
-        for index, (order, starts) in self._ranked.items():
-            ordered = weights[:, order]
-            is_positive = self._is_of[order, index]
-            positives = np.add.reduceat(ordered * is_positive, starts, axis=1)
-            negatives = np.add.reduceat(ordered * (1 - is_positive), starts, axis=1)
-            below = np.cumsum(negatives, axis=1) - negatives / 2
-            pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-            with np.errstate(invalid="ignore"):
-                total += (positives * below).sum(axis=1) / np.where(pairs > 0, pairs, np.nan)
-        mean: Array = total / len(self._ranked)
+        """One class against the rest, averaged over classes; undefined where a class has no example."""
+        if not self._ranked:
+            return np.full(len(weights), np.nan)
+        mean: Array = np.mean([ranking(weights) for ranking in self._ranked], axis=0)
         return mean
 
 
-def _ranks(scores: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order of ascending scores, and where in it each group of equal scores begins."""
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    return order, starts
+class _Ranking:
+    """The chance that a positive example ranks above a negative one, ties counted half.
+
+    Args:
+        scores: (examples,).
+        is_positive: (examples,) bool.
+    """
+
+    def __init__(self, scores: Array, is_positive: NDArray[np.bool_]) -> None:
+        self._order = np.argsort(scores, kind="stable")
+        self._is_positive = is_positive[self._order].astype(np.float64)
+        ordered = scores[self._order]
+        starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        self._groups = starts if len(starts) < len(scores) else None  # of equal scores
+
+    def __call__(self, weights: Array) -> Array:
+        ordered = weights[:, self._order]
+        positives = ordered * self._is_positive
+        negatives = ordered - positives
+        if self._groups is not None:
+            positives = np.add.reduceat(positives, self._groups, axis=1)
+            negatives = np.add.reduceat(negatives, self._groups, axis=1)
+        below = np.cumsum(negatives, axis=1)
+        pairs = positives.sum(axis=1) * below[:, -1]
+        below -= negatives / 2
+        with np.errstate(invalid="ignore"):
+            share: Array = np.einsum("ij,ij->i", positives, below) / np.where(pairs > 0, pairs, np.nan)
+        return share

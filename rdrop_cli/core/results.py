@@ -15,7 +15,6 @@ from rdrop_cli.core.differences import Difference
 from rdrop_cli.core.evidence import Evidence
 from rdrop_cli.core.files import write_text
 from rdrop_cli.core.metrics import SCALARS
-from rdrop_cli.core.outcome import versions
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.report import markdown
 
@@ -78,7 +77,13 @@ def picture_path(folder: Path, budget: Budget) -> Path:
 def document(
     evidence: Evidence, outcomes: Sequence[Outcome], arms: Sequence[Arm], data: Prepared, folder: Path, budget: Budget
 ) -> dict[str, Any]:
-    """All that a comparison found, as JSON takes it: what `--json` prints and results.json holds."""
+    """All that a comparison found, as JSON takes it: what `--json` prints and results.json holds.
+
+    Args:
+        evidence: The outcomes, weighed.
+        folder: The comparison's; earlier results there tell whether anyone looked before there were all these seeds.
+    """
+    earlier_looks = _earlier_looks(folder / f"{_stem(budget)}.json", [arm.name for arm in arms], evidence.seeds)
     return {
         "comparison": str(folder),
         "data": {
@@ -114,8 +119,8 @@ def document(
             }
             for found in outcomes
         ],
-        "versions": versions(),
-        "devices": sorted({str(found.cost.get("device")) for found in outcomes}),
+        "environments": sorted({found.environment for found in outcomes}),
+        "earlier_looks": earlier_looks,
     }
 
 
@@ -133,6 +138,17 @@ def _difference(found: Difference) -> dict[str, Any]:
         "p_holm": found.p_holm,
         "seeds_needed": found.seeds_needed,
     }
+
+
+def _earlier_looks(path: Path, arms: Sequence[str], seeds: Sequence[int]) -> list[int]:
+    """With how many seeds these arms were weighed before."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        looks = [*before["earlier_looks"], len(before["seeds"])]
+        is_part = set(before["seeds"]) < set(seeds) and set(before["arms"]) & set(arms)
+        return sorted({look for look in looks if isinstance(look, int)}) if is_part else list(before["earlier_looks"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
 
 
 def _stem(budget: Budget) -> str:

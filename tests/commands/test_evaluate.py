@@ -149,8 +149,10 @@ def test_intervals_hold_the_metrics_and_narrow_with_more_examples(rdrop, named, 
 
 def test_against_itself_nothing_differs(rdrop, named):
     found = rdrop.json("evaluate", "run", "--against", "run/best")["against"]
-    for gap in found["differences"].values():
-        assert gap == {"difference": 0.0, "interval": [0.0, 0.0], "p_value": 1.0}
+    for name, gap in found["differences"].items():
+        # 20 examples are too few for the bootstrap's p-value; McNemar's is exact
+        assert gap == {"difference": 0.0, "interval": [0.0, 0.0], "p_value": 1.0 if name == "accuracy" else None}
+    assert found["same_data"]
     assert found["mcnemar"] == {"only_first": 0, "only_second": 0, "p_value": 1.0}
 
 
@@ -168,9 +170,20 @@ def test_against_another_the_numbers_are_those_of_the_two_alone(rdrop, named, tm
     more = test["only_first"] - test["only_second"]
     assert more == round(120 * found["against"]["differences"]["accuracy"]["difference"]) != 0
     assert found["against"]["differences"]["accuracy"]["p_value"] == test["p_value"]
+    assert found["against"]["same_data"]
+    assert 0 < found["against"]["differences"]["nll"]["p_value"] <= 1
     shown = rdrop("evaluate", "run", data, "--against", "other").stdout
+    assert "may have seen these examples" not in shown
     assert "run/best (A) against other/best (B), the same examples" in shown
     assert f"Only A is right on {test['only_first']} example" in shown
+
+
+def test_a_rival_of_another_split_may_have_seen_the_examples(rdrop, named, tmp_path, tiny_args):
+    rdrop("train", tmp_path / "named.csv", *tiny_args, "--epochs", "1", "--set", "data.seed=7", "--out", "other")
+    assert not rdrop.json("evaluate", "run", "--against", "other")["against"]["same_data"]
+    shown = rdrop("evaluate", "run", "--against", "other").stdout
+    assert "other/best was not trained on the same split: it may have seen these examples" in shown
+    assert "Intervals from fewer than 50 examples are too narrow" in shown
 
 
 def test_classes_in_another_order_are_matched_by_name(rdrop, named, tmp_path, tiny_args):

@@ -45,7 +45,7 @@ def test_what_an_arm_changes_is_told_by_key():
         (["plain", "rdorp"], [], "--arms rdorp: no such arm. Built in: plain, smoothing, rdrop, rdrop+smoothing"),
         (["plain"], [], "needs two arms or more"),
         (["plain", "plain"], [], "two arms are named plain"),
-        (["plain"], ["Plain:rdrop.alpha=1"], "two arms are named plain"),
+        (["plain"], ["x:rdrop.alpha=1", "X:rdrop.alpha=1"], "two arms are named x"),
         (["plain"], ["x"], "--arm x: expected NAME:KEY=VALUE"),
         (["plain"], ["../x:rdrop.alpha=1"], "with a name of letters, digits"),
         (["plain"], [".x:rdrop.alpha=1"], "with a name of letters, digits"),
@@ -56,6 +56,9 @@ def test_what_an_arm_changes_is_told_by_key():
         (["plain"], ["x:data.test=0.5"], "data.test must be the same for all arms"),
         (["plain"], ["x:train.seed=1"], "train.seed must be the same for all arms"),
         (["plain"], ["x-2x:rdrop.alpha=1"], "names that end in -2x"),
+        (["plain"], ["x:train.metric=nll"], "train.metric must be the same for all arms"),
+        (["plain"], ["rdrop:rdrop.alpha=1"], "--arm rdrop: this name is taken"),
+        (["plain"], ["results.csv:rdrop.alpha=1"], "--arm results.csv: this name is taken"),
     ],
 )
 def test_arms_that_do_not_hold_are_refused(names, own, said):

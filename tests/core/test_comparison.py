@@ -8,13 +8,15 @@ from safetensors.torch import load_file
 
 from conftest import make_reviews, write_csv
 from rdrop_cli.config import load_config
-from rdrop_cli.core import cells, checkpoints, comparison, evidence, results
+from rdrop_cli.core import checkpoints, evidence, outcome, results, schedule
 from rdrop_cli.core.arms import make_arms
 from rdrop_cli.core.cells import check, default_folder, make_cells
 from rdrop_cli.core.comparison import Comparison, Watcher
 from rdrop_cli.core.lock import only_writer
+from rdrop_cli.core.metrics import classification_metrics
+from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.training import Training
-from rdrop_cli.errors import CheckpointError, ConfigError, DataError, StorageError
+from rdrop_cli.errors import CheckpointError, ConfigError, DataError, ModelError, StorageError
 
 AGAIN = "again:rdrop.alpha=0,train.label_smoothing=0"
 
@@ -92,7 +94,10 @@ def test_both_budgets_share_the_cells_of_two_passes(compared):
 
 def test_what_is_left_out_is_named(compared):
     run(compared(names=("plain", "rdrop", "smoothing"), seeds=[42]))
-    assert compared(seeds=[42]).others() == ["smoothing"]
+    assert compared(seeds=[42]).others() == ["smoothing seed 42"]
+    assert compared(names=("plain", "smoothing"), seeds=[43]).others() == [
+        "plain seed 42", "rdrop seed 42", "smoothing seed 42",
+    ]  # fmt: skip
 
 
 def test_other_settings_under_the_same_name_are_refused_with_the_difference(compared):
@@ -141,19 +146,103 @@ def test_one_comparison_at_a_time_writes_to_a_folder(compared, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "test-predictions.parquet", "training.json"])
-def test_a_cell_with_damaged_results_is_refused(compared, name):
+def test_damaged_results_are_found_before_anything_is_trained(compared, name):
     found = run(compared(seeds=[42]))
     (found[0].folder / name).write_text('{"test": {"accuracy": 1.0}}')
-    with pytest.raises(CheckpointError):
-        cells.load(compared(seeds=[42]).cells[0])
+    with pytest.raises(CheckpointError, match=r"Delete .*seed42; the same command trains it again"):
+        compared(seeds=[42, 43]).prepare()
+
+
+def test_predictions_of_other_examples_are_refused(compared):
+    found = run(compared(seeds=[42]))[0]
+    turned = Predictions(1 - found.test.labels, found.test.probabilities[:, ::-1])
+    outcome.save(found.folder, turned, found.cost)
+    metrics = {**found.metrics, "test": classification_metrics(turned.labels, turned.probabilities)}
+    (found.folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(CheckpointError, match="its predictions are not for this test split"):
+        compared(seeds=[42]).prepare()
+
+
+class Killed(BaseException):
+    """As if the process had been killed here."""
+
+
+@pytest.mark.parametrize(
+    "instant",
+    [
+        "rdrop_cli.core.training.measure_best",
+        "rdrop_cli.core.training.outcome.save",
+        "rdrop_cli.core.training.model_card",
+        "rdrop_cli.core.comparison._drop_checkpoints",
+    ],
+)
+def test_killed_around_the_end_of_a_cell_it_ends_with_the_same_results(compared, monkeypatch, instant):
+    def killed(*_, **__):
+        raise Killed
+
+    made = compared(seeds=[42])
+    plan = made.plan(made.prepare())
+    with monkeypatch.context() as patched:
+        patched.setattr(instant, killed)
+        with pytest.raises(Killed), made.claimed():
+            made.run(plan)
+    found = run(compared(seeds=[42]))
+    whole = run(Comparison(make_cells([cell.arm for cell in made.cells], [42], Path("whole")), Path("whole")))
+    assert [cell.metrics for cell in found] == [cell.metrics for cell in whole]
+    assert not list(Path("compared").rglob("checkpoints"))
+
+
+def test_a_cell_that_cannot_be_trained_is_named(compared):
+    with pytest.raises(ModelError, match=r"^plain seed 42: training failed: .* The same command goes on, with"):
+        run(compared(seeds=[42], **{"train.lr": 1e30, "train.max_grad_norm": 0.0}))
+
+
+def test_arms_of_one_seed_start_from_the_same_head_and_see_the_same_batches(compared):
+    made = compared(seeds=[42, 43])
+    made.prepare()
+    found = {cell.name: Training(cell.config, Path("none")) for cell in made.cells}
+    heads = {name: training.model.classifier.weight for name, training in found.items()}
+    batches = {name: list(training.trainer()._get_train_sampler()) for name, training in found.items()}
+    assert (heads["plain seed 42"] == heads["rdrop seed 42"]).all()
+    assert batches["plain seed 42"] == batches["rdrop seed 42"]
+    assert (heads["plain seed 42"] != heads["plain seed 43"]).any()
+    assert batches["plain seed 42"] != batches["plain seed 43"]
+
+
+def test_a_folder_of_something_else_is_left_alone(compared, tmp_path):
+    (tmp_path / "compared").mkdir()
+    (tmp_path / "compared" / "results.csv").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"compared: holds results.csv and no comparison"):
+        check(compared().cells, compared().folder)
+
+
+def test_a_test_split_without_one_of_the_classes_is_refused_before_training(compared, tmp_path):
+    rows = make_reviews(120)
+    (tmp_path / "split").mkdir()
+    write_csv(tmp_path / "split" / "train.csv", rows[:100])
+    write_csv(tmp_path / "split" / "test.csv", [row for row in rows[100:] if row[1] == 1])
+    with pytest.raises(DataError, match="the test split has no example of class '0'"):
+        compared(**{"data.source": str(tmp_path / "split")}).prepare()
+
+
+def test_seeds_that_were_added_after_a_look_are_told(compared):
+    def weighed(seeds):
+        made = compared(seeds=seeds)
+        found = run(made)
+        arms = [cell.arm for cell in made.cells[:2]]
+        document = results.document(evidence.weigh(found, "f1"), found, arms, made.prepare(), made.folder, "steps")
+        results.write_document(document, made.folder, "steps")
+        return document["earlier_looks"]
+
+    assert [weighed([42]), weighed([42]), weighed([42, 43]), weighed([42, 43]), weighed([42, 43, 44])] == [
+        [], [], [1], [1], [1, 2],
+    ]  # fmt: skip
 
 
 def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, monkeypatch):
     timed = []
-    original = Comparison._time
-    monkeypatch.setattr(
-        Comparison, "_time", lambda self, cell, data: timed.append(cell.arm.name) or original(self, cell, data)
-    )
+    original = schedule.time_cell
+    monkeypatch.setattr(schedule, "time_cell", lambda cell, *rest: timed.append(cell.arm.name) or original(cell, *rest))
     first = compared(names=("plain", "smoothing", "rdrop", "rdrop+smoothing"), seeds=[42])
     plan = first.plan(first.prepare())
     assert timed == ["plain", "rdrop"]
@@ -166,7 +255,7 @@ def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, m
 
 
 def test_too_little_space_is_known_before_the_first_run(compared, monkeypatch):
-    monkeypatch.setattr(comparison.shutil, "disk_usage", lambda place: comparison.shutil._ntuple_diskusage(100, 90, 10))
+    monkeypatch.setattr(schedule.shutil, "disk_usage", lambda place: schedule.shutil._ntuple_diskusage(100, 90, 10))
     made = compared()
     with pytest.raises(StorageError, match=r"4 runs need about 0.0 GiB, 0.0 GiB are free"):
         made.plan(made.prepare())
@@ -185,7 +274,7 @@ def test_every_cell_stands_in_csv_and_json(compared, tmp_path):
         ("plain", 42, "plain/seed42"), ("rdrop", 42, "rdrop/seed42"),
         ("plain", 43, "plain/seed43"), ("rdrop", 43, "rdrop/seed43"),
     ]  # fmt: skip
-    lines = (made.folder / "results.csv").read_text().splitlines()
+    lines = results.write_cells(found, made.folder, "steps").read_text().splitlines()
     assert len(lines) == 5
     row = dict(zip(lines[0].split(","), lines[2].split(","), strict=True))
     assert (row["arm"], row["seed"], row["run"]) == ("rdrop", "42", "rdrop/seed42")
@@ -200,6 +289,7 @@ def test_every_cell_stands_in_csv_and_json(compared, tmp_path):
         ({}, "comparisons/rotten-tomatoes-starter"),
         ({"data.source": "my data/Reviews 1.csv.gz", "model.name": "org/Bert"}, "comparisons/reviews-1-bert"),
         ({"data.source": "imdb", "data.train_examples": 500}, "comparisons/imdb-500-starter"),
+        ({"data.source": "評論.csv"}, "comparisons/評論-starter"),
     ],
 )
 def test_the_folder_is_named_after_data_and_model(overrides, expected):

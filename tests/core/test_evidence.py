@@ -5,10 +5,19 @@ import pytest
 
 from rdrop_cli.core import evidence
 from rdrop_cli.core.cells import Outcome
-from rdrop_cli.core.evidence import compare, verdict, weigh
+from rdrop_cli.core.differences import Difference, corrected
+from rdrop_cli.core.differences import compare as uncorrected
+from rdrop_cli.core.evidence import weigh
 from rdrop_cli.core.metrics import classification_metrics
 from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.resampling import Interval
+from rdrop_cli.core.statistics import holm
+from rdrop_cli.core.verdict import verdict
+
+
+def compare(metric: str, values, examples=None) -> list[Difference]:
+    """Differences of the metric that was chosen before."""
+    return corrected(uncorrected(metric, values, examples))
 
 
 def simulated(comparisons: int, seeds: int, difference: float, arms: int = 2):
@@ -26,7 +35,7 @@ def simulated(comparisons: int, seeds: int, difference: float, arms: int = 2):
 def test_arms_that_do_not_differ_are_told_apart_in_five_of_a_hundred_comparisons(seeds):
     found = [compare("f1", values)[0] for values in simulated(2000, seeds, 0.0)]
     assert 0.035 < np.mean([gap.test.p_value < 0.05 for gap in found]) < 0.065
-    claims = [verdict(gap.metric, "plain", [gap], 1).startswith("arm1 is") for gap in found[:500]]
+    claims = [verdict(gap.metric, "plain", [gap]).startswith("arm1 is") for gap in found[:500]]
     assert claims == [gap.test.p_value < 0.05 for gap in found[:500]]
 
 
@@ -99,26 +108,26 @@ def test_pairs_are_of_the_same_seed():
 
 def test_a_difference_that_other_examples_may_not_show_is_called_so():
     gap = compare("f1", {"plain": [0.80, 0.81, 0.80], "b": [0.82, 0.83, 0.8201]}, {"b": Interval(-0.01, 0.05)})[0]
-    said = verdict(gap.metric, "plain", [gap], 1)
+    said = verdict(gap.metric, "plain", [gap])
     assert said.startswith("b is better than plain in test F1: +0.02")
     assert said.endswith("On other test examples it may not be: the interval over examples is -0.0100 to +0.0500.")
 
 
 def test_no_evidence_names_the_seeds_that_would_be_needed():
     gap = compare("f1", {"plain": [0.80, 0.81, 0.79], "b": [0.81, 0.80, 0.80]})[0]
-    said = verdict(gap.metric, "plain", [gap], 1)
+    said = verdict(gap.metric, "plain", [gap])
     assert said.startswith("No evidence of a difference in test F1 between b and plain: +0.0033 (95 % interval over 3")
-    assert said.endswith(f"To see one of that size, about {gap.seeds_needed} seeds would be needed.")
+    assert said.endswith(f"If it is of that size, about {gap.seeds_needed} seeds would be needed to see it.")
     assert gap.seeds_needed > 3
 
 
 def test_other_metrics_that_differ_are_mentioned_behind_the_chosen_one():
     found = weigh(outcomes({"plain": 0.8, "good": 1.6}, 5), "f1")
     assert found.verdict[0].startswith("good is better than plain in test F1: +0.")
-    assert " It differs in other metrics: accuracy +0." in found.verdict[0]
+    assert " It differs in what was not chosen before, corrected for 3 such tests: accuracy +0." in found.verdict[0]
     assert "NLL -0." in found.verdict[0] and "(better, p = " in found.verdict[0]
     three = weigh(outcomes({"plain": 1.6, "good": 1.61, "bad": 0.4}, 5), "f1").verdict
-    assert "It differs in other metrics, each metric corrected on its own: accuracy -0." in three[1]
+    assert "It differs in what was not chosen before, corrected for 6 such tests: accuracy -0." in three[1]
     assert "(worse, p = " in three[1]
 
 
@@ -128,7 +137,45 @@ def test_what_only_holm_takes_away_is_no_evidence():
     values |= {name: [v + d for v, d in zip(base, [0.01, -0.01, 0.0, 0.001], strict=True)] for name in "cd"}
     gap = compare("f1", values)[0]
     assert gap.test.p_value < 0.05 <= gap.p_holm
-    assert verdict(gap.metric, "plain", [gap], 3).startswith("No evidence")
+    said = verdict(gap.metric, "plain", [gap])
+    assert said.startswith("No evidence")
+    assert f"p = {gap.test.p_value:.2g}; after Holm's correction for 3 arms {gap.p_holm:.2g})" in said
+    assert gap.seeds_needed > 4, "the power is that of the corrected test"
+
+
+def test_what_the_seeds_at_hand_would_have_shown_is_not_called_for_more_of():
+    gap = compare("f1", {"plain": [0.80] * 10, "b": [0.80] * 9 + [0.9]})[0]
+    assert gap.p_holm > 0.05
+    same = uncorrected("f1", {"plain": [0.8, 0.8, 0.8], "b": [0.81, 0.79, 0.8]})
+    assert verdict("f1", "plain", corrected(same)).endswith(").")
+
+
+def test_the_other_metrics_are_one_family_of_all_arms():
+    found = weigh(outcomes({"plain": 0.8, "b": 0.9, "c": 1.0}, 4), "f1")
+    families = {
+        gap.metric: {other.tests for other in found.differences if other.metric == gap.metric}
+        for gap in found.differences
+    }
+    assert families == {"accuracy": {6}, "f1": {2}, "roc_auc": {6}, "nll": {6}}
+    rest = [gap for gap in found.differences if gap.metric != "f1"]
+    assert [gap.p_holm for gap in rest] == holm([gap.test.p_value for gap in rest])
+
+
+def test_in_comparisons_of_two_equal_arms_the_other_metrics_find_something_in_five_of_a_hundred_at_most():
+    rng = np.random.default_rng(2)
+    claims = 0
+    for _ in range(1000):
+        shared = rng.normal(0, 1, 5)
+        metrics = [shared * 0.8 + rng.normal(0, 0.6, 5) for _ in range(3)]
+        values = [{"plain": [0.0] * 5, "b": metric.tolist()} for metric in metrics]
+        family = corrected([uncorrected("nll", value)[0] for value in values])
+        claims += any(gap.p_holm < 0.05 for gap in family)
+    assert claims / 1000 < 0.065
+
+
+def test_without_an_interval_over_examples_the_verdict_says_so():
+    gap = compare("f1", {"plain": [0.80, 0.81, 0.80], "b": [0.82, 0.83, 0.8201]})[0]
+    assert verdict("f1", "plain", [gap]).endswith("is not known: these have too few of a class.")
 
 
 def test_one_seed_shows_nothing():
@@ -147,7 +194,7 @@ def test_an_undefined_metric_stays_undefined():
 
 def test_differences_without_spread_are_not_tested():
     gap = compare("accuracy", {"plain": [0.5, 0.75], "b": [0.625, 0.875]})[0]
-    assert "+0.1250 with every seed, too alike to test" in verdict(gap.metric, "plain", [gap], 1)
+    assert "+0.1250 with every seed, too alike to test" in verdict(gap.metric, "plain", [gap])
 
 
 def test_times_leave_out_runs_that_were_interrupted():

@@ -83,6 +83,20 @@ def test_f1_leaves_out_classes_that_a_resample_has_nothing_of():
     assert np.isnan(found["roc_auc"][0])
 
 
+def test_auc_without_one_of_the_classes_is_undefined_from_the_start():
+    model = Predictions(np.array([0, 1, 0, 1] * 10), np.full((40, 3), 1 / 3))
+    drawn = resample([model], resamples=20)
+    assert np.isnan(drawn["roc_auc"]).all()
+    assert not np.isnan(drawn["f1"]).any()
+
+
+def test_large_sets_get_fewer_resamples(monkeypatch):
+    monkeypatch.setattr(resampling, "_WORK", 60 * 4 * 1000)
+    assert resample([predictions(60, 4)])["f1"].shape == (1, 1000)
+    assert resample([predictions(60, 4)] * 2)["f1"].shape == (2, 500)
+    assert resample([predictions(60, 2)])["f1"].shape == (1, 2000)
+
+
 def test_models_are_resampled_together_so_equal_ones_differ_by_exactly_nothing():
     model = predictions(80, 2)
     for values in resample([model, model], resamples=50).values():
