@@ -3,37 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from transformers import TrainerCallback
 
 from rdrop_cli.schema import Config
 
 NEGLIGIBLE, DOMINANT = 0.005, 0.5
 """Shares of the loss below and above which alpha * KL is worth a warning."""
-_STUCK = 0.97
-"""A cross-entropy above this share of what knowing the classes' frequencies alone would give has learned nothing."""
-
-_SOLVED = 0.1
-"""Below this share of it the loss is next to nothing, and so are the shares of it."""
+_STUCK, _SOLVED = 0.03, 0.9
+"""How much of what can be learned a model has learned: less than the first is nothing, and with more than the second
+the loss is next to nothing, and so are the shares of it."""
 
 
-def chance_cross_entropy(labels: ArrayLike, classes: int, config: Config) -> float:
-    """The cross-entropy of a model that says the classes' frequencies of every example, in nats.
+@dataclass(frozen=True)
+class Bounds:
+    """The cross-entropy, in nats, of a model that knows every label, and of one that knows only how frequent each is.
 
-    That is the entropy of the smoothed frequencies; twice that for `ce_reduction: sum`.
+    With label smoothing the first is not 0, and for rare classes the second is not far from it.
     """
-    frequencies = np.bincount(np.asarray(labels), minlength=classes) / len(np.asarray(labels))
-    smoothing = config.train.label_smoothing
-    target = (1 - smoothing) * frequencies + smoothing / classes
-    target = target[target > 0]
-    return float(-(target * np.log(target)).sum()) * (2 if config.rdrop.ce_reduction == "sum" else 1)
+
+    perfect: float
+    chance: float
+
+
+def cross_entropy_bounds(labels: ArrayLike, classes: int, config: Config) -> Bounds:
+    """The bounds for a training set; both are doubled for `ce_reduction: sum`.
+
+    Args:
+        labels: (examples,) class ids.
+    """
+    counts = np.bincount(np.asarray(labels), minlength=classes)
+    smoothing, both = config.train.label_smoothing, 2 if config.rdrop.ce_reduction == "sum" else 1
+    one = np.full(classes, smoothing / classes)
+    one[0] += 1 - smoothing
+    frequencies = (1 - smoothing) * counts / counts.sum() + smoothing / classes
+    return Bounds(both * _entropy(one), both * _entropy(frequencies))
+
+
+def _entropy(p: NDArray[np.float64]) -> float:
+    return float(-(p[p > 0] * np.log(p[p > 0])).sum())
 
 
 def diagnose(
-    history: Iterable[Mapping[str, Any]], *, config: Config, chance: float, dropout_key: str
+    history: Iterable[Mapping[str, Any]], *, config: Config, bounds: Bounds, dropout_key: str
 ) -> tuple[str, str] | None:
     """What is wrong with the latter half of the newest epoch, and what to change.
 
@@ -41,7 +57,7 @@ def diagnose(
 
     Args:
         history: A training's log history so far.
-        chance: As `chance_cross_entropy`.
+        bounds: Of the cross-entropy.
         dropout_key: The key of the model's configuration that sets its dropout.
 
     Returns:
@@ -56,17 +72,19 @@ def diagnose(
     late = [row for row in rows if row["epoch"] > np.ceil(epoch) - 0.5]
     share, ce = (float(np.mean([row[name] for row in late])) for name in ("kl_share", "ce"))
     alpha = config.rdrop.alpha
-    if ce > _STUCK * chance:
+    learned = (bounds.chance - ce) / (bounds.chance - bounds.perfect) if bounds.chance > bounds.perfect else 1.0
+    if learned < _STUCK:
         return "stuck", (
             f"The cross-entropy is still {ce:.3f} nats, what the classes' frequencies alone would give, and KL is"
-            f" {share:.0%} of the loss. A large alpha holds a model back: lower --alpha (now {alpha:g}), or change --lr"
+            f" {share:.0%} of the loss. A large alpha can hold a model back: lower --alpha (now {alpha:g}), or change"
+            " --lr"
         )
     if share < NEGLIGIBLE:
         return "negligible", (
             f"KL is {share:.2%} of the loss: R-Drop does next to nothing. Raise --alpha (now {alpha:g}), or the"
             f" dropout: --set model.config.{dropout_key}=0.2"
         )
-    if share > DOMINANT and ce > _SOLVED * chance:
+    if share > DOMINANT and learned < _SOLVED:
         return "dominant", (f"KL is {share:.0%} of the loss and outweighs the labels: lower --alpha (now {alpha:g})")
     return None
 

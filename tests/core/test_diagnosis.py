@@ -7,7 +7,7 @@ import pytest
 from conftest import make_reviews, write_csv
 from rdrop_cli.config import load_config
 from rdrop_cli.core.callbacks import Observer
-from rdrop_cli.core.diagnosis import chance_cross_entropy, diagnose
+from rdrop_cli.core.diagnosis import Bounds, cross_entropy_bounds, diagnose
 from rdrop_cli.core.training import Training
 
 
@@ -17,7 +17,7 @@ def rows(*parts):
 
 def finding(*parts, epochs=3):
     config = load_config("starter", [("train.epochs", epochs)])
-    found = diagnose(rows(*parts), config=config, chance=math.log(2), dropout_key="hidden_dropout_prob")
+    found = diagnose(rows(*parts), config=config, bounds=Bounds(0.2, math.log(2)), dropout_key="hidden_dropout_prob")
     return found and found[0]
 
 
@@ -28,7 +28,7 @@ def test_only_the_latter_half_of_the_newest_epoch_counts():
 
 
 def test_a_large_share_of_next_to_no_loss_is_nothing_to_warn_of():
-    assert finding((1.8, 0.9, 0.002), (2.0, 0.9, 0.001)) is None
+    assert finding((1.8, 0.9, 0.22), (2.0, 0.9, 0.21)) is None
 
 
 def test_the_first_of_several_epochs_is_not_judged():
@@ -43,7 +43,7 @@ def test_a_model_that_learned_nothing_is_not_told_to_raise_alpha():
 
 def test_plain_training_has_nothing_to_diagnose():
     config = load_config("starter", [("rdrop.alpha", 0.0)])
-    assert diagnose([{"epoch": 2.0, "ce": 0.7}], config=config, chance=0.69, dropout_key="x") is None
+    assert diagnose([{"epoch": 2.0, "ce": 0.7}], config=config, bounds=Bounds(0.2, 0.69), dropout_key="x") is None
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,30 @@ def test_plain_training_has_nothing_to_diagnose():
 )
 def test_chance_is_the_entropy_of_the_smoothed_frequencies(labels, smoothing, reduction, expected):
     settings = [("train.label_smoothing", smoothing), ("rdrop.ce_reduction", reduction)]
-    assert chance_cross_entropy(labels, 2, load_config("starter", settings)) == pytest.approx(expected)
+    assert cross_entropy_bounds(labels, 2, load_config("starter", settings)).chance == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("classes", "smoothing", "reduction", "expected"),
+    [
+        (2, 0.0, "mean", 0.0),
+        (2, 0.1, "mean", -0.95 * math.log(0.95) - 0.05 * math.log(0.05)),
+        (4, 0.2, "sum", 2 * (-0.85 * math.log(0.85) - 3 * 0.05 * math.log(0.05))),
+    ],
+)
+def test_a_perfect_model_reaches_the_entropy_of_a_smoothed_label(classes, smoothing, reduction, expected):
+    settings = [("train.label_smoothing", smoothing), ("rdrop.ce_reduction", reduction)]
+    assert cross_entropy_bounds([0, 1], classes, load_config("starter", settings)).perfect == pytest.approx(expected)
+
+
+def test_a_model_that_knows_rare_classes_under_heavy_smoothing_is_not_called_stuck():
+    config = load_config("starter", [("train.label_smoothing", 0.3)])
+    bounds = cross_entropy_bounds([0] * 99 + [1], 2, config)
+    assert bounds.perfect > 0.95 * bounds.chance
+    for ce, expected in ((bounds.perfect * 1.001, None), (bounds.chance, "stuck")):
+        rows = [{"epoch": 2.0, "kl_share": 0.1, "ce": ce}]
+        found = diagnose(rows, config=config, bounds=bounds, dropout_key="x")
+        assert (found and found[0]) == expected
 
 
 class Notices(Observer):
@@ -78,7 +101,7 @@ class Notices(Observer):
             ["KL is 0.00% of the loss: R-Drop does next to nothing. Raise --alpha (now 0.0001), or"],
         ),
         ({"rdrop.alpha": 2.0}, []),
-        ({"rdrop.alpha": 1000.0}, ["A large alpha holds a model back: lower --alpha (now 1000)"]),
+        ({"rdrop.alpha": 1000.0}, ["A large alpha can hold a model back: lower --alpha (now 1000)"]),
         ({"rdrop.alpha": 0.0}, []),
     ],
 )
