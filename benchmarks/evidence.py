@@ -41,7 +41,7 @@ def run(name: str) -> None:
     (KEPT / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     stem = "results" if document["budget"] == "steps" else f"results-{document['budget']}"
     for kind in ("csv", "png"):
-        shutil.copy(Path(document["comparison"]) / f"{stem}.{kind}", KEPT / f"{name}.{kind}")
+        shutil.copyfile(Path(document["comparison"]) / f"{stem}.{kind}", KEPT / f"{name}.{kind}")
 
 
 def section(kept: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The benchmarks run, and the README says what their kept results say."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMPARISONS = sorted((ROOT / "benchmarks" / "results" / "comparisons").glob("*.json"))
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 
 
@@ -37,3 +39,18 @@ def test_the_readme_shows_the_kept_results(path):
         figures += [f"{run[arm]:.4f}" for run in kept["runs"] for arm in ("fast_f1", "plain_f1")]
     for figure in figures:
         assert figure in README, f"{path.name}: {figure}"
+
+
+@pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.stem)
+def test_the_readme_shows_the_kept_comparisons_as_they_came_out(path):
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    script = [sys.executable, ROOT / "benchmarks" / "evidence.py", "--show", path.stem]
+    shown = subprocess.run(script, capture_output=True, text=True, check=True).stdout.strip()
+    assert kept["command"] in shown
+    assert shown in README
+    with path.with_suffix(".csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(kept["arms"]) * len(kept["seeds"])
+    for arm, found in kept["arms"].items():
+        values = [float(row["test_f1"]) for row in rows if row["arm"] == arm]
+        assert found["metrics"]["f1"]["mean"] == pytest.approx(sum(values) / len(values))

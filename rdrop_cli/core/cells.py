@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.config import override
+from rdrop_cli.config import load_config, override
 from rdrop_cli.core import checkpoints, outcome, runs
 from rdrop_cli.core.arms import Arm
 from rdrop_cli.core.files import is_leftover
@@ -61,6 +61,7 @@ class Outcome:
         metrics: By split, as in its metrics.json.
         test: Its predictions for the test examples.
         cost: As in its training.json.
+        environment: What it was trained on and with, for showing.
     """
 
     arm: str
@@ -69,13 +70,7 @@ class Outcome:
     metrics: dict[str, dict[str, Any]]
     test: Predictions
     cost: dict[str, Any]
-
-    @property
-    def environment(self) -> str:
-        """What it was trained on and with, for showing."""
-        versions = self.cost.get("versions")
-        of = ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else "?"
-        return f"{self.cost.get('device')}, {self.cost.get('precision')}; {of}"
+    environment: str = ""
 
 
 def default_folder(config: Config) -> Path:
@@ -141,7 +136,16 @@ def load(cell: Cell) -> Outcome:
     except (CheckpointError, LookupError, TypeError, ValueError) as error:
         cause = error.message if isinstance(error, CheckpointError) else f"{cell.folder}: its results are damaged"
         raise CheckpointError(cause, f"Delete {cell.folder}; the same command trains it again.") from error
-    return Outcome(cell.arm.name, cell.seed, cell.folder, metrics, test, cost)
+    return Outcome(cell.arm.name, cell.seed, cell.folder, metrics, test, cost, _environment(cell, cost))
+
+
+def _environment(cell: Cell, cost: Mapping[str, Any]) -> str:
+    versions = cost.get("versions")
+    software = (
+        ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else "?"
+    )
+    precision = load_config(str(cell.folder / checkpoints.CONFIG)).train.precision
+    return f"{cost.get('device')}, {precision}, {software}"
 
 
 def _same(value: float | None, other: float | None) -> bool:

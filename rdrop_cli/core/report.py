@@ -22,7 +22,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"# {as_code(Path(document['data']['source']).name)}: {', '.join(document['arms'])}",
         f"{splits['train']:,} examples to train, {splits['validation']:,} to validate, {splits['test']:,} to test;"
         f" seeds {seeds}; the best epoch by validation {document['metric']}."
-        f" {' | '.join(document['environments'])}.",
+        f" {'; '.join(document['environments'])}.",
         "Test, means ± standard deviations over seeds; time is the median of a run's training:",
         means_table(document),
         verdict_list(document),

@@ -269,7 +269,6 @@ class Training:
             "resumed_from_step": result.first_step or None,
             "best_epoch": result.best_epoch,
             "device": devices.describe(self.device),
-            "precision": self.precision,
             "versions": outcome.versions(),
         }
         outcome.save(self.run, test, cost)

@@ -23,7 +23,7 @@ def verdict(metric: str, baseline: str, differences: Sequence[Difference]) -> st
         each = "; ".join(
             f"{TITLES[gap.metric]} {gap.mean:+.4f} ({_direction(gap)}, p = {gap.p_holm:.2g})" for gap in others
         )
-        said += f" It differs in what was not chosen before, corrected for {others[0].tests} such tests: {each}."
+        said += f" Among the other metrics, corrected for their {others[0].tests} tests: {each}."
     return said
 
 

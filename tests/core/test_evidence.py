@@ -124,10 +124,10 @@ def test_no_evidence_names_the_seeds_that_would_be_needed():
 def test_other_metrics_that_differ_are_mentioned_behind_the_chosen_one():
     found = weigh(outcomes({"plain": 0.8, "good": 1.6}, 5), "f1")
     assert found.verdict[0].startswith("good is better than plain in test F1: +0.")
-    assert " It differs in what was not chosen before, corrected for 3 such tests: accuracy +0." in found.verdict[0]
+    assert " Among the other metrics, corrected for their 3 tests: accuracy +0." in found.verdict[0]
     assert "NLL -0." in found.verdict[0] and "(better, p = " in found.verdict[0]
     three = weigh(outcomes({"plain": 1.6, "good": 1.61, "bad": 0.4}, 5), "f1").verdict
-    assert "It differs in what was not chosen before, corrected for 6 such tests: accuracy -0." in three[1]
+    assert "Among the other metrics, corrected for their 6 tests: accuracy -0." in three[1]
     assert "(worse, p = " in three[1]
 
 
