@@ -28,6 +28,7 @@ import errno
 import hashlib
 import importlib
 import io
+import json
 import multiprocessing
 import os
 import random
@@ -49,7 +50,7 @@ from rich.table import Table
 
 from rdrop_cli.app import app
 from rdrop_cli.core import manifest, starter, training  # noqa: F401 - training: imported before the forks
-from rdrop_cli.core.checkpoints import numbered, step_of
+from rdrop_cli.core.checkpoints import COST, numbered, step_of
 from rdrop_cli.core.readers import read_rows
 
 SENTENCES = 300
@@ -205,6 +206,9 @@ def content(run: Path) -> dict[str, str]:
             with path.open(encoding="utf-8") as stream:
                 rows = [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(stream)]
             found[name] = repr(rows)
+        elif path.name == COST:
+            cost = json.loads(path.read_text(encoding="utf-8"))
+            found[name] = repr((cost["steps"], cost["best_epoch"]))
         else:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found

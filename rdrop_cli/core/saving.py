@@ -63,7 +63,7 @@ class WholeCheckpoints(Trainer):
             self._staging = None
         if processes.is_main():
             self.damaged = [path for path in self.damaged if path != folder / name]  # that one is new now
-            self._remove_old(folder)
+            self.remove_old(folder)
         processes.wait()
 
     def _check_weights(self, model: nn.Module) -> None:
@@ -96,7 +96,8 @@ class WholeCheckpoints(Trainer):
         finally:
             shutil.rmtree(saved, ignore_errors=True)
 
-    def _remove_old(self, folder: Path) -> None:
+    def remove_old(self, folder: Path) -> None:
+        """Remove the checkpoints in a folder that are neither among the newest nor the best, and damaged ones."""
         whole = [path for path in numbered(folder) if path not in self.damaged]
         best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
         old = [path for path in whole[self._limit :] if path.name != best] if self._limit else []

@@ -205,7 +205,9 @@ class Training:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             state = trainer.state
         else:
-            state = trainer.state.load_from_json(str(checkpoint / recovery.STATE))
+            state = trainer.state = trainer.state.load_from_json(str(checkpoint / recovery.STATE))
+            if processes.is_main():
+                trainer.remove_old(checkpoint.parent)  # it was stopped before it came to that
         seconds = time.perf_counter() - began
         if self.stopper.agree():  # also asked during the last evaluation
             raise TrainingInterrupted(

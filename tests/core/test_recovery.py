@@ -13,6 +13,7 @@ from rdrop_cli.core import manifest, recovery
 from rdrop_cli.core.callbacks import Observer
 from rdrop_cli.core.export import exported_step
 from rdrop_cli.core.recovery import find_start
+from rdrop_cli.core.saving import WholeCheckpoints
 from rdrop_cli.core.training import Training
 from rdrop_cli.errors import DataError, ModelError, StorageError, TrainingInterrupted
 from training_runs import SignalAt, history, newest, weights
@@ -182,3 +183,31 @@ def test_a_full_disk_names_the_command_to_go_on_with(config, tmp_path, monkeypat
     resumed = Training(settings, run, resume=True).start()
     assert resumed.first_step == 10
     assert resumed.metrics == Training(settings, tmp_path / "whole").start().metrics
+
+
+def test_stopped_between_its_last_checkpoint_and_tidying_up_a_run_tidies_up_when_it_goes_on(
+    config, tmp_path, monkeypatch
+):
+    settings = config(**{"train.epochs": 6, "train.keep_checkpoints": 2, "train.early_stopping.patience": 0})
+    whole = Training(settings, tmp_path / "whole").start()
+
+    class Killed(BaseException):
+        pass
+
+    tidy = WholeCheckpoints.remove_old
+
+    def killed(trainer, folder):
+        if trainer.state.global_step == 60:
+            raise Killed
+        tidy(trainer, folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WholeCheckpoints, "remove_old", killed)
+        with pytest.raises(Killed):
+            Training(settings, tmp_path / "run").start()
+    assert (
+        len(list((tmp_path / "run" / "checkpoints").iterdir())) == len(list((whole.run / "checkpoints").iterdir())) + 1
+    )
+    Training(settings, tmp_path / "run", resume=True).start()
+    left = [{path.name for path in (run / "checkpoints").iterdir()} for run in (tmp_path / "run", whole.run)]
+    assert left[0] == left[1]
