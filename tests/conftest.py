@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+from functools import partial
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -92,27 +93,29 @@ def tiny_model(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def config(reviews, tiny_model):
-    """Makes the configuration of a training of a second, with whatever is to be different."""
+def tiny_config(source: Path, model: Path, **overrides):
+    """The configuration of a training of a second, with whatever is to be different."""
     from rdrop_cli.config import load_config
 
-    def make(**overrides):
-        settings = {
-            "data.source": str(reviews),
-            "model.name": str(tiny_model),
-            "model.max_length": 32,
-            "rdrop.alpha": 2.0,
-            "train.batch_size": 16,
-            "train.epochs": 2,
-            "train.lr": 1e-2,
-            "train.log_steps": 3,
-            "train.precision": "float32",
-            "train.tensorboard": False,
-        }
-        return load_config("starter", [*settings.items(), *overrides.items()])
+    settings = {
+        "data.source": str(source),
+        "model.name": str(model),
+        "model.max_length": 32,
+        "rdrop.alpha": 2.0,
+        "train.batch_size": 16,
+        "train.epochs": 2,
+        "train.lr": 1e-2,
+        "train.log_steps": 3,
+        "train.precision": "float32",
+        "train.tensorboard": False,
+    }
+    return load_config("starter", [*settings.items(), *overrides.items()])
 
-    return make
+
+@pytest.fixture
+def config(reviews, tiny_model):
+    """Makes such a configuration."""
+    return partial(tiny_config, reviews, tiny_model)
 
 
 @pytest.fixture

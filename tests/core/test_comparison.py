@@ -1,12 +1,13 @@
 """A comparison's cells: ordinary runs, paired, trained once."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
-from conftest import make_reviews, write_csv
+from conftest import make_reviews, tiny_config, write_csv
 from rdrop_cli.config import load_config
 from rdrop_cli.core import checkpoints, evidence, outcome, results, schedule
 from rdrop_cli.core.arms import make_arms
@@ -21,21 +22,44 @@ from rdrop_cli.errors import CheckpointError, ConfigError, DataError, ModelError
 AGAIN = "again:rdrop.alpha=0,train.label_smoothing=0"
 
 
+def run(compared):
+    check(compared.cells, compared.folder)
+    with compared.claimed():
+        return compared.run(compared.plan(compared.prepare()))
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    return write_csv(tmp_path_factory.mktemp("source") / "reviews.csv", make_reviews(200))
+
+
 @pytest.fixture
-def compared(config, tmp_path):
+def compared(source, tiny_model, tmp_path):
     """Makes a comparison of trainings of half a second."""
 
     def make(names=("plain", "rdrop"), own=(), seeds=(42, 43), budget="steps", watcher=None, **overrides):
-        arms = make_arms(config(**overrides), names, own, budget)
+        arms = make_arms(tiny_config(overrides.pop("data.source", source), tiny_model, **overrides), names, own, budget)
         return Comparison(make_cells(arms, seeds, tmp_path / "compared"), tmp_path / "compared", watcher)
 
     return make
 
 
-def run(compared):
-    check(compared.cells, compared.folder)
-    with compared.claimed():
-        return compared.run(compared.plan(compared.prepare()))
+@pytest.fixture(scope="session")
+def whole(source, tiny_model, tmp_path_factory):
+    """Where plain, smoothing and rdrop have been trained with seeds 42 and 43, and their outcomes."""
+    place = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(place)
+        arms = make_arms(tiny_config(source, tiny_model), ["plain", "smoothing", "rdrop"], [], "steps")
+        found = run(Comparison(make_cells(arms, [42, 43], place / "compared"), place / "compared"))
+    return place / "compared", {(cell.arm, cell.seed): cell for cell in found}
+
+
+@pytest.fixture
+def done(whole, tmp_path):
+    """The same cells, in the folder where `compared` looks for them."""
+    shutil.copytree(whole[0], tmp_path / "compared")
+    return whole[1]
 
 
 class Trained(Watcher):
@@ -49,18 +73,17 @@ class Trained(Watcher):
         self.left.append(seconds_left)
 
 
-def test_a_cell_is_the_run_that_train_makes(compared, config, tmp_path):
-    found = run(compared())
-    training = Training(config(**{"train.label_smoothing": 0.0, "train.seed": 43}), tmp_path / "alone")
-    alone = training.start()
-    cell = next(cell for cell in found if (cell.arm, cell.seed) == ("rdrop", 43))
+def test_a_cell_is_the_run_that_train_makes(whole, source, tiny_model, tmp_path):
+    config = tiny_config(source, tiny_model, **{"train.label_smoothing": 0.0, "train.seed": 43})
+    alone = Training(config, tmp_path / "alone").start()
+    cell = whole[1]["rdrop", 43]
     assert cell.metrics == alone.metrics
     weights = [load_file(folder / "best" / "model.safetensors") for folder in (cell.folder, alone.run)]
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
     assert not (cell.folder / "checkpoints").exists(), "a finished run needs none"
 
 
-def test_seeds_pair_head_and_order_and_all_cells_share_the_split(compared):
+def test_equal_arms_are_equal_with_each_seed_and_all_cells_share_the_split(compared, done):
     found = run(compared(own=[AGAIN], seeds=[42, 43]))
     by_cell = {(cell.arm, cell.seed): cell for cell in found}
     assert [(cell.arm, cell.seed) for cell in found][:3] == [("plain", 42), ("rdrop", 42), ("again", 42)]
@@ -73,34 +96,31 @@ def test_seeds_pair_head_and_order_and_all_cells_share_the_split(compared):
             assert (gap.test.mean, gap.test.low, gap.test.high) == (0.0, 0.0, 0.0)
 
 
-def test_more_seeds_and_arms_train_only_what_is_new(compared):
-    first = run(compared())
+def test_more_seeds_and_arms_train_only_what_is_new(compared, done):
     watcher = Trained()
     again = run(compared(watcher=watcher))
     assert watcher.cells == []
-    assert [cell.metrics for cell in again] == [cell.metrics for cell in first]
-    run(compared(names=("plain", "rdrop", "smoothing"), seeds=(42, 43, 44), watcher=watcher))
-    assert watcher.cells == [("smoothing", 42), ("smoothing", 43), ("plain", 44), ("rdrop", 44), ("smoothing", 44)]
+    assert [cell.metrics for cell in again] == [done[cell.arm, cell.seed].metrics for cell in again]
+    run(compared(names=("plain", "rdrop"), own=["x:rdrop.alpha=1"], seeds=(42, 43, 44), watcher=watcher))
+    assert watcher.cells == [("x", 42), ("x", 43), ("plain", 44), ("rdrop", 44), ("x", 44)]
     assert watcher.left[-1] == 0 and all(left > 0 for left in watcher.left[:-1])
 
 
-def test_both_budgets_share_the_cells_of_two_passes(compared):
-    run(compared(seeds=[42]))
+def test_both_budgets_share_the_cells_of_two_passes(compared, done):
     watcher = Trained()
     found = run(compared(seeds=[42], budget="compute", watcher=watcher))
     assert watcher.cells == [("plain-2x", 42)]
     assert [(cell.arm, cell.cost["steps"]) for cell in found] == [("plain-2x", 40), ("rdrop", 20)]
 
 
-def test_what_is_left_out_is_named(compared):
-    run(compared(names=("plain", "rdrop", "smoothing"), seeds=[42]))
-    assert compared(seeds=[42]).others() == ["smoothing seed 42"]
+def test_what_is_left_out_is_named(compared, done):
+    assert compared(seeds=[42, 43]).others() == ["smoothing seed 42", "smoothing seed 43"]
     assert compared(names=("plain", "smoothing"), seeds=[43]).others() == [
-        "plain seed 42", "rdrop seed 42", "smoothing seed 42",
+        "plain seed 42", "rdrop seed 42", "rdrop seed 43", "smoothing seed 42",
     ]  # fmt: skip
 
 
-def test_other_settings_under_the_same_name_are_refused_with_the_difference(compared):
+def test_other_settings_under_the_same_name_are_refused_with_the_difference(compared, done):
     run(compared(own=["own:rdrop.alpha=1"], seeds=[42]))
     with pytest.raises(
         ConfigError, match=r"own/seed42: this cell was trained with other settings: rdrop.alpha: 1.0 -> 3"
@@ -112,10 +132,11 @@ def test_other_settings_under_the_same_name_are_refused_with_the_difference(comp
 
 
 def test_data_that_has_changed_is_refused(compared, reviews):
-    run(compared(seeds=[42]))
+    mine = {"data.source": reviews}
+    run(compared(names=["plain", "rdrop"], seeds=[42], **mine))
     write_csv(reviews, make_reviews(120, seed=5))
     with pytest.raises(DataError, match="the data has changed since this cell was trained"):
-        compared(seeds=[42]).prepare()
+        compared(seeds=[42], **mine).prepare()
 
 
 def test_a_comparison_needs_a_test_split(compared):
@@ -131,8 +152,9 @@ def test_a_foreign_folder_where_a_cell_goes_is_left_alone(compared, tmp_path):
         check(compared().cells, Path("compared"))
 
 
-def test_a_run_of_train_in_its_place_counts_as_a_cell(compared, config, tmp_path):
-    Training(config(**{"rdrop.alpha": 0.0, "train.label_smoothing": 0.0}), tmp_path / "compared/plain/seed42").start()
+def test_a_run_of_train_in_its_place_counts_as_a_cell(compared, source, tiny_model, tmp_path):
+    plain = tiny_config(source, tiny_model, **{"rdrop.alpha": 0.0, "train.label_smoothing": 0.0})
+    Training(plain, tmp_path / "compared/plain/seed42").start()
     watcher = Trained()
     run(compared(seeds=[42], watcher=watcher))
     assert watcher.cells == [("rdrop", 42)]
@@ -146,19 +168,18 @@ def test_one_comparison_at_a_time_writes_to_a_folder(compared, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "test-predictions.parquet", "training.json"])
-def test_damaged_results_are_found_before_anything_is_trained(compared, name):
-    found = run(compared(seeds=[42]))
-    (found[0].folder / name).write_text('{"test": {"accuracy": 1.0}}')
+def test_damaged_results_are_found_before_anything_is_trained(compared, done, name):
+    (compared().cells[0].folder / name).write_text('{"test": {"accuracy": 1.0}}')
     with pytest.raises(CheckpointError, match=r"Delete .*seed42; the same command trains it again"):
-        compared(seeds=[42, 43]).prepare()
+        compared(seeds=[42, 43, 44]).prepare()
 
 
-def test_predictions_of_other_examples_are_refused(compared):
-    found = run(compared(seeds=[42]))[0]
+def test_predictions_of_other_examples_are_refused(compared, done):
+    found, folder = done["plain", 42], compared().cells[0].folder
     turned = Predictions(1 - found.test.labels, found.test.probabilities[:, ::-1])
-    outcome.save(found.folder, turned, found.cost)
+    outcome.save(folder, turned, found.cost)
     metrics = {**found.metrics, "test": classification_metrics(turned.labels, turned.probabilities)}
-    (found.folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(CheckpointError, match="its predictions are not for this test split"):
         compared(seeds=[42]).prepare()
 
@@ -176,7 +197,9 @@ class Killed(BaseException):
         "rdrop_cli.core.comparison._drop_checkpoints",
     ],
 )
-def test_killed_around_the_end_of_a_cell_it_ends_with_the_same_results(compared, monkeypatch, instant):
+def test_killed_around_the_end_of_a_cell_it_ends_with_the_same_results(compared, done, monkeypatch, instant):
+    shutil.rmtree("compared/plain/seed42")
+
     def killed(*_, **__):
         raise Killed
 
@@ -187,8 +210,7 @@ def test_killed_around_the_end_of_a_cell_it_ends_with_the_same_results(compared,
         with pytest.raises(Killed), made.claimed():
             made.run(plan)
     found = run(compared(seeds=[42]))
-    whole = run(Comparison(make_cells([cell.arm for cell in made.cells], [42], Path("whole")), Path("whole")))
-    assert [cell.metrics for cell in found] == [cell.metrics for cell in whole]
+    assert [cell.metrics for cell in found] == [done[cell.arm, 42].metrics for cell in found]
     assert not list(Path("compared").rglob("checkpoints"))
 
 
@@ -225,7 +247,7 @@ def test_a_test_split_without_one_of_the_classes_is_refused_before_training(comp
         compared(**{"data.source": str(tmp_path / "split")}).prepare()
 
 
-def test_seeds_that_were_added_after_a_look_are_told(compared):
+def test_seeds_that_were_added_after_a_look_are_told(compared, done):
     def weighed(seeds):
         made = compared(seeds=seeds)
         found = run(made)
@@ -234,12 +256,11 @@ def test_seeds_that_were_added_after_a_look_are_told(compared):
         results.write_document(document, made.folder, "steps")
         return document["earlier_looks"]
 
-    assert [weighed([42]), weighed([42]), weighed([42, 43]), weighed([42, 43]), weighed([42, 43, 44])] == [
-        [], [], [1], [1], [1, 2],
-    ]  # fmt: skip
+    looks = [weighed(seeds) for seeds in ([42], [42], [42, 43], [42, 43], [42, 43, 44])]
+    assert looks == [[], [], [1], [1], [1, 2]]
 
 
-def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, monkeypatch):
+def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, whole, monkeypatch):
     timed = []
     original = schedule.time_cell
     monkeypatch.setattr(schedule, "time_cell", lambda cell, *rest: timed.append(cell.arm.name) or original(cell, *rest))
@@ -247,9 +268,9 @@ def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, m
     plan = first.plan(first.prepare())
     assert timed == ["plain", "rdrop"]
     assert plan.seconds[0] == plan.seconds[1] > 0 and plan.seconds[2] == plan.seconds[3] > 0
-    run(compared(seeds=[42]))
+    shutil.copytree(whole[0], "compared")
     timed.clear()
-    more = compared(seeds=[42, 43])
+    more = compared(seeds=[42, 43, 44])
     assert len(more.plan(more.prepare()).cells) == 2
     assert timed == []
 
@@ -261,7 +282,7 @@ def test_too_little_space_is_known_before_the_first_run(compared, monkeypatch):
         made.plan(made.prepare())
 
 
-def test_every_cell_stands_in_csv_and_json(compared, tmp_path):
+def test_every_cell_stands_in_csv_and_json(compared, done):
     made = compared()
     found = run(made)
     weighed = evidence.weigh(found, "f1")
