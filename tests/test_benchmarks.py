@@ -54,3 +54,13 @@ def test_the_readme_shows_the_kept_comparisons_as_they_came_out(path):
     for arm, found in kept["arms"].items():
         values = [float(row["test_f1"]) for row in rows if row["arm"] == arm]
         assert found["metrics"]["f1"]["mean"] == pytest.approx(sum(values) / len(values))
+
+
+def test_what_the_starters_settings_rest_on_is_validation():
+    with (COMPARISONS[0].parent / "rotten-tomatoes.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    recipe = (ROOT / "configs" / "starter.yaml").read_text(encoding="utf-8")
+    for arm in ("plain", "rdrop+smoothing", "rdrop-alpha1+smoothing"):
+        values = [float(row["validation_f1"]) for row in rows if row["arm"] == arm]
+        mean = f"{sum(values) / len(values):.4f}"
+        assert mean in README and mean in recipe

@@ -315,3 +315,38 @@ def test_every_cell_stands_in_csv_and_json(compared, done):
 )
 def test_the_folder_is_named_after_data_and_model(overrides, expected):
     assert str(default_folder(load_config("starter", overrides.items()))) == expected
+
+
+def test_metrics_that_are_not_those_of_the_predictions_are_refused(compared, done):
+    folder = compared().cells[0].folder
+    metrics = done["plain", 42].metrics
+    better = {**metrics, "test": {**metrics["test"], "nll": metrics["test"]["nll"] - 0.001}}
+    (folder / "metrics.json").write_text(json.dumps(better))
+    with pytest.raises(CheckpointError, match="its results are damaged"):
+        compared().prepare()
+
+
+def test_what_another_process_did_meanwhile_is_seen_when_the_folder_is_claimed(compared, done):
+    made = compared(own=["own:rdrop.alpha=1"], seeds=[42])
+    check(made.cells, made.folder)
+    run(compared(own=["own:rdrop.alpha=3"], seeds=[42]))
+    with pytest.raises(ConfigError, match="trained with other settings"), made.claimed():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_another"),
+    [
+        ("train.batch_size", 32, True),
+        ("train.precision", "bfloat16", True),
+        ("rdrop.alpha", 0.0, True),
+        ("model.config", {"hidden_dropout_prob": 0.3}, True),
+        ("rdrop.alpha", 3.0, False),
+        ("train.lr", 1e-3, False),
+        ("train.seed", 7, False),
+        ("train.epochs", 9, False),
+        ("train.label_smoothing", 0.0, False),
+    ],
+)
+def test_what_changes_the_time_of_a_step_is_timed_by_itself(config, key, value, is_another):
+    assert (schedule._kind(config()) != schedule._kind(config(**{key: value}))) == is_another

@@ -131,6 +131,15 @@ def test_other_metrics_that_differ_are_mentioned_behind_the_chosen_one():
     assert "(worse, p = " in three[1]
 
 
+def test_another_metric_that_other_examples_may_not_show_is_not_mentioned():
+    values = {"plain": [0.50, 0.52, 0.51], "b": [0.40, 0.43, 0.41]}
+    chosen = compare("f1", {"plain": [0.8, 0.8, 0.8], "b": [0.81, 0.79, 0.8]})
+    for examples, is_mentioned in ((Interval(-0.2, -0.01), True), (Interval(-0.2, 0.01), False)):
+        other = compare("nll", values, {"b": examples})
+        assert other[0].p_holm < 0.05
+        assert ("NLL -0.0967 (better" in verdict("f1", "plain", chosen + other)) == is_mentioned
+
+
 def test_what_only_holm_takes_away_is_no_evidence():
     base = [0.80, 0.81, 0.80, 0.82]
     values = {"plain": base, "b": [v + d for v, d in zip(base, [0.01, 0.03, 0.02, 0.03], strict=True)]}
