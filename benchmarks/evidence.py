@@ -26,7 +26,8 @@ COMPARISONS = {
     "rotten-tomatoes-1000-compute": f"rdrop compare --train-examples 1000 --epochs 4 {ALPHA_1} --budget compute",
     "imdb-1000": "rdrop compare --config imdb-starter --train-examples 1000 --batch-size 16"
     f" --set data.validation=0.02 --set data.test=0.04 {ALPHA_1}",
-    "rotten-tomatoes": "rdrop compare --arms plain,rdrop+smoothing --arm rdrop-alpha1+smoothing:rdrop.alpha=1 --seeds 3",
+    "rotten-tomatoes": "rdrop compare --arms plain,rdrop+smoothing"
+    " --arm rdrop-alpha1+smoothing:rdrop.alpha=1 --seeds 3",
 }
 
 
