@@ -118,13 +118,18 @@ def config(reviews, tiny_model):
     return partial(tiny_config, reviews, tiny_model)
 
 
-@pytest.fixture
-def tiny_args(tiny_model) -> list[str]:
+def tiny_options(model: Path) -> list[str]:
     """Command-line options for a training of a second or two."""
     return [
-        "--model", str(tiny_model), "--max-length", "32", "--batch-size", "16", "--epochs", "6", "--lr", "1e-2",
+        "--model", str(model), "--max-length", "32", "--batch-size", "16", "--epochs", "6", "--lr", "1e-2",
         "--precision", "float32", "--set", "train.tensorboard=false", "--set", "train.log_steps=3",
     ]  # fmt: skip
+
+
+@pytest.fixture
+def tiny_args(tiny_model) -> list[str]:
+    """Such options."""
+    return tiny_options(tiny_model)
 
 
 class CLI:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,22 @@ from pathlib import Path
 
 import pytest
 
+from conftest import CLI, make_reviews, tiny_options, write_csv
 from rdrop_cli.core import picture
 
 FAST = ["--epochs", "2"]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_model, tmp_path_factory):
+    """A comparison of three seeds: the command's arguments, its folder, and its JSON document."""
+    place = tmp_path_factory.mktemp("whole")
+    data = write_csv(place / "reviews.csv", make_reviews(200))
+    command = [data, *tiny_options(tiny_model), *FAST, "--arms", "plain,rdrop", "--seeds", "3"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(place)
+        document = CLI().json("compare", *command, "--out", "whole")
+    return [str(part) for part in command], place / "whole", document
 
 
 @pytest.fixture
@@ -44,13 +58,13 @@ def test_a_comparison_ends_with_tables_a_verdict_and_its_files(rdrop, args):
     assert document["verdict"][0] in shown.splitlines()
 
 
-def test_json_is_one_document_with_every_cell(rdrop, args):
-    document = rdrop.json("compare", *args, "--arms", "plain,rdrop", "--seeds", "3")
+def test_json_is_one_document_with_every_cell(rdrop, whole):
+    _, folder, document = whole
     assert [(cell["arm"], cell["seed"]) for cell in document["cells"]] == [
         (arm, seed) for seed in (42, 43, 44) for arm in ("plain", "rdrop")
     ]
-    assert document == json.loads(Path("comparisons/reviews-tiny-bert/results.json").read_text())
-    with Path("comparisons/reviews-tiny-bert/results.csv").open() as stream:
+    assert document == json.loads((folder / "results.json").read_text())
+    with (folder / "results.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     for row, cell in zip(rows, document["cells"], strict=True):
         assert (row["arm"], int(row["seed"])) == (cell["arm"], cell["seed"])
@@ -62,14 +76,12 @@ def test_json_is_one_document_with_every_cell(rdrop, args):
     assert gap["difference"] == pytest.approx(sum(pairs) / 3)
     assert gap["interval_seeds"][0] < gap["difference"] < gap["interval_seeds"][1]
     assert len(document["verdict"]) == 1
-    cell = Path("comparisons/reviews-tiny-bert", document["cells"][0]["run"])
-    evaluated = rdrop.json("evaluate", cell)
+    evaluated = rdrop.json("evaluate", folder / document["cells"][0]["run"])
     assert evaluated["metrics"] == document["cells"][0]["metrics"]["test"], "a cell is an ordinary run"
 
 
-def test_killed_at_any_moment_it_goes_on_without_repeating_a_cell(rdrop, args):
-    command = [*map(str, args), "--arms", "plain,rdrop", "--seeds", "3"]
-    expected = rdrop.json("compare", *command, "--out", "whole")
+def test_killed_at_any_moment_it_goes_on_without_repeating_a_cell(rdrop, whole):
+    command, _, expected = whole
     process = subprocess.Popen(
         [sys.executable, "-m", "rdrop_cli", "compare", *command, "--out", "cut", "--quiet"], start_new_session=True
     )
@@ -100,10 +112,10 @@ def test_interrupted_it_says_how_to_go_on(rdrop, args, monkeypatch):
         patched.setattr(RDropTrainer, "training_step", stop_at_once)
         # Beside the forecast, which times steps without listening to signals
         patched.setattr("rdrop_cli.core.schedule.time_cell", lambda *_: (0.1, 1000))
-        result = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "2", code=130)
+        result = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1", code=130)
     assert "Stopped in plain seed 42 and saved. The same command goes on from there" in result.stderr
-    shown = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "2").stdout
-    assert "[4/4] rdrop seed 43" in shown
+    shown = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1").stdout
+    assert "[2/2] rdrop seed 42" in shown
 
 
 def test_a_dry_run_forecasts_and_writes_nothing(rdrop, args):
@@ -113,9 +125,8 @@ def test_a_dry_run_forecasts_and_writes_nothing(rdrop, args):
     assert not Path("comparisons").exists() and not Path("runs").exists()
 
 
-def test_a_changed_setting_is_refused_before_anything_heavy_is_imported(rdrop, args):
-    command = ["compare", *map(str, args), "--arms", "plain,rdrop", "--seeds", "1"]
-    rdrop(*command, "--quiet")
+def test_a_changed_setting_is_refused_before_anything_heavy_is_imported(whole):
+    command = ["compare", *whole[0], "--out", str(whole[1])]
     code = (
         "import sys\n"
         "from rdrop_cli.app import app\n"
@@ -130,17 +141,17 @@ def test_a_changed_setting_is_refused_before_anything_heavy_is_imported(rdrop, a
 
 
 def test_arms_train_all_their_epochs_whatever_validation_says(rdrop, reviews, tiny_args):
-    command = ["compare", reviews, *tiny_args, "--epochs", "5", "--arms", "plain,rdrop", "--seeds", "1"]
+    command = ["compare", reviews, *tiny_args, "--epochs", "3", "--arms", "plain,rdrop", "--seeds", "1"]
     patient = rdrop.json(*command)
-    assert [cell["steps"] for cell in patient["cells"]] == [50, 50]
+    assert [cell["steps"] for cell in patient["cells"]] == [30, 30]
     hasty = ["--set", "train.early_stopping.patience=1", "--set", "train.early_stopping.threshold=1", "--out", "hasty"]
     assert [cell["steps"] for cell in rdrop.json(*command, *hasty)["cells"]] == [20, 20]
 
 
-def test_other_arms_in_the_folder_are_named(rdrop, args):
-    rdrop("compare", *args, "--arms", "plain,smoothing,rdrop", "--seeds", "1", "--quiet")
-    shown = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1").stdout
-    assert "Also trained here, but not compared now: smoothing seed 42" in shown
+def test_other_cells_in_the_folder_are_named(rdrop, whole):
+    shutil.copytree(whole[1], "copy")
+    shown = rdrop("compare", *whole[0], "--seeds", "1", "--out", "copy").stdout
+    assert "Also trained here, but not compared now: plain seed 43, plain seed 44, rdrop seed 43" in shown
     assert "One seed shows nothing; use --seeds 5 or more." in shown
 
 
@@ -156,11 +167,13 @@ def test_the_budget_of_compute_has_results_of_its_own(rdrop, args):
     }  # fmt: skip
 
 
-def test_without_matplotlib_it_says_what_a_picture_needs(rdrop, args, monkeypatch):
+def test_without_matplotlib_it_says_what_a_picture_needs(rdrop, whole, monkeypatch):
+    shutil.copytree(whole[1], "copy")
+    Path("copy/results.png").unlink()
     monkeypatch.setattr(picture, "is_available", lambda: False)
-    shown = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1").stdout
+    shown = rdrop("compare", *whole[0], "--out", "copy").stdout
     assert "For a picture: pip install matplotlib" in shown
-    assert not list(Path("comparisons").rglob("*.png"))
+    assert not Path("copy/results.png").exists()
 
 
 @pytest.mark.parametrize(

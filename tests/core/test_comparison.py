@@ -191,7 +191,6 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     "instant",
     [
-        "rdrop_cli.core.training.measure_best",
         "rdrop_cli.core.training.outcome.save",
         "rdrop_cli.core.training.model_card",
         "rdrop_cli.core.comparison._drop_checkpoints",
