@@ -48,14 +48,14 @@ def prepare(path):
         assert str(error)
 
 
-@examples(1500)
+@examples(800)
 @given(content=tables, name=st.sampled_from(["d.csv", "d.tsv", "d.csv.gz"]))
 def test_tables(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
     prepare(tmp_path / name)
 
 
-@examples(1500)
+@examples(800)
 @given(rows=lines, name=st.sampled_from(["d.jsonl", "d.json", "d.parquet"]))
 def test_json(tmp_path, rows, name):
     content = b"\n".join(rows) if name == "d.jsonl" else b"[" + b",".join(rows) + b"]"
@@ -83,7 +83,7 @@ def test_every_line_of_text_is_an_input(tmp_path, content, count):
         item.text.encode()
 
 
-@examples(1000)
+@examples(600)
 @given(tree=trees)
 def test_configuration_trees(tree):
     try:
@@ -95,7 +95,7 @@ def test_configuration_trees(tree):
     assert all(map(math.isfinite, [*numbers, found.rdrop.alpha, found.data.test]))
 
 
-@examples(1000)
+@examples(600)
 @given(tree=trees, extra=st.text(max_size=9), key=st.text(max_size=9))
 def test_configuration_files_and_assignments(tmp_path, tree, extra, key):
     path = Path(tmp_path, "c.yaml")

@@ -48,7 +48,8 @@ def compare(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="Of plain, smoothing, rdrop, rdrop+smoothing; the others are compared to the first.",
+            help="Of plain, smoothing, rdrop, rdrop+smoothing; the others are compared to the first. Default: these four.",
+            show_default=False,
         ),
     ] = "plain,smoothing,rdrop,rdrop+smoothing",
     arm: Annotated[
@@ -85,8 +86,9 @@ def compare(
 ) -> None:
     """Train several ways with several seeds, paired, and say what the difference is worth.
 
-    Every run is chosen on validation; test is opened once for each. What was trained is never trained again: the same
-    command goes on after an interruption, and more seeds or arms train only what is new.
+    Every run is chosen on validation; test is opened once for each.
+
+    The same command goes on after an interruption; more seeds or arms train only what is new.
     """
     from rdrop_cli.config import collect_overrides, load_config
     from rdrop_cli.core import preparation
