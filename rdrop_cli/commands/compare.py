@@ -48,7 +48,7 @@ def compare(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="Of plain, smoothing, rdrop, rdrop+smoothing; the others are compared to the first. Default: these four.",
+            help="Of plain, smoothing, rdrop, rdrop+smoothing (all by default); differences are to the first.",
             show_default=False,
         ),
     ] = "plain,smoothing,rdrop,rdrop+smoothing",

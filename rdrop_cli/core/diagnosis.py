@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from transformers import TrainerCallback
 
+from rdrop_cli.core import models
+from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.schema import Config
 
 NEGLIGIBLE, DOMINANT = 0.005, 0.5
@@ -104,3 +106,16 @@ class Diagnose(TrainerCallback):
         if found is not None and found[0] not in self._said:
             self._said.add(found[0])
             self.notice(found[1])
+
+
+def diagnosis_of(config: Config, data: Prepared, model_config: Any, notice: Callable[[str], None]) -> Diagnose:
+    """The callback for a training.
+
+    Args:
+        model_config: The model's own configuration.
+        notice: Is told of a finding.
+    """
+    bounds = cross_entropy_bounds(data.splits["train"].labels, len(data.labels), config)
+    keys = models.dropout_keys(model_config)
+    key = "hidden_dropout_prob" if "hidden_dropout_prob" in keys else next(iter(keys), "dropout")
+    return Diagnose(notice, config=config, bounds=bounds, dropout_key=key)

@@ -23,7 +23,7 @@ from rdrop_cli.core.arguments import training_arguments
 from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal, history_row, write_history
 from rdrop_cli.core.card import model_card
 from rdrop_cli.core.checks import check_dropout, check_splits, has_unused_parameters
-from rdrop_cli.core.diagnosis import Diagnose, cross_entropy_bounds
+from rdrop_cli.core.diagnosis import diagnosis_of
 from rdrop_cli.core.export import data_record, export
 from rdrop_cli.core.files import unwritable, write_text
 from rdrop_cli.core.measuring import measure_best, validation_metrics
@@ -141,7 +141,7 @@ class Training:
         callbacks: list[Any] = [
             ObserveTraining(self.observer, self.run / checkpoints.HISTORY),
             KeepBest(self._export),
-            self._diagnosis(),
+            diagnosis_of(config, self.data, self.model.config, self.observer.notice),
         ]
         if config.train.early_stopping.patience:
             stopping = config.train.early_stopping
@@ -168,12 +168,6 @@ class Training:
         )
         trainer.remove_callback(PrinterCallback)
         return trainer
-
-    def _diagnosis(self) -> Diagnose:
-        bounds = cross_entropy_bounds(self.data.splits["train"].labels, len(self.data.labels), self.config)
-        key = models.dropout_keys(self.model.config)
-        name = "hidden_dropout_prob" if "hidden_dropout_prob" in key else next(iter(key), "dropout")
-        return Diagnose(self.observer.notice, config=self.config, bounds=bounds, dropout_key=name)
 
     def start(self) -> TrainingResult:
         """Train, then measure the best epoch's model on train (a sample), validation and, once, test.
