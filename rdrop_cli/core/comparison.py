@@ -136,13 +136,16 @@ class Comparison:
                 _drop_checkpoints(cell)  # a kill may have come before
         spent = expected = 0.0
         for index, cell in enumerate(plan.cells):
+            is_whole = not cell.has_begun  # what is left of an interrupted one says nothing about the pace
             self.watcher.began(cell)
             began = time.perf_counter()
             with _naming(cell):
                 self._train(cell)
-            spent += time.perf_counter() - began
-            expected += plan.seconds[index]
-            self.watcher.ended(load(cell), spent / expected * sum(plan.seconds[index + 1 :]))
+            if is_whole:
+                spent += time.perf_counter() - began
+                expected += plan.seconds[index]
+            pace = spent / expected if expected else 1.0
+            self.watcher.ended(load(cell), pace * sum(plan.seconds[index + 1 :]))
         return [load(cell) for cell in self.cells]
 
     def others(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,24 @@ def test_killed_around_the_end_of_a_cell_it_ends_with_the_same_results(compared,
     found = run(compared(seeds=[42]))
     assert [cell.metrics for cell in found] == [done[cell.arm, 42].metrics for cell in found]
     assert not list(Path("compared").rglob("checkpoints"))
+
+
+def test_the_rest_of_an_interrupted_cell_says_nothing_about_the_time_of_whole_ones(compared, done, monkeypatch):
+    def killed(*_):
+        raise Killed
+
+    shutil.rmtree("compared/rdrop/seed42")
+    watcher = Trained()
+    made = compared(watcher=watcher, seeds=[42, 44])
+    plan = replace(made.plan(made.prepare()), seconds=[1000.0, 2000.0, 3000.0])
+    with monkeypatch.context() as patched:
+        patched.setattr("rdrop_cli.core.training.outcome.save", killed)
+        with pytest.raises(Killed), made.claimed():
+            made.run(plan)
+    made.run(plan)
+    assert watcher.cells == [("rdrop", 42), ("plain", 44), ("rdrop", 44)]
+    assert watcher.left[0] == 5000.0  # no cell has been timed
+    assert 0 < watcher.left[1] < 1000.0  # a tiny model is far faster than this plan
 
 
 def test_a_cell_that_cannot_be_trained_is_named(compared):
