@@ -11,6 +11,8 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: a thread each, for those that tests start too
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 from typer.testing import CliRunner
