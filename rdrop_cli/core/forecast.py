@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from rdrop_cli.core import device as devices
+from rdrop_cli.core.failures import SMALLER
 from rdrop_cli.core.sampler import LengthGroupedSampler
 from rdrop_cli.core.trainer import RDropTrainer
-from rdrop_cli.core.training import SMALLER, Training
+from rdrop_cli.core.training import Training
 
 _FEWEST, _MOST, _SECONDS = 4, 12, 20.0
 """Batches to time, each twice, and about how long that may take."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shlex
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,29 +12,34 @@ from typing import Any
 from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
 from rdrop_cli import processes
-from rdrop_cli.config import dump_config
-from rdrop_cli.core import checkpoints, manifest, models, outcome, preparation, prepared, recovery, tokenization
+from rdrop_cli.core import (
+    checkpoints,
+    failures,
+    models,
+    opening,
+    outcome,
+    preparation,
+    prepared,
+    recovery,
+    tokenization,
+)
 from rdrop_cli.core import device as devices
 from rdrop_cli.core.acceleration import accelerate_training
 from rdrop_cli.core.arguments import training_arguments
-from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal, history_row, write_history
+from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal, history_row
 from rdrop_cli.core.card import model_card
 from rdrop_cli.core.checks import check_dropout, check_splits, has_unused_parameters
 from rdrop_cli.core.diagnosis import diagnosis_of
 from rdrop_cli.core.export import data_record, export
-from rdrop_cli.core.files import unwritable, write_text
+from rdrop_cli.core.files import write_text
 from rdrop_cli.core.measuring import measure_best, validation_metrics
 from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.recovery import Start
 from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.core.trainer import RDropTrainer
-from rdrop_cli.errors import CheckpointError, ModelError, StorageError, TrainingInterrupted
+from rdrop_cli.errors import TrainingInterrupted
 from rdrop_cli.schema import Config
-
-_OF_THE_PLACE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
-"""Keys of a model's configuration that do not say what it computes."""
-SMALLER = "Use --micro-batch auto, --gradient-checkpointing or a smaller --max-length."
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class Training:
             ModelError: the loss became infinite or no number, or memory ran out.
             StorageError: something cannot be written. What was saved before is kept, also then.
         """
-        with self._naming_failures():
+        with failures.naming_failures(self.run, self.device):
             return self._start()
 
     def _start(self) -> TrainingResult:
@@ -206,7 +208,7 @@ class Training:
         if self.stopper.agree():  # also asked during the last evaluation
             raise TrainingInterrupted(
                 f"Stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
-                f"Go on with: {self._resume_command}",
+                f"Go on with: {failures.resume_command(self.run)}",
             )
         steps = state.global_step - begin.step
         if processes.is_main() and not (self.run / checkpoints.BEST).is_dir():
@@ -226,34 +228,6 @@ class Training:
         if processes.is_main():
             self._record(result, test)
         return result
-
-    @contextlib.contextmanager
-    def _naming_failures(self) -> Iterator[None]:
-        """Turn what can stop a training half-way into an error that says how to go on."""
-        auto = "--micro-batch auto" if processes.count() == 1 else "--micro-batch N (a smaller one)"
-        smaller = (
-            f"Go on with: {self._resume_command} {auto}, or --set train.eval_batch_size=8 if it was in an evaluation;"
-            " or train anew with a smaller --max-length"
-        )
-        try:
-            with devices.naming_memory_errors(self.device, smaller), processes.naming_lost_processes():
-                yield
-        except FloatingPointError as error:
-            raise ModelError(
-                f"training failed: {error}",
-                f"Train anew with a lower --lr or --precision float32; {self.run} keeps what was saved before.",
-            ) from error
-        except MemoryError as error:
-            raise ModelError("out of memory", smaller) from error
-        except (StorageError, OSError) as error:
-            cause = error.message if isinstance(error, StorageError) else unwritable(self.run, error).message
-            has_begun = (self.run / checkpoints.CONFIG).is_file()
-            way_on = f"go on with: {self._resume_command}" if has_begun else "train again"
-            raise StorageError(cause, f"Put that right, then {way_on}") from error
-
-    @property
-    def _resume_command(self) -> str:
-        return f"rdrop train --resume --out {shlex.quote(str(self.run))}"
 
     def _record(self, result: TrainingResult, test: Predictions | None) -> None:
         """Write what makes the run a finished one."""
@@ -276,30 +250,10 @@ class Training:
 
     def _open_run(self) -> Start:
         """Make or check the run folder; where to begin."""
-        begin = Start()
+        model = opening.model_record(self.tokenizer, self.model.config)
         if self.resume:
-            recovery.check_same_run(self.run, self.data, self._model_record)
-            begin = recovery.find_start(self.run)
-            if begin.checkpoint is not None:
-                recovery.check_same_processes(begin.checkpoint, self.observer.notice)
-                recovery.restore_best(self.run, begin.checkpoint, self.config, self.data)
-                write_history(self.run / checkpoints.HISTORY, recovery.log_history(begin.checkpoint))
-        else:
-            if self.overwrite:
-                checkpoints.clear(self.run)
-            if (self.run / checkpoints.CONFIG).exists():
-                raise CheckpointError(f"{self.run}: another training has begun here", "Give another --out.")
-        write_text(self.run / checkpoints.CONFIG, dump_config(self.config))  # first: it makes the folder a run
-        record = {**data_record(self.data), "model": self._model_record}
-        write_text(self.run / checkpoints.DATA, manifest.signed(record))
-        return begin
-
-    @property
-    def _model_record(self) -> dict[str, Any]:
-        """What must be the same when the run goes on, though it is read from the model's folder again."""
-        config = {key: value for key, value in self.model.config.to_dict().items() if key not in _OF_THE_PLACE}
-        text = json.dumps(config, sort_keys=True, default=str)  # as it comes back from the file
-        return {"tokenizer": tokenization.fingerprint(self.tokenizer), "config": json.loads(text)}
+            return opening.go_on(self.run, self.config, self.data, model, self.observer.notice)
+        return opening.begin(self.run, self.config, self.data, model, overwrite=self.overwrite)
 
     def _export(self, step: int) -> None:
         checkpoint = self.run / checkpoints.CHECKPOINTS / f"checkpoint-{step}"

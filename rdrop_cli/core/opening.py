@@ -1,0 +1,75 @@
+"""A training's run folder: made, or found to be the one to go on in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from rdrop_cli.config import dump_config
+from rdrop_cli.core import checkpoints, manifest, recovery, tokenization
+from rdrop_cli.core.callbacks import write_history
+from rdrop_cli.core.export import data_record
+from rdrop_cli.core.files import write_text
+from rdrop_cli.core.prepared import Prepared
+from rdrop_cli.core.recovery import Start
+from rdrop_cli.errors import CheckpointError
+from rdrop_cli.schema import Config
+
+_OF_THE_PLACE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+"""Keys of a model's configuration that do not say what it computes."""
+
+
+def begin(run: Path, config: Config, data: Prepared, model: Mapping[str, Any], *, overwrite: bool = False) -> Start:
+    """Make the run folder.
+
+    Args:
+        model: As `model_record` gives it.
+        overwrite: Remove a run that stands there.
+
+    Raises:
+        CheckpointError: a run stands there.
+        StorageError: it cannot be written to.
+    """
+    if overwrite:
+        checkpoints.clear(run)
+    if (run / checkpoints.CONFIG).exists():
+        raise CheckpointError(f"{run}: another training has begun here", "Give another --out.")
+    _record(run, config, data, model)
+    return Start()
+
+
+def go_on(run: Path, config: Config, data: Prepared, model: Mapping[str, Any], notice: Callable[[str], None]) -> Start:
+    """Bring the run folder to where its newest whole checkpoint was saved.
+
+    Args:
+        notice: Is told what will not be as in an uninterrupted run.
+
+    Raises:
+        DataError: the run began with other data.
+        ModelError: it began with another model.
+        StorageError: it cannot be written to.
+    """
+    recovery.check_same_run(run, data, model)
+    start = recovery.find_start(run)
+    if start.checkpoint is not None:
+        recovery.check_same_processes(start.checkpoint, notice)
+        recovery.restore_best(run, start.checkpoint, config, data)
+        write_history(run / checkpoints.HISTORY, recovery.log_history(start.checkpoint))
+    _record(run, config, data, model)
+    return start
+
+
+def model_record(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> dict[str, Any]:
+    """What must be the same when the run goes on, though it is read from the model's folder again."""
+    content = {key: value for key, value in config.to_dict().items() if key not in _OF_THE_PLACE}
+    text = json.dumps(content, sort_keys=True, default=str)  # as it comes back from the file
+    return {"tokenizer": tokenization.fingerprint(tokenizer), "config": json.loads(text)}
+
+
+def _record(run: Path, config: Config, data: Prepared, model: Mapping[str, Any]) -> None:
+    write_text(run / checkpoints.CONFIG, dump_config(config))  # first: it makes the folder a run
+    write_text(run / checkpoints.DATA, manifest.signed({**data_record(data), "model": model}))
