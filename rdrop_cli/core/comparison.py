@@ -10,8 +10,9 @@ import contextlib
 import gc
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,9 @@ class Comparison:
         self.cells = list(cells)
         self.folder = folder
         self.watcher = watcher or Watcher()
+        self._done: dict[Path, Outcome] = {}
+        self._data = ""
+        self._weights: dict[tuple[str, str | None], tuple[str, str]] = {}
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -90,7 +94,7 @@ class Comparison:
 
         Raises:
             DataError: it has no validation or no test split or one that lacks a class, or has changed since.
-            CheckpointError: the results of a cell that is done are damaged.
+            CheckpointError: the results of a cell that is done are damaged, or it began with other weights than others.
         """
         config = self.cells[0].arm.config
         data = preparation.prepare(config, on_progress=self.watcher.training.stage)
@@ -100,15 +104,18 @@ class Comparison:
                     f"{config.data.source}: no {split} split, which a comparison needs", f"Set data.{split} above 0."
                 )
             check_classes(data, split, config)
+        self._data = data.fingerprint
         for cell in self.cells:
             if not cell.is_done:
                 continue
-            if checkpoints.read_record(cell.folder).get("fingerprint") != data.fingerprint:
+            record = checkpoints.read_record(cell.folder)
+            if record.get("fingerprint") != data.fingerprint:
                 raise DataError(
                     f"{cell.folder}: the data has changed since this cell was trained",
                     "Bring the old data back, or give the comparison another --out.",
                 )
-            if not np.array_equal(load(cell).test.labels, data.splits["test"].labels):
+            self._check_weights(cell, record.get("model") or {})
+            if not np.array_equal(self._outcome(cell).test.labels, data.splits["test"].labels):
                 raise CheckpointError(
                     f"{cell.folder}: its predictions are not for this test split",
                     f"Delete {cell.folder}; the same command trains it again.",
@@ -145,8 +152,8 @@ class Comparison:
                 spent += time.perf_counter() - began
                 expected += plan.seconds[index]
             pace = spent / expected if expected else 1.0
-            self.watcher.ended(load(cell), pace * sum(plan.seconds[index + 1 :]))
-        return [load(cell) for cell in self.cells]
+            self.watcher.ended(self._outcome(cell), pace * sum(plan.seconds[index + 1 :]))
+        return [self._outcome(cell) for cell in self.cells]
 
     def others(self) -> list[str]:
         """Cells in the folder that are done and that this comparison leaves out, as ARM seed N."""
@@ -159,10 +166,34 @@ class Comparison:
             resume = cell.has_begun
             config = runs.as_recorded(cell.folder, cell.config)[0] if resume else cell.config
             training = Training(config, cell.folder, resume=resume, observer=self.watcher.training)
+            if training.data.fingerprint != self._data:
+                raise DataError(
+                    f"{cell.name}: the data has changed since this comparison began",
+                    "Bring the old data back; the same command goes on. Or give the comparison another --out.",
+                )
+            self._check_weights(cell, training.model_record)
             training.start()
             del training
             gc.collect()  # a trainer and its model refer to each other
             _drop_checkpoints(cell)
+
+    def _check_weights(self, cell: Cell, record: Mapping[str, Any]) -> None:
+        """Cells of one model begin with one set of weights, or a difference might be theirs."""
+        found = record.get("weights")
+        if not isinstance(found, str):
+            return  # trained by an earlier version
+        model = cell.config.model
+        first, known = self._weights.setdefault((model.name, model.revision), (cell.name, found))
+        if found != known:
+            raise CheckpointError(
+                f"{cell.name}: the weights of {model.name} are not those that {first} began with",
+                "Bring the old ones back, or give the comparison another --out.",
+            )
+
+    def _outcome(self, cell: Cell) -> Outcome:
+        if cell.folder not in self._done:
+            self._done[cell.folder] = load(cell)
+        return self._done[cell.folder]
 
 
 @contextlib.contextmanager

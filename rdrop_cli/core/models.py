@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -48,6 +49,15 @@ def fetch(name: str, revision: str | None, on_progress: Callable[[str, int, int 
     from rdrop_cli.core.download import fetch_model
 
     return str(fetch_model(name, revision, on_progress))
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """SHA-256 over a model's weights as they are stored."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 def check_folder(folder: Path) -> None:

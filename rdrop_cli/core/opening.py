@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from rdrop_cli.config import dump_config
-from rdrop_cli.core import checkpoints, manifest, recovery, tokenization
+from rdrop_cli.core import checkpoints, manifest, models, recovery, tokenization
 from rdrop_cli.core.callbacks import write_history
 from rdrop_cli.core.export import data_record
 from rdrop_cli.core.files import write_text
@@ -63,11 +63,15 @@ def go_on(run: Path, config: Config, data: Prepared, model: Mapping[str, Any], n
     return start
 
 
-def model_record(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> dict[str, Any]:
+def model_record(folder: Path, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> dict[str, Any]:
     """What must be the same when the run goes on, though it is read from the model's folder again."""
     content = {key: value for key, value in config.to_dict().items() if key not in _OF_THE_PLACE}
     text = json.dumps(content, sort_keys=True, default=str)  # as it comes back from the file
-    return {"tokenizer": tokenization.fingerprint(tokenizer), "config": json.loads(text)}
+    return {
+        "tokenizer": tokenization.fingerprint(tokenizer),
+        "weights": models.weights_fingerprint(folder),
+        "config": json.loads(text),
+    }
 
 
 def _record(run: Path, config: Config, data: Prepared, model: Mapping[str, Any]) -> None:

@@ -126,7 +126,7 @@ def adopt_settings(config: Config) -> Config:
         ConfigError: others are given.
     """
     folder = user_path(config.data.source)
-    stored = prepared.load(folder).source["settings"]
+    stored = prepared.read_settings(folder)
     plain = DataConfig().model_dump()
     given = config.data.model_dump(exclude={"source"})
     ignored = [key for key, value in given.items() if value not in (plain[key], stored.get(key))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -173,18 +173,25 @@ def is_prepared(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings that a prepared folder was prepared with, without reading its texts.
+
+    Raises:
+        DataError: its manifest is damaged or of another version.
+    """
+    with _naming_damage(folder):
+        settings: dict[str, Any] = _read_manifest(folder)["source"]["settings"]
+        return settings
+
+
 def load(folder: Path) -> Prepared:
     """Read a prepared folder.
 
     Raises:
         DataError: it is damaged or of another version.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest.get("format") != _FORMAT:
-            raise DataError(f"{folder}: prepared by another version of rdrop", _AGAIN)
-        if not is_signed(manifest):
-            raise DataError(f"{folder}: {MANIFEST} is not as it was written", _AGAIN)
+    with _naming_damage(folder):
+        manifest = _read_manifest(folder)
         splits = {}
         for name in manifest["splits"]:
             table = _read_table(folder / f"{name}.parquet")
@@ -205,9 +212,24 @@ def load(folder: Path) -> Prepared:
         )
         if prepared.fingerprint != manifest["fingerprint"]:
             raise DataError(f"{folder}: the examples are not those that were prepared", _AGAIN)
+        return prepared
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if manifest.get("format") != _FORMAT:
+        raise DataError(f"{folder}: prepared by another version of rdrop", _AGAIN)
+    if not is_signed(manifest):
+        raise DataError(f"{folder}: {MANIFEST} is not as it was written", _AGAIN)
+    return manifest
+
+
+@contextlib.contextmanager
+def _naming_damage(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError, pa.ArrowException) as error:
         raise DataError(f"{folder}: damaged prepared folder ({hub.one_line(error)})", _AGAIN) from error
-    return prepared
 
 
 def _read_table(path: Path) -> pa.Table:

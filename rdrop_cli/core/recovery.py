@@ -78,7 +78,7 @@ def check_same_run(run: Path, data: Prepared, model: Mapping[str, Any]) -> None:
     """Make sure that a run goes on with the examples, the tokenizer and the kind of model it began with.
 
     Args:
-        model: The tokenizer's fingerprint and the model's own configuration.
+        model: As `opening.model_record` gives it.
 
     Raises:
         DataError: the data has changed; with the difference.
@@ -93,12 +93,13 @@ def check_same_run(run: Path, data: Prepared, model: Mapping[str, Any]) -> None:
             "Bring the old data back, or train a new run.",
         )
     before = recorded.get("model")
-    if not isinstance(before, dict) or before == model:
-        return
+    if not isinstance(before, dict) or before == {key: model.get(key) for key in before}:
+        return  # runs of earlier versions recorded less
     old, new = (content.get("config") or {} for content in (before, model))
+    other = "other weights" if before.get("tokenizer") == model.get("tokenizer") else "another tokenizer"
     changed = [f"{key}: {old.get(key)} -> {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
     raise ModelError(
-        f"{run}: its model has changed since: {'; '.join(changed) or 'another tokenizer'}",
+        f"{run}: its model has changed since: {'; '.join(changed) or other}",
         "Bring the old one back, or train a new run.",
     )
 

@@ -76,6 +76,10 @@ class Training:
 
     Raises:
         RDropError: anything about data, model or configuration that does not hold.
+
+    Attributes:
+        data: As it was read, with its fingerprint.
+        model_record: What identifies the model, as the run records it.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class Training:
         }
         tokenization.strip_state(self.tokenizer)  # checkpoints save it
         self.model = models.load_classifier(name, config.model, self.data.labels, seed=config.train.seed)
+        self.model_record = opening.model_record(Path(name), self.tokenizer, self.model.config)
         self.collate = models.collator(self.tokenizer)
         example = {name: value for name, value in self.datasets["train"][0].items() if name != "labels"}
         with models.loading_errors(config.model.name, "model"):  # its first passes show what its settings are worth
@@ -250,10 +255,9 @@ class Training:
 
     def _open_run(self) -> Start:
         """Make or check the run folder; where to begin."""
-        model = opening.model_record(self.tokenizer, self.model.config)
         if self.resume:
-            return opening.go_on(self.run, self.config, self.data, model, self.observer.notice)
-        return opening.begin(self.run, self.config, self.data, model, overwrite=self.overwrite)
+            return opening.go_on(self.run, self.config, self.data, self.model_record, self.observer.notice)
+        return opening.begin(self.run, self.config, self.data, self.model_record, overwrite=self.overwrite)
 
     def _export(self, step: int) -> None:
         checkpoint = self.run / checkpoints.CHECKPOINTS / f"checkpoint-{step}"

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from conftest import make_reviews, tiny_config, write_csv
 from rdrop_cli.config import load_config
-from rdrop_cli.core import checkpoints, evidence, outcome, results, schedule
+from rdrop_cli.core import checkpoints, evidence, manifest, outcome, results, schedule
 from rdrop_cli.core.arms import make_arms
 from rdrop_cli.core.cells import check, default_folder, make_cells
 from rdrop_cli.core.comparison import Comparison, Watcher
@@ -138,6 +138,50 @@ def test_data_that_has_changed_is_refused(compared, reviews):
     write_csv(reviews, make_reviews(120, seed=5))
     with pytest.raises(DataError, match="the data has changed since this cell was trained"):
         compared(seeds=[42], **mine).prepare()
+
+
+class Edits(Watcher):
+    """Does something to files when the first cell is done."""
+
+    def __init__(self, edit):
+        self.edit = edit
+
+    def ended(self, result, seconds_left):
+        if result.seed == 42 and result.arm == "plain":
+            self.edit()
+
+
+def test_data_that_changes_while_it_runs_is_noticed_before_the_next_cell(compared, reviews):
+    def edit():
+        write_csv(reviews, make_reviews(199))
+
+    made = compared(**{"data.source": str(reviews)}, watcher=Edits(edit))
+    with pytest.raises(DataError, match="rdrop seed 42: the data has changed since this comparison began"):
+        run(made)
+    assert not Path("compared/rdrop/seed42/config.yaml").exists()
+
+
+def test_a_model_whose_weights_change_is_noticed(compared, tiny_model, tmp_path):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    run(compared(names=["plain", "rdrop"], seeds=[42], **{"model.name": str(model)}))
+    weights = load_file(model / "model.safetensors")
+    save_file({name: value * 1.5 for name, value in weights.items()}, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        CheckpointError, match=r"plain seed 43: the weights of .* are not those that plain seed 42 began"
+    ):
+        run(compared(names=["plain", "rdrop"], **{"model.name": str(model)}))
+    one = run(compared(names=["plain", "rdrop"], seeds=[42], **{"model.name": str(model)}))
+    assert len(one) == 2  # nothing is left to train
+
+
+def test_cells_that_began_with_different_weights_are_not_compared(compared, done):
+    path = Path("compared/rdrop/seed42/data.json")
+    record = json.loads(path.read_text())
+    record.pop("sha256")
+    record["model"]["weights"] = "0" * 64
+    path.write_text(manifest.signed(record))
+    with pytest.raises(CheckpointError, match="rdrop seed 42: the weights of"):
+        compared().prepare()
 
 
 def test_a_comparison_needs_a_test_split(compared):
