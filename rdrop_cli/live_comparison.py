@@ -22,12 +22,12 @@ from rdrop_cli.core.callbacks import Observer
 from rdrop_cli.core.callbacks import Plan as TrainingPlan
 from rdrop_cli.core.cells import Cell, Outcome
 from rdrop_cli.core.comparison import Watcher
+from rdrop_cli.core.metrics import TITLES
 from rdrop_cli.core.resampling import METRICS
 from rdrop_cli.core.schedule import Plan
 from rdrop_cli.live import STOPPING, describe_log, describe_micro_batch
-from rdrop_cli.tables import METRIC_TITLES
 
-SHOWN = {name: METRIC_TITLES[name] for name in METRICS}
+SHOWN = {name: TITLES[name] for name in METRICS}
 
 
 @contextmanager
@@ -155,6 +155,7 @@ class LiveComparison(Watcher):
         for line in describe_plan(plan, cells):
             self.screen.say(line)
         if not plan.cells:
+            self.stages.open()
             return
         left = f"about {duration(sum(plan.seconds))} left"
         self._run = self._runs.add_task("Runs", total=len(cells), completed=len(cells) - len(plan.cells), left=left)

@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from rdrop_cli.console import add_row, number, table
+from rdrop_cli.core import figures
+from rdrop_cli.core.metrics import TITLES
 
 if TYPE_CHECKING:
     from rdrop_cli.core.head_to_head import HeadToHead
     from rdrop_cli.core.resampling import Interval
 
-METRIC_TITLES = {
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "roc_auc": "ROC-AUC",
-    "precision": "precision",
-    "recall": "recall",
-    "mcc": "MCC",
-    "nll": "NLL",
-}
 MANY_CLASSES = 12
 
 
@@ -31,13 +24,13 @@ def metrics_table(splits: Mapping[str, Mapping[str, Any]], intervals: Mapping[st
     Args:
         intervals: 95 % intervals of some metrics of the last split, for a row of their own.
     """
-    shown = table("split", "examples", *METRIC_TITLES.values())
+    shown = table("split", "examples", *TITLES.values())
     for split, metrics in splits.items():
-        cells = [number(metrics[name]) for name in METRIC_TITLES]
+        cells = [number(metrics[name]) for name in TITLES]
         add_row(shown, split, f"{metrics['examples']:,}", *cells, style="bold" if split == "test" else None)
     if intervals is not None:
         for side in ("low", "high"):
-            bounds = [number(getattr(intervals[name], side)) if name in intervals else "" for name in METRIC_TITLES]
+            bounds = [number(getattr(intervals[name], side)) if name in intervals else "" for name in TITLES]
             add_row(shown, f"95 % {side}", "", *bounds)
     return shown
 
@@ -46,16 +39,10 @@ def gaps_table(compared: HeadToHead) -> Table:
     """One row a metric: two checkpoints' values, their difference, its interval and p-value."""
     shown = table("metric", "A", "B", "A - B", "95 % over examples", "p")
     for name, gap in compared.gaps.items():
-        difference = "–" if gap.difference is None else f"{gap.difference:+.4f}"
         values = [number(metrics[name]) for metrics in compared.metrics]
-        bounds = _interval((gap.interval.low, gap.interval.high))
-        add_row(shown, METRIC_TITLES[name], *values, difference, bounds, _p(gap.p_value))
+        bounds = figures.bounds((gap.interval.low, gap.interval.high))
+        add_row(shown, TITLES[name], *values, figures.change(gap.difference), bounds, figures.p(gap.p_value))
     return shown
-
-
-def average_of(labels: Sequence[str], positive: int = 1) -> str:
-    """Which F1, precision and recall are meant."""
-    return f"positive class {labels[positive]!r}" if len(labels) == 2 else f"macro over {len(labels)} classes"
 
 
 def per_class_table(labels: Sequence[str], per_class: Sequence[Mapping[str, Any]]) -> Table:
@@ -113,7 +100,7 @@ def class_table(report: Mapping[str, Any]) -> Table:
 def summary_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
     """One row an arm: its metrics over the seeds, and its training time."""
     names = next(iter(arms.values()))["metrics"]
-    shown = table("arm", *(METRIC_TITLES[name] for name in names), "a run")
+    shown = table("arm", *(TITLES[name] for name in names), "a run")
     for arm, found in arms.items():
         cells = [_spread(metric["mean"], metric["sd"]) for metric in found["metrics"].values()]
         add_row(shown, arm, *cells, "–" if found["seconds"] is None else f"{found['seconds']:,.0f} s")
@@ -126,12 +113,12 @@ def difference_table(differences: Sequence[Mapping[str, Any]]) -> Table:
     for found in differences:
         add_row(
             shown,
-            METRIC_TITLES[found["metric"]],
-            "–" if found["difference"] is None else f"{found['difference']:+.4f}",
-            _interval(found["interval_seeds"]),
-            _interval(found["interval_examples"]),
-            _p(found["p_value"]),
-            _p(found["p_holm"]),
+            TITLES[found["metric"]],
+            figures.change(found["difference"]),
+            figures.bounds(found["interval_seeds"]),
+            figures.bounds(found["interval_examples"]),
+            figures.p(found["p_value"]),
+            figures.p(found["p_holm"]),
             _seeds(found),
         )
     return shown
@@ -145,14 +132,3 @@ def _seeds(found: Mapping[str, Any]) -> str:
 
 def _spread(mean: float | None, sd: float | None) -> str:
     return number(mean) if sd is None or mean is None else f"{mean:.4f} ±{sd:.4f}".replace("±0.", "±.")
-
-
-def _interval(bounds: Sequence[float | None]) -> str:
-    low, high = bounds
-    return "–" if low is None or high is None else f"{low:+.4f} to {high:+.4f}"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "<0.0001" if value < 0.0001 else f"{value:.4f}"

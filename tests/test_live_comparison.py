@@ -49,3 +49,16 @@ def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_te
     assert "rdrop seed 42: something [red]odd[/]\\x1b[31m" in shown
     assert "0.1234" not in shown, "test is not shown while it runs"
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is shown again"
+
+
+def test_where_nothing_is_left_to_train_the_rest_still_shows_its_progress():
+    arms = make_arms(load_config("starter"), ["plain", "rdrop"], [], "steps")
+    cells = [Cell(arm, 42, Path(arm.name)) for arm in arms]
+    buffer = io.StringIO()
+    screen = Screen()
+    screen.ui = Console(file=buffer, force_terminal=True, width=120, color_system=None, markup=False)
+    with screen.stages() as stages, comparison_watcher(screen, stages) as view:
+        view.training.stage("Reading", 5, 5)
+        view.plan(Plan([], [], 0), cells)
+        stages.update("Resampling", 1, 2)
+    assert "Resampling" in buffer.getvalue()

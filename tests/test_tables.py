@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from rdrop_cli.console import Screen
-from rdrop_cli.tables import METRIC_TITLES, class_table, data_table, metrics_table
+from rdrop_cli.core.metrics import TITLES
+from rdrop_cli.tables import class_table, data_table, metrics_table
 
 SPLITS = ("train", "validation", "test")
 
@@ -29,7 +30,7 @@ def shown(renderable, width):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_name_or_number_is_cut(width):
-    metrics = {**dict.fromkeys(METRIC_TITLES, 0.12345), "examples": 25_000}
+    metrics = {**dict.fromkeys(TITLES, 0.12345), "examples": 25_000}
     tables = [data_table(report(6)), class_table(report(6)), metrics_table(dict.fromkeys(SPLITS, metrics))]
     for made in tables:
         text = shown(made, width)

@@ -172,7 +172,8 @@ def _show(screen: Screen, document: dict[str, Any], compared: Comparison, files:
 
     seeds, examples = len(document["seeds"]), document["data"]["splits"]["test"]
     spread = f"means ± standard deviations of {count(seeds, 'seed')}" if seeds > 1 else "one seed"
-    screen.show(summary_table(document["arms"]), title=f"Test, {examples:,} examples, {spread}")
+    title = f"Test, {examples:,} examples, {spread}; F1: {document['f1_average']}"
+    screen.show(summary_table(document["arms"]), title=title)
     for arm in list(document["arms"])[1:]:
         rows = [found for found in document["differences"] if found["arm"] == arm]
         screen.show(difference_table(rows), title=f"{arm} against {document['baseline']}")
@@ -180,20 +181,11 @@ def _show(screen: Screen, document: dict[str, Any], compared: Comparison, files:
         screen.say(line)
     for sentence in document["verdict"]:
         screen.show(Text(safe(sentence), style="bold"))
+    for caution in document["cautions"]:
+        screen.show(Text(safe(caution), style="yellow"))
     if others := compared.others():
         more = f" and {len(others) - 5:,} more" if len(others) > 5 else ""
         screen.say(f"Also trained here, but not compared now: {', '.join(others[:5])}{more}", style="yellow")
-    if document["earlier_looks"]:
-        looks = ", ".join(map(str, document["earlier_looks"]))
-        screen.say(
-            f"These arms were looked at before, with {looks} of the seeds: if more were added because of that, p-values"
-            " are too small. To be sure, run it once with seeds of its own (--seed, --out)",
-            style="yellow",
-        )
-    if len(document["environments"]) > 1:
-        screen.say("Runs were trained on different machines, precisions or versions:", style="yellow")
-        for environment in document["environments"]:
-            screen.say(f"  {environment}", style="yellow")
     screen.say(f"Results: {files[0].parent}: {', '.join(path.name for path in files)}")
     if files[-1].suffix != ".png":
         screen.say("For a picture: pip install matplotlib, and the same command again (nothing is trained again)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rdrop_cli.core.head_to_head import HeadToHead
     from rdrop_cli.core.inference import Classifier
     from rdrop_cli.core.resampling import Interval
+    from rdrop_cli.core.seen import Seen
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -86,6 +88,7 @@ def evaluate(
         from rdrop_cli.core import evaluation, head_to_head, resampling
         from rdrop_cli.core.inference import Classifier
         from rdrop_cli.core.outcome import Predictions
+        from rdrop_cli.core.seen import seen
 
         def load(checkpoint: Checkpoint) -> Classifier:
             return Classifier(
@@ -114,14 +117,18 @@ def evaluate(
         compared = None
         if other is not None:
             compared = head_to_head.head_to_head(models[0], models[1], drawn, positive=result.positive)
+    asked = [found] if data is not None else []  # its own test split is known to be one
+    known = {each.name: seen(each, labelled) for each in (*asked, *([other] if other is not None else []))}
     _show(screen, found.name, labelled, result, intervals)
     if compared is not None and other is not None:
         _show_comparison(screen, (found.name, other.name), compared)
         same_data = checkpoints.trained_on_the_same(found, other)
-        if not same_data:
+        if data is None and not same_data and known[other.name] is None:
             screen.say(
                 f"{other.name} was not trained on the same split: it may have seen these examples", style="yellow"
             )
+    for name, counts in known.items():
+        _show_seen(screen, name, counts, len(labelled.texts))
     if json_output:
         document: dict[str, Any] = {
             "checkpoint": found.name,
@@ -136,9 +143,31 @@ def evaluate(
             "rejected": len(labelled.rejected),
             "precision": classifier.precision,
         }
+        if data is not None:
+            document["seen"] = _as_dict(known[found.name])
         if compared is not None and other is not None:
-            document["against"] = {"checkpoint": other.name, "same_data": same_data, **compared.as_dict()}
+            document["against"] = {
+                "checkpoint": other.name,
+                "same_data": same_data,
+                "seen": _as_dict(known[other.name]),
+                **compared.as_dict(),
+            }
         screen.document(document)
+
+
+def _show_seen(screen: Screen, name: str, counts: Seen | None, examples: int) -> None:
+    """Say of a checkpoint that these examples are no test of it."""
+    if counts is None or not (counts.train or counts.validation):
+        return
+    chosen = f", and its best epoch chosen on {counts.validation:,}" if counts.validation else ""
+    screen.say(
+        f"{name} was trained on {counts.train:,} of these {examples:,} texts{chosen}: this is no test of it",
+        style="yellow",
+    )
+
+
+def _as_dict(counts: Seen | None) -> dict[str, int] | None:
+    return None if counts is None else asdict(counts)
 
 
 def _show_comparison(screen: Screen, names: tuple[str, str], compared: HeadToHead) -> None:
@@ -156,13 +185,14 @@ def _show_comparison(screen: Screen, names: tuple[str, str], compared: HeadToHea
 def _show(
     screen: Screen, checkpoint: str, labelled: Examples, result: Evaluation, intervals: dict[str, Interval]
 ) -> None:
-    from rdrop_cli.core.resampling import FEW_EXAMPLES
-    from rdrop_cli.tables import MANY_CLASSES, average_of, confusion_table, metrics_table, per_class_table
+    from rdrop_cli.core.metrics import average_of
+    from rdrop_cli.core.resampling import weakness
+    from rdrop_cli.tables import MANY_CLASSES, confusion_table, metrics_table, per_class_table
 
     title = f"{checkpoint} on {labelled.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
     screen.show(metrics_table({labelled.split: result.metrics}, intervals), title=title)
-    if result.metrics["examples"] < FEW_EXAMPLES:
-        screen.say(f"Intervals from fewer than {FEW_EXAMPLES} examples are too narrow", style="yellow")
+    if weak := weakness([result.predictions]):
+        screen.say(f"The intervals are too narrow: {weak}", style="yellow")
     for name, reason in result.metrics["undefined"].items():
         screen.say(f"{name} is undefined: {reason}", style="yellow")
     screen.show(per_class_table(result.labels, result.metrics["per_class"]), title="Classes")

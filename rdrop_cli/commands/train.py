@@ -148,7 +148,8 @@ def train(
 
 def _show(screen: Screen, config: Config, training: Training, result: TrainingResult) -> None:
     from rdrop_cli.core import starter
-    from rdrop_cli.tables import METRIC_TITLES, average_of, metrics_table
+    from rdrop_cli.core.metrics import TITLES, average_of
+    from rdrop_cli.tables import metrics_table
 
     labels = training.data.labels.names
     title = f"Best epoch {result.best_epoch:g} (by validation {config.train.metric}); F1: {average_of(labels)}"
@@ -161,7 +162,7 @@ def _show(screen: Screen, config: Config, training: Training, result: TrainingRe
         for why in metrics["undefined"].items():
             undefined.setdefault(why, []).append(split)
     for (name, reason), splits in undefined.items():
-        screen.say(f"{METRIC_TITLES[name]} is undefined on {', '.join(splits)}: {reason}", style="yellow")
+        screen.say(f"{TITLES[name]} is undefined on {', '.join(splits)}: {reason}", style="yellow")
     minutes, seconds = divmod(round(result.seconds), 60)
     done = result.steps - result.first_step
     resumed = f" (step {result.first_step + 1:,} to {result.steps:,})" if result.first_step and done else ""

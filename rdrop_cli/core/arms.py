@@ -99,6 +99,8 @@ def _own(text: str, config: Config) -> Arm:
     changed: dict[str, Any] = {}
     for part in rest.split(",") if rest.strip() else []:
         key, value = parse_assignment(part, f"--arm {name}:")
+        if key in Config.model_fields:
+            raise ConfigError(f"--arm {name}: {key} is a group of keys", f"Name them one by one, as {key}.KEY=VALUE.")
         if f"{key}.".startswith(_SHARED):
             raise ConfigError(f"--arm {name}: {key} must be the same for all arms", "Use --set for it.")
         if key in changed:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from rdrop_cli.core.resampling import Interval
 from rdrop_cli.core.statistics import LEVEL, PairedT, holm, paired_t, seeds_needed
 
-TITLES = {"accuracy": "accuracy", "f1": "F1", "roc_auc": "ROC-AUC", "nll": "NLL"}
 LOWER_IS_BETTER = frozenset({"nll"})
 
 

@@ -117,11 +117,9 @@ def of_source(
 
 
 def _recorded(run: Path, record: Mapping[str, object], on_progress: Progress) -> Prepared:
-    folder = Path(str(record.get("prepared")))
-    if prepared.is_prepared(folder):
-        data = prepared.load(folder)
-        if data.fingerprint == record["fingerprint"]:
-            return data
+    found = prepared.of_record(record)
+    if found is not None:
+        return found
     config = load_config(str(run / checkpoints.CONFIG))
     source = record["source"]
     name = str(source["name"]) if isinstance(source, dict) else config.data.source

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.metrics import classification_metrics
 from rdrop_cli.core.outcome import Predictions
-from rdrop_cli.core.resampling import FEW_EXAMPLES, METRICS, Interval, interval, p_value
+from rdrop_cli.core.resampling import METRICS, Interval, interval, p_value, weakness
 from rdrop_cli.core.statistics import McNemar, mcnemar
 from rdrop_cli.errors import CheckpointError
 
@@ -91,7 +91,7 @@ def head_to_head(
     own, other = (
         classification_metrics(model.labels, model.probabilities, positive=positive) for model in (first, second)
     )
-    is_large = len(first.labels) >= FEW_EXAMPLES
+    is_weak = weakness([first, second]) is not None
     test = mcnemar(*(model.probabilities.argmax(axis=1) == model.labels for model in (first, second)))
     gaps = {}
     for name in METRICS:
@@ -99,6 +99,6 @@ def head_to_head(
         gaps[name] = Gap(
             None if own[name] is None or other[name] is None else own[name] - other[name],
             interval(resampled),
-            test.p_value if name == "accuracy" else p_value(resampled) if is_large else None,
+            test.p_value if name == "accuracy" else None if is_weak else p_value(resampled),
         )
     return HeadToHead((own, other), gaps, test)

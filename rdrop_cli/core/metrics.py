@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,21 @@ from numpy.typing import ArrayLike, NDArray
 HEADLINE = ("accuracy", "f1", "roc_auc")
 """What the method is judged by, in the order in which it is shown."""
 SCALARS = (*HEADLINE, "precision", "recall", "mcc", "nll")
+TITLES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "roc_auc": "ROC-AUC",
+    "precision": "precision",
+    "recall": "recall",
+    "mcc": "MCC",
+    "nll": "NLL",
+}
+"""For showing."""
+
+
+def average_of(labels: Sequence[str], positive: int = 1) -> str:
+    """Which F1, precision and recall are meant."""
+    return f"positive class {labels[positive]!r}" if len(labels) == 2 else f"macro over {len(labels)} classes"
 
 
 def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, *, positive: int = 1) -> dict[str, Any]:

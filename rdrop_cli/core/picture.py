@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdrop_cli.core.cells import Outcome
-from rdrop_cli.core.differences import LOWER_IS_BETTER, TITLES, Difference
+from rdrop_cli.core.differences import LOWER_IS_BETTER, Difference
 from rdrop_cli.core.evidence import Evidence
 from rdrop_cli.core.files import writing
+from rdrop_cli.core.metrics import TITLES
 from rdrop_cli.core.resampling import METRICS
 from rdrop_cli.core.statistics import paired_t
 

@@ -215,6 +215,15 @@ def load(folder: Path) -> Prepared:
         return prepared
 
 
+def of_record(record: Mapping[str, Any]) -> Prepared | None:
+    """The data that a run recorded, if it is still where it was prepared, and the same."""
+    try:
+        data = load(Path(str(record.get("prepared"))))
+    except DataError:
+        return None
+    return data if data.fingerprint == record.get("fingerprint") else None
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if manifest.get("format") != _FORMAT:

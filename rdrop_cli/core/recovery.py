@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -146,11 +145,8 @@ def _difference(recorded: Mapping[str, Any], data: Prepared) -> str:
         before, after = recorded.get(key), now[key]
         if before != after:
             changes.append(f"{key} {before} -> {after}")
-    folder = Path(str(recorded.get("prepared")))
-    old = None
-    with contextlib.suppress(DataError):
-        old = prepared.load(folder)
-    if old is not None and old.fingerprint == recorded.get("fingerprint"):
+    old = prepared.of_record(recorded)
+    if old is not None:
         before, after = _rows(old), _rows(data)
         new, gone = (after - before).total(), (before - after).total()
         changes.append(f"{new:,} examples are new, {gone:,} are gone" if new or gone else "another order")

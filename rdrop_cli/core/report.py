@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rdrop_cli.core import figures
 from rdrop_cli.core.card import as_code
-from rdrop_cli.core.differences import TITLES
+from rdrop_cli.core.metrics import TITLES
+from rdrop_cli.core.resampling import METRICS
 
 
 def markdown(document: Mapping[str, Any]) -> str:
@@ -22,10 +24,11 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"# {as_code(Path(document['data']['source']).name)}: {', '.join(document['arms'])}",
         f"{splits['train']:,} examples to train, {splits['validation']:,} to validate, {splits['test']:,} to test;"
         f" seeds {seeds}; the best epoch by validation {document['metric']}."
-        f" {'; '.join(document['environments'])}.",
+        f" F1: {as_code(document['f1_average'])}. {'; '.join(document['environments'])}.",
         "Test, means ± standard deviations over seeds; time is the median of a run's training:",
         means_table(document),
         verdict_list(document),
+        *(f"**Note:** {caution}." for caution in document["cautions"]),
         differences_table(document),
         "\n".join(f"* {name}: {meaning}" for name, meaning in document["tests"].items()),
     ]
@@ -40,7 +43,7 @@ def means_table(document: Mapping[str, Any]) -> str:
         settings = ", ".join(f"{key} {value}" for key, value in found["settings"].items())
         time = "–" if found["seconds"] is None else f"{found['seconds']:.0f} s"
         rows.append([arm, settings, *cells, time])
-    return _table(["arm", "its settings", *TITLES.values(), "time a run"], rows, texts=2)
+    return _table(["arm", "its settings", *(TITLES[name] for name in METRICS), "time a run"], rows, texts=2)
 
 
 def differences_table(document: Mapping[str, Any]) -> str:
@@ -49,11 +52,11 @@ def differences_table(document: Mapping[str, Any]) -> str:
         [
             found["arm"],
             TITLES[found["metric"]],
-            "–" if found["difference"] is None else f"{found['difference']:+.4f}",
-            _interval(found["interval_seeds"]),
-            _interval(found["interval_examples"]),
-            "–" if found["p_value"] is None else f"{found['p_value']:.4f}",
-            "–" if found["p_holm"] is None else f"{found['p_holm']:.4f}",
+            figures.change(found["difference"]),
+            figures.bounds(found["interval_seeds"]),
+            figures.bounds(found["interval_examples"]),
+            figures.p(found["p_value"]),
+            figures.p(found["p_holm"]),
         ]
         for found in document["differences"]
     ]
@@ -75,8 +78,3 @@ def _spread(mean: float | None, sd: float | None) -> str:
     if mean is None:
         return "–"
     return f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}"
-
-
-def _interval(bounds: Sequence[float | None]) -> str:
-    low, high = bounds
-    return "–" if low is None or high is None else f"{low:+.4f} to {high:+.4f}"

@@ -6,7 +6,7 @@ for every example, so all metrics of all models come from the same draws: differ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ _WORK = 400_000_000
 """Resamples x examples x classes x models above which there are fewer resamples, down to `_FEWEST`."""
 _CELLS = 1_000_000
 """Weights held at once."""
-FEW_EXAMPLES = 50
+_FEW_EXAMPLES, _FEW_OF_A_CLASS, _FEW_ERRORS = 50, 20, 5
 """With fewer, intervals are too narrow and p-values too small."""
 _MOST_UNDEFINED = 0.05
 Array = NDArray[np.float64]
@@ -51,28 +51,53 @@ def resample(
         positive: The positive class's id; with two classes only.
         seed: Of the draws.
         resamples: How many; None: 2,000, of very large sets fewer, but 500 at least.
-        on_progress: Called with the resamples done and how many there are.
+        on_progress: Called with the resamples done, each model's counted, and how many there are.
 
     Returns:
         By metric (models, resamples); NaN where a resample leaves it undefined, as without one of the classes.
     """
     count, classes = models[0].probabilities.shape
     total = resamples or min(RESAMPLES, max(_FEWEST, _WORK // (count * len(models) * (1 if classes == 2 else classes))))
-    rng = np.random.default_rng(seed)
-    measures = [_Measure(model, positive) for model in models]
     found = {name: np.empty((len(models), total)) for name in METRICS}
+    for index, model in enumerate(models):  # one after the other, as each takes much memory; with the same draws
+        measure = _Measure(model, positive)
+        done = 0
+        for weights in _draws(count, total, seed):
+            for name, values in measure(weights).items():
+                found[name][index, done : done + len(weights)] = values
+            done += len(weights)
+            if on_progress is not None:
+                on_progress(index * total + done, len(models) * total)
+    return found
+
+
+def _draws(count: int, total: int, seed: int) -> Iterator[Array]:
+    """How often each resample holds each example, (some resamples, examples) at a time."""
+    rng = np.random.default_rng(seed)
     step = max(1, _CELLS // count)
     for start in range(0, total, step):
         rows = min(step, total - start)
         drawn = rng.integers(0, count, (rows, count))
         offsets = np.arange(rows)[:, None] * count
-        weights = np.bincount((drawn + offsets).ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
-        for index, measure in enumerate(measures):
-            for name, values in measure(weights).items():
-                found[name][index, start : start + rows] = values
-        if on_progress is not None:
-            on_progress(start + rows, total)
-    return found
+        yield np.bincount((drawn + offsets).ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
+
+
+def weakness(models: Sequence[Predictions]) -> str | None:
+    """Why intervals and p-values over these test examples are not to be trusted; None where they are.
+
+    The bootstrap cannot draw what a small sample has not seen: with few examples, or few of a class or few errors, its
+    intervals hold the true value less often than they say.
+    """
+    labels = models[0].labels
+    rarest = int(np.bincount(labels, minlength=models[0].probabilities.shape[1]).min())
+    errors = min(int((model.probabilities.argmax(axis=1) != labels).sum()) for model in models)
+    if len(labels) < _FEW_EXAMPLES:
+        return f"fewer than {_FEW_EXAMPLES} test examples"
+    if rarest < _FEW_OF_A_CLASS:
+        return f"fewer than {_FEW_OF_A_CLASS} test examples of a class"
+    if errors < _FEW_ERRORS:
+        return f"a model with fewer than {_FEW_ERRORS} errors"
+    return None
 
 
 def interval(values: Array) -> Interval:

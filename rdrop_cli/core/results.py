@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from rdrop_cli.core.arms import Arm, Budget, what_it_changes
+from rdrop_cli.core.cautions import cautions
 from rdrop_cli.core.cells import Outcome
 from rdrop_cli.core.differences import Difference
 from rdrop_cli.core.evidence import Evidence
 from rdrop_cli.core.files import write_text
-from rdrop_cli.core.metrics import SCALARS
+from rdrop_cli.core.metrics import SCALARS, average_of
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.report import markdown
 
@@ -81,9 +82,10 @@ def document(
 
     Args:
         evidence: The outcomes, weighed.
-        folder: The comparison's; earlier results there tell whether anyone looked before there were all these seeds.
+        folder: The comparison's; earlier results there tell what was looked at before.
     """
-    earlier_looks = _earlier_looks(folder / f"{_stem(budget)}.json", [arm.name for arm in arms], evidence.seeds)
+    look = {"arms": [arm.name for arm in arms], "seeds": evidence.seeds}
+    looks = [*(earlier for earlier in _looks(folder / f"{_stem(budget)}.json") if earlier != look), look]
     return {
         "comparison": str(folder),
         "data": {
@@ -95,6 +97,7 @@ def document(
         "seeds": evidence.seeds,
         "baseline": evidence.baseline,
         "metric": evidence.metric,
+        "f1_average": average_of(data.labels.names),
         "verdict": evidence.verdict,
         "arms": {
             arm.name: {
@@ -120,7 +123,8 @@ def document(
             for found in outcomes
         ],
         "environments": sorted({found.environment for found in outcomes}),
-        "earlier_looks": earlier_looks,
+        "looks": looks,
+        "cautions": cautions(outcomes, arms, looks),
     }
 
 
@@ -140,13 +144,11 @@ def _difference(found: Difference) -> dict[str, Any]:
     }
 
 
-def _earlier_looks(path: Path, arms: Sequence[str], seeds: Sequence[int]) -> list[int]:
-    """With how many seeds these arms were weighed before."""
+def _looks(path: Path) -> list[dict[str, Any]]:
+    """Which arms and seeds were weighed before, as far as the file can be read."""
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        looks = [*before["earlier_looks"], len(before["seeds"])]
-        is_part = set(before["seeds"]) < set(seeds) and set(before["arms"]) & set(arms)
-        return sorted({look for look in looks if isinstance(look, int)}) if is_part else list(before["earlier_looks"])
+        looks = json.loads(path.read_text(encoding="utf-8"))["looks"]
+        return [{"arms": list(map(str, look["arms"])), "seeds": list(map(int, look["seeds"]))} for look in looks]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return []
 

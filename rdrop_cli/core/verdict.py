@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rdrop_cli.core.differences import LOWER_IS_BETTER, TITLES, Difference
+from rdrop_cli.core.differences import LOWER_IS_BETTER, Difference
+from rdrop_cli.core.metrics import TITLES
 from rdrop_cli.core.statistics import LEVEL, MOST_SEEDS
 
 
@@ -46,7 +47,7 @@ def _judgement(found: Difference, baseline: str) -> str:
     )
     if found.p_holm >= LEVEL:
         said = f"No evidence of a difference in test {name} between {found.arm} and {baseline}: {figures}."
-        return said + _what_it_would_take(found, test.n)
+        return said + _what_it_would_take(found)
     said = f"{found.arm} is {_direction(found)} than {baseline} in test {name}: {figures}."
     low, high = found.examples.low, found.examples.high
     if low is None or high is None:
@@ -56,15 +57,12 @@ def _judgement(found: Difference, baseline: str) -> str:
     return said
 
 
-def _what_it_would_take(found: Difference, seeds: int) -> str:
+def _what_it_would_take(found: Difference) -> str:
     if not found.mean:
         return ""
-    needed = found.seeds_needed
-    if needed is None:
+    if found.seeds_needed is None:
         return f" If the difference is so small, more than {MOST_SEEDS:,} seeds would be needed to see it."
-    if needed <= seeds:
-        return ""
-    return f" If it is of that size, about {needed} seeds would be needed to see it."
+    return f" If it is of that size, about {found.seeds_needed} seeds would be needed to see it."
 
 
 def _holds_on_other_examples(gap: Difference) -> bool:

@@ -1,6 +1,7 @@
 """`rdrop evaluate` against scikit-learn, on a run's own data and on a user's."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,7 @@ def test_against_itself_nothing_differs(rdrop, named):
 
 
 def test_against_another_the_numbers_are_those_of_the_two_alone(rdrop, named, tmp_path, tiny_args):
-    data = write_csv(tmp_path / "more.csv", [(text, NAMES[label]) for text, label in make_reviews(120, seed=9)])
+    data = write_csv(tmp_path / "more.csv", [(text, NAMES[label]) for text, label in make_reviews(600, seed=9)])
     rdrop("train", tmp_path / "named.csv", *tiny_args, "--epochs", "1", "--alpha", "0", "--seed", "1", "--out", "other")
     found = rdrop.json("evaluate", "run", data, "--against", "other")
     alone = {name: rdrop.json("evaluate", name, data)["metrics"] for name in ("run", "other")}
@@ -168,7 +169,7 @@ def test_against_another_the_numbers_are_those_of_the_two_alone(rdrop, named, tm
         assert gap["interval"][0] <= gap["difference"] <= gap["interval"][1]
     test = found["against"]["mcnemar"]
     more = test["only_first"] - test["only_second"]
-    assert more == round(120 * found["against"]["differences"]["accuracy"]["difference"]) != 0
+    assert more == round(600 * found["against"]["differences"]["accuracy"]["difference"]) != 0
     assert found["against"]["differences"]["accuracy"]["p_value"] == test["p_value"]
     assert found["against"]["same_data"]
     assert 0 < found["against"]["differences"]["nll"]["p_value"] <= 1
@@ -180,10 +181,31 @@ def test_against_another_the_numbers_are_those_of_the_two_alone(rdrop, named, tm
 
 def test_a_rival_of_another_split_may_have_seen_the_examples(rdrop, named, tmp_path, tiny_args):
     rdrop("train", tmp_path / "named.csv", *tiny_args, "--epochs", "1", "--set", "data.seed=7", "--out", "other")
-    assert not rdrop.json("evaluate", "run", "--against", "other")["against"]["same_data"]
-    shown = rdrop("evaluate", "run", "--against", "other").stdout
+    found = rdrop.json("evaluate", "run", "--against", "other")["against"]
+    assert not found["same_data"]
+    seen = found["seen"]
+    assert 0 < seen["train"] <= 20 and seen["train"] + seen["validation"] <= 20
+    shown = " ".join(rdrop("evaluate", "run", "--against", "other").stdout.split())
+    assert f"other/best was trained on {seen['train']} of these 20 texts" in shown
+    assert "The intervals are too narrow: fewer than 50 test examples" in shown
+    shutil.rmtree("prepared")
+    shown = " ".join(rdrop("evaluate", "run", "--against", "other").stdout.split())
     assert "other/best was not trained on the same split: it may have seen these examples" in shown
-    assert "Intervals from fewer than 50 examples are too narrow" in shown
+
+
+def test_the_texts_that_it_was_trained_on_are_no_test(rdrop, named, tmp_path):
+    everything = rdrop.json("evaluate", "run", tmp_path / "named.csv")
+    assert everything["seen"] == {"train": 160, "validation": 20}
+    shown = " ".join(rdrop("evaluate", "run", tmp_path / "named.csv").stdout.split())
+    assert (
+        "run/best was trained on 160 of these 200 texts, and its best epoch chosen on 20: this is no test of it"
+        in shown
+    )
+    new = write_csv(
+        tmp_path / "new.csv", [(text + " really", NAMES[label]) for text, label in make_reviews(40, seed=3)]
+    )
+    assert rdrop.json("evaluate", "run", new)["seen"] == {"train": 0, "validation": 0}
+    assert "no test of it" not in rdrop("evaluate", "run", new).stdout
 
 
 def test_classes_in_another_order_are_matched_by_name(rdrop, named, tmp_path, tiny_args):

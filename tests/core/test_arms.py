@@ -56,6 +56,7 @@ def test_what_an_arm_changes_is_told_by_key():
         (["plain"], ["x:data.test=0.5"], "data.test must be the same for all arms"),
         (["plain"], ["x:train.seed=1"], "train.seed must be the same for all arms"),
         (["plain"], ["x-2x:rdrop.alpha=1"], "names that end in -2x"),
+        (["plain"], ["x:train={metric: nll}"], "--arm x: train is a group of keys"),
         (["plain"], ["x:train.metric=nll"], "train.metric must be the same for all arms"),
         (["plain"], ["rdrop:rdrop.alpha=1"], "--arm rdrop: this name is taken"),
         (["plain"], ["results.csv:rdrop.alpha=1"], "--arm results.csv: this name is taken"),

@@ -309,17 +309,29 @@ def test_a_test_split_without_one_of_the_classes_is_refused_before_training(comp
         compared(**{"data.source": str(tmp_path / "split")}).prepare()
 
 
-def test_seeds_that_were_added_after_a_look_are_told(compared, done):
+def test_every_look_is_remembered(compared, done):
     def weighed(seeds):
         made = compared(seeds=seeds)
         found = run(made)
         arms = [cell.arm for cell in made.cells[:2]]
         document = results.document(evidence.weigh(found, "f1"), found, arms, made.prepare(), made.folder, "steps")
         results.write_document(document, made.folder, "steps")
-        return document["earlier_looks"]
+        report = results.write_report(document, made.folder, "steps").read_text()
+        told = [caution for caution in document["cautions"] if "looked at before" in caution]
+        assert all(f"**Note:** {caution}." in report for caution in told)
+        return [look["seeds"] for look in document["looks"]], told
 
-    looks = [weighed(seeds) for seeds in ([42], [42], [42, 43], [42, 43], [42, 43, 44])]
-    assert looks == [[], [], [1], [1], [1, 2]]
+    steps = [weighed(seeds) for seeds in ([42], [42], [43], [42, 43], [42])]
+    assert [looks for looks, _ in steps] == [
+        [[42]],
+        [[42]],
+        [[42], [43]],
+        [[42], [43], [42, 43]],
+        [[43], [42, 43], [42]],
+    ]
+    assert [bool(told) for _, told in steps] == [False, False, False, True, True]
+    Path("compared/results.json").write_text('{"looks": [1]}')
+    assert weighed([42]) == ([[42]], [])
 
 
 def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, whole, monkeypatch):

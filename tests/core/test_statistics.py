@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 from rdrop_cli.core.statistics import holm, mcnemar, paired_t, seeds_needed
 
@@ -78,6 +78,26 @@ def test_the_pairs_needed_reach_their_power_in_a_simulation():
     assert 0.79 < rejected.mean() < 0.84
     fewer = stats.ttest_1samp(draws[:, :-1], 0.0, axis=1).pvalue < 0.05
     assert fewer.mean() < 0.805
+
+
+@pytest.mark.parametrize(
+    ("effect", "level"), [(0.3, 0.05), (1.0, 0.05 / 12), (3.78, 0.05), (4.04, 0.05 / 12), (5.8, 0.05 / 12)]
+)
+def test_the_power_is_that_of_an_integral_over_the_estimated_deviation(effect, level):
+    # scipy.stats.nct gives no number for some of these
+    def power(n):
+        critical = stats.t.ppf(1 - level / 2, n - 1)
+
+        def given(variance):  # in units of the true one, times n - 1
+            sd = np.sqrt(variance / (n - 1))
+            shift = effect * np.sqrt(n)
+            rejected = stats.norm.sf(critical * sd - shift) + stats.norm.cdf(-critical * sd - shift)
+            return rejected * stats.chi2.pdf(variance, n - 1)
+
+        return integrate.quad(given, 0, stats.chi2.ppf(1 - 1e-12, n - 1), limit=500)[0]
+
+    pairs = seeds_needed(effect, 1.0, level=level)
+    assert power(pairs) >= 0.8 > power(pairs - 1)
 
 
 def test_no_number_of_pairs_shows_nothing():

@@ -1,0 +1,23 @@
+"""Numbers of a comparison as text, the same on a terminal and in Markdown; what is not defined is a dash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def change(value: float | None) -> str:
+    """A difference with its sign."""
+    return "–" if value is None else f"{value:+.4f}"
+
+
+def bounds(interval: Sequence[float | None]) -> str:
+    """An interval of a difference."""
+    low, high = interval
+    return "–" if low is None or high is None else f"{low:+.4f} to {high:+.4f}"
+
+
+def p(value: float | None) -> str:
+    """A p-value."""
+    if value is None:
+        return "–"
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"

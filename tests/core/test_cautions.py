@@ -1,0 +1,81 @@
+"""What must be known besides the figures is said, and nothing where all is well."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rdrop_cli.config import load_config
+from rdrop_cli.core.arms import make_arms
+from rdrop_cli.core.cautions import cautions
+from rdrop_cli.core.cells import Outcome
+from rdrop_cli.core.outcome import Predictions
+
+ARMS = make_arms(load_config("starter"), ["plain", "rdrop"], [], "steps")
+
+
+def outcome(labels=None, p=None) -> Outcome:
+    labels = np.arange(200) % 2 if labels is None else np.asarray(labels)
+    p = np.linspace(0, 1, len(labels)) if p is None else np.asarray(p)
+    return Outcome("plain", 42, Path("run"), {}, Predictions(labels, np.column_stack([1 - p, p])), {}, "CPU, torch 2")
+
+
+def look(seeds, arms=("plain", "rdrop")):
+    return {"arms": list(arms), "seeds": list(seeds)}
+
+
+NOW = look(range(42, 47))
+
+
+def test_there_are_none_where_all_is_well():
+    assert cautions([outcome(), outcome()], ARMS, [NOW]) == []
+
+
+@pytest.mark.parametrize(
+    ("earlier", "told"),
+    [
+        ([look([42, 43])], "(2)"),
+        ([look([42, 43, 44]), look([42])], "(1, 3)"),
+        ([look(range(42, 52))], "(10)"),
+        ([look([42, 43], ["plain", "rdrop", "other"])], "(2)"),
+        ([look([42, 43]), look([100, 101, 102])], "(2)"),
+        ([look([100, 101])], None),
+        ([look([42, 43], ["plain", "other"])], None),
+        ([look([42, 43], ["other", "another"])], None),
+        ([look(range(42, 47), ["plain", "rdrop", "other"])], None),
+    ],
+)
+def test_other_numbers_of_the_same_seeds_are_told_for_the_same_arms(earlier, told):
+    found = cautions([outcome()], ARMS, [*earlier, NOW])
+    assert len(found) == (told is not None)
+    if told:
+        assert f"with other numbers of the same seeds {told}: if that is why there are 5 now" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "p", "reason"),
+    [
+        (np.arange(49) % 2, None, "fewer than 50 test examples"),
+        (np.arange(400) < 19, None, "fewer than 20 test examples of a class"),
+        (np.zeros(400, dtype=int), None, "fewer than 20 test examples of a class"),
+        (np.arange(200) >= 100, None, "a model with fewer than 5 errors"),
+    ],
+)
+def test_too_few_examples_are_told(labels, p, reason):
+    found = cautions([outcome(np.asarray(labels, dtype=int), p)], ARMS, [NOW])
+    assert found == [f"The intervals over examples are too narrow: {reason}"]
+
+
+def test_an_arm_with_other_batches_is_told():
+    arms = make_arms(load_config("starter"), ["plain", "rdrop"], ["big:train.batch_size=64,train.lr=2e-4"], "steps")
+    assert cautions([outcome()], arms, [NOW]) == [
+        "big and plain share their seeds, but not their batches or heads: train.batch_size differs"
+    ]
+
+
+def test_different_environments_are_told():
+    other = replace(outcome(), environment="GPU, torch 2")
+    assert cautions([outcome(), other], ARMS, [NOW]) == [
+        "Runs were trained on different machines, precisions or versions: CPU, torch 2; GPU, torch 2"
+    ]
