@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load
+from safetensors.torch import load, load_file, save_file
 
 from rdrop_cli.core import manifest, recovery
 from rdrop_cli.core.callbacks import Observer
@@ -138,6 +138,20 @@ def test_a_changed_model_is_refused_with_the_difference(interrupted, tiny_model,
     changed = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(copy)})})
     with pytest.raises(ModelError, match=r"its model has changed since: hidden_dropout_prob: 0.1 -> 0.5\."):
         Training(changed, run, resume=True).start()
+
+
+def test_other_base_weights_are_refused_where_the_run_recorded_its_own(interrupted, tiny_model, tmp_path):
+    settings, run, _ = interrupted
+    copy = shutil.copytree(tiny_model, tmp_path / "model")
+    stored = load_file(copy / "model.safetensors")
+    save_file({name: value * 2 for name, value in stored.items()}, copy / "model.safetensors", {"format": "pt"})
+    changed = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(copy)})})
+    with pytest.raises(ModelError, match=r"its model has changed since: other weights\."):
+        Training(changed, run, resume=True).start()
+    record = json.loads((run / "data.json").read_text())
+    del record["sha256"], record["model"]["weights"]  # as an earlier version wrote it
+    (run / "data.json").write_text(manifest.signed(record))
+    Training(changed, run, resume=True).start()
 
 
 def test_another_number_of_processes_is_said(interrupted):
