@@ -60,6 +60,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def size(count: int) -> str:
+    """Bytes as `316 MiB` or `2.8 GiB`."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(1, round(count / 2**20))} MiB"
+
+
 def json_text(content: Any) -> str:
     """JSON in which nothing can act on a terminal: readable characters as they are, all others escaped."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from rdrop_cli.console import Screen, Stages, add_row, count, duration, number, safe, table
+from rdrop_cli.console import Screen, Stages, add_row, count, duration, number, safe, size, table
 from rdrop_cli.core.arms import Arm, what_it_changes
 from rdrop_cli.core.callbacks import Observer
 from rdrop_cli.core.callbacks import Plan as TrainingPlan
@@ -55,11 +55,13 @@ def describe_plan(plan: Plan, cells: Sequence[Cell]) -> list[str]:
         f"Runs   {count(len(cells), 'run')}: {count(len(arms), 'arm')}, {spread}" + (f"; {done} done" if done else ""),
         f"Best   by validation {config.train.metric}; the test split is opened once a run",
     ]
+    if len(seeds) == 1:
+        lines.append("Note   one seed shows nothing, as there is no spread to judge by: use --seeds 5 or more")
     if plan.cells:
-        total = sum(plan.seconds)
-        lines.append(
-            f"Left   {count(len(plan.cells), 'run')}, about {duration(total)}; disk {plan.disk / 2**30:.1f} GiB at most"
-        )
+        total, disk = duration(sum(plan.seconds)), size(plan.disk)
+        lines.append(f"Left   {count(len(plan.cells), 'run')}, about {total}; disk {disk} at most")
+    else:
+        lines.append("Left   nothing to train: every run is done")
     return lines
 
 
@@ -115,6 +117,10 @@ class _QuietTraining(Observer):
         if not self.has_begun:
             self.stages.update(name, done, total)
 
+    def plan(self, plan: TrainingPlan) -> None:
+        if plan.first_step:
+            self.screen.say(f"{self.cell} goes on at step {plan.first_step:,} of {plan.steps:,}")
+
     def micro_batch(self, size: int) -> None:
         self.screen.say(describe_micro_batch(size))
 
@@ -157,8 +163,10 @@ class LiveComparison(Watcher):
         if not plan.cells:
             self.stages.open()
             return
-        left = f"about {duration(sum(plan.seconds))} left"
-        self._run = self._runs.add_task("Runs", total=len(cells), completed=len(cells) - len(plan.cells), left=left)
+        self._seconds = list(plan.seconds)
+        self._left = sum(plan.seconds)
+        self._run = self._runs.add_task("Runs", total=len(cells), left="")
+        self.advanced(0.0)
         self.step = self.steps.add_task("", total=None)
         self.live = Live(self.view(), console=self.screen.ui, refresh_per_second=4)
 
@@ -171,12 +179,20 @@ class LiveComparison(Watcher):
 
     def ended(self, result: Outcome, seconds_left: float) -> None:
         self._results.append(result)
-        left = f"about {duration(seconds_left)} left" if seconds_left else ""
-        self._runs.update(self._run, advance=1, left=left)
+        self._seconds.pop(0)
+        self._left = seconds_left
+        self.advanced(0.0)
         self.redraw()
         if not seconds_left:
             self.close()
             self.stages.open()
+
+    def advanced(self, share: float) -> None:
+        """A share of this cell's steps is done."""
+        this = self._left * self._seconds[0] / sum(self._seconds) if self._seconds else 0.0
+        left = self._left - share * this
+        done = len(self._cells) - len(self._seconds) + share
+        self._runs.update(self._run, completed=done, left=f"about {duration(left)} left" if left else "")
 
     def redraw(self) -> None:
         """Show what has changed."""
@@ -215,6 +231,7 @@ class _LiveTraining(Observer):
     def __init__(self, view: LiveComparison) -> None:
         self.view = view
         self.cell = ""
+        self._steps = 1
 
     def stage(self, name: str, done: int, total: int | None) -> None:
         if self.view.live is None:
@@ -223,10 +240,12 @@ class _LiveTraining(Observer):
             self._describe(name)
 
     def plan(self, plan: TrainingPlan) -> None:
+        self._steps = plan.steps
         self.view.steps.update(self.view.step, total=plan.steps, completed=plan.first_step)
 
     def step(self, step: int) -> None:
         self.view.steps.update(self.view.step, completed=step, description=safe(self.cell))
+        self.view.advanced(step / self._steps)
 
     def evaluating(self, done: int) -> None:
         self._describe("validation" if done else "saving")

@@ -100,7 +100,7 @@ def class_table(report: Mapping[str, Any]) -> Table:
 def summary_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
     """One row an arm: its metrics over the seeds, and its training time."""
     names = next(iter(arms.values()))["metrics"]
-    shown = table("arm", *(TITLES[name] for name in names), "a run")
+    shown = table("arm", *(TITLES[name] for name in names), "time a run")
     for arm, found in arms.items():
         cells = [_spread(metric["mean"], metric["sd"]) for metric in found["metrics"].values()]
         add_row(shown, arm, *cells, "–" if found["seconds"] is None else f"{found['seconds']:,.0f} s")

@@ -119,6 +119,8 @@ def evaluate(
             compared = head_to_head.head_to_head(models[0], models[1], drawn, positive=result.positive)
     asked = [found] if data is not None else []  # its own test split is known to be one
     known = {each.name: seen(each, labelled) for each in (*asked, *([other] if other is not None else []))}
+    for name, counts in known.items():
+        _show_seen(screen, name, counts, len(labelled.texts))
     _show(screen, found.name, labelled, result, intervals)
     if compared is not None and other is not None:
         _show_comparison(screen, (found.name, other.name), compared)
@@ -127,8 +129,6 @@ def evaluate(
             screen.say(
                 f"{other.name} was not trained on the same split: it may have seen these examples", style="yellow"
             )
-    for name, counts in known.items():
-        _show_seen(screen, name, counts, len(labelled.texts))
     if json_output:
         document: dict[str, Any] = {
             "checkpoint": found.name,
@@ -174,6 +174,8 @@ def _show_comparison(screen: Screen, names: tuple[str, str], compared: HeadToHea
     from rdrop_cli.tables import gaps_table
 
     screen.show(gaps_table(compared), title=f"{names[0]} (A) against {names[1]} (B), the same examples")
+    if any(gap.p_value is None for gap in compared.gaps.values()):
+        screen.say("Where the bootstrap's intervals are too narrow, it gives no p-value", style="yellow")
     test = compared.mcnemar
     screen.say(
         f"Only A is right on {count(test.only_first, 'example')}, only B on {test.only_second:,}. p: McNemar's exact"

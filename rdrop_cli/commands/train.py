@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from rdrop_cli import options, processes
-from rdrop_cli.console import Screen
+from rdrop_cli.console import Screen, size
 
 if TYPE_CHECKING:
     from rdrop_cli.core.training import Training, TrainingResult
@@ -198,7 +198,7 @@ def _forecast(screen: Screen, training: Training) -> None:
     screen.show(
         f"Forecast: {minutes} min {seconds:02d} s for {found.steps:,} steps of {found.seconds_per_step:.2f} s"
         f" and {training.config.train.epochs} evaluations;"
-        f" memory {found.peak_memory / 2**30:.1f} GiB, disk {found.disk / 2**30:.1f} GiB"
+        f" memory {size(found.peak_memory)}, disk {size(found.disk)}"
     )
     if screen.json_output:
         screen.document(shown)

@@ -16,6 +16,8 @@ BUILT_IN = ("plain", "smoothing", "rdrop", "rdrop+smoothing")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _SHARED = ("data.", "hub.", "train.seed", "train.metric")
 """Keys in which arms must not differ: they see the same examples, and their best epochs are chosen alike."""
+_OF_RDROP = ("rdrop.alpha", "train.label_smoothing")
+_OF_A_RECIPE = ("model.name", "model.max_length", "train.epochs", "train.batch_size", "train.lr")
 _TWICE = "-2x"
 
 
@@ -116,9 +118,15 @@ def _twice(arm: Arm) -> Arm:
 
 
 def what_it_changes(arm: Arm, others: Sequence[Arm]) -> Mapping[str, Any]:
-    """The dotted keys in which a comparison's arms differ, with the values of this one."""
+    """The dotted keys in which a comparison's arms differ, and R-Drop's own, with the values of this one."""
     trees = [flatten(other.config.model_dump()) for other in others]
     keys = dict.fromkeys(key for tree in trees for key in tree)
-    differing = [key for key in keys if len({repr(tree.get(key)) for tree in trees}) > 1]
+    shown = [key for key in keys if key in _OF_RDROP or len({repr(tree.get(key)) for tree in trees}) > 1]
     own = flatten(arm.config.model_dump())
-    return {key: own.get(key) for key in differing}
+    return {key: own.get(key) for key in shown}
+
+
+def what_they_share(arms: Sequence[Arm]) -> Mapping[str, Any]:
+    """The settings that a reader asks for first, as far as the arms have them in common."""
+    tree, changed = flatten(arms[0].config.model_dump()), what_it_changes(arms[0], arms)
+    return {key: tree[key] for key in _OF_A_RECIPE if key not in changed}

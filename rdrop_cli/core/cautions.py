@@ -42,9 +42,9 @@ def _of_looks(looks: Sequence[Mapping[str, Any]]) -> str:
     if not numbers:
         return ""
     return (
-        f"Arms of this comparison were looked at before with other numbers of the same seeds"
-        f" ({', '.join(map(str, sorted(numbers)))}): if that is why there are {len(now['seeds'])} now, p-values are too"
-        " small. To be sure, run it once with seeds of its own (--seed, --out)"
+        f"Arms of this comparison were looked at before with other seeds, some of them the same"
+        f" ({', '.join(map(str, sorted(numbers)))} in number): if these {len(now['seeds'])} were chosen after that,"
+        " p-values are too small. To be sure, run it once with seeds of its own (--seed, --out)"
     )
 
 

@@ -112,7 +112,7 @@ def check(cells: Sequence[Cell], folder: Path) -> None:
         _, changed = runs.as_recorded(cell.folder, cell.config)
         if changed:
             raise ConfigError(
-                f"{cell.folder}: this cell was trained with other settings: {'; '.join(changed)}",
+                f"{cell.folder}: this run was trained with other settings: {'; '.join(changed)}",
                 "Give the arm another name, or the comparison another --out.",
             )
 

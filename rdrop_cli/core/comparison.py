@@ -111,7 +111,7 @@ class Comparison:
             record = checkpoints.read_record(cell.folder)
             if record.get("fingerprint") != data.fingerprint:
                 raise DataError(
-                    f"{cell.folder}: the data has changed since this cell was trained",
+                    f"{cell.folder}: the data has changed since this run was trained",
                     "Bring the old data back, or give the comparison another --out.",
                 )
             self._check_weights(cell, record.get("model") or {})

@@ -124,7 +124,7 @@ def _differences(
 def _interval_of_mean(values: NDArray[Any]) -> tuple[float, float, float] | None:
     test = paired_t(values)
     if test.low is None or test.high is None:
-        return None
+        return (test.mean, test.mean, test.mean) if test.sd == 0 else None
     return test.low, test.mean, test.high
 
 

@@ -11,6 +11,13 @@ from rdrop_cli.core.card import as_code
 from rdrop_cli.core.metrics import TITLES
 from rdrop_cli.core.resampling import METRICS
 
+_TITLES = {
+    "interval_seeds": "95 % over seeds",
+    "interval_examples": "95 % over examples",
+    "p_value": "p",
+    "p_holm": "p (Holm)",
+}
+
 
 def markdown(document: Mapping[str, Any]) -> str:
     """The whole report.
@@ -25,12 +32,13 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"{splits['train']:,} examples to train, {splits['validation']:,} to validate, {splits['test']:,} to test;"
         f" seeds {seeds}; the best epoch by validation {document['metric']}."
         f" F1: {as_code(document['f1_average'])}. {'; '.join(document['environments'])}.",
+        f"All arms: {', '.join(f'{key} {as_code(str(value))}' for key, value in document['shared'].items())}.",
         "Test, means ± standard deviations over seeds; time is the median of a run's training:",
         means_table(document),
         verdict_list(document),
         *(f"**Note:** {caution}." for caution in document["cautions"]),
         differences_table(document),
-        "\n".join(f"* {name}: {meaning}" for name, meaning in document["tests"].items()),
+        "\n".join(f"* {title}: {document['tests'][name]}" for name, title in _TITLES.items()),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -60,8 +68,7 @@ def differences_table(document: Mapping[str, Any]) -> str:
         ]
         for found in document["differences"]
     ]
-    titles = [f"against {document['baseline']}", "metric", "difference", "95 % over seeds", "95 % over examples"]
-    return _table([*titles, "p", "p (Holm)"], rows, texts=2)
+    return _table([f"against {document['baseline']}", "metric", "difference", *_TITLES.values()], rows, texts=2)
 
 
 def verdict_list(document: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.core.arms import Arm, Budget, what_it_changes
+from rdrop_cli.core.arms import Arm, Budget, what_it_changes, what_they_share
 from rdrop_cli.core.cautions import cautions
 from rdrop_cli.core.cells import Outcome
 from rdrop_cli.core.differences import Difference
@@ -95,6 +95,7 @@ def document(
         },
         "budget": budget,
         "seeds": evidence.seeds,
+        "shared": dict(what_they_share(arms)),
         "baseline": evidence.baseline,
         "metric": evidence.metric,
         "f1_average": average_of(data.labels.names),

@@ -136,7 +136,7 @@ def test_a_changed_setting_is_refused_before_anything_heavy_is_imported(whole):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "CODE 1 False False\n"
     assert done.stderr.count("\n") == 1
-    assert "rdrop/seed42: this cell was trained with other settings: rdrop.alpha: 5.0 -> 3.0" in done.stderr
+    assert "rdrop/seed42: this run was trained with other settings: rdrop.alpha: 5.0 -> 3.0" in done.stderr
     assert "another --out" in done.stderr
 
 
@@ -163,7 +163,7 @@ def test_the_budget_of_compute_has_results_of_its_own(rdrop, args):
     assert "plain-2x" in shown and "2 arms" in shown
     assert {path.name for path in folder.glob("results*.csv")} == {"results.csv", "results-compute.csv"}
     assert json.loads((folder / "results-compute.json").read_text())["arms"]["plain-2x"]["settings"] == {
-        "rdrop.alpha": 0.0, "train.epochs": 4,
+        "rdrop.alpha": 0.0, "train.epochs": 4, "train.label_smoothing": 0.0,
     }  # fmt: skip
 
 

@@ -124,7 +124,7 @@ def test_what_is_left_out_is_named(compared, done):
 def test_other_settings_under_the_same_name_are_refused_with_the_difference(compared, done):
     run(compared(own=["own:rdrop.alpha=1"], seeds=[42]))
     with pytest.raises(
-        ConfigError, match=r"own/seed42: this cell was trained with other settings: rdrop.alpha: 1.0 -> 3"
+        ConfigError, match=r"own/seed42: this run was trained with other settings: rdrop.alpha: 1.0 -> 3"
     ):
         check(compared(own=["own:rdrop.alpha=3"], seeds=[42]).cells, Path("compared"))
     with pytest.raises(ConfigError, match=r"train.lr: 0.01 -> 0.02"):
@@ -136,7 +136,7 @@ def test_data_that_has_changed_is_refused(compared, reviews):
     mine = {"data.source": reviews}
     run(compared(names=["plain", "rdrop"], seeds=[42], **mine))
     write_csv(reviews, make_reviews(120, seed=5))
-    with pytest.raises(DataError, match="the data has changed since this cell was trained"):
+    with pytest.raises(DataError, match="the data has changed since this run was trained"):
         compared(seeds=[42], **mine).prepare()
 
 
@@ -375,7 +375,8 @@ def test_every_cell_stands_in_csv_and_json(compared, done):
     assert (row["arm"], row["seed"], row["run"]) == ("rdrop", "42", "rdrop/seed42")
     assert float(row["test_nll"]) == found[1].metrics["test"]["nll"]
     assert float(row["validation_f1"]) == found[1].metrics["validation"]["f1"]
-    assert document["arms"]["rdrop"]["settings"] == {"rdrop.alpha": 2.0}
+    assert document["arms"]["rdrop"]["settings"] == {"rdrop.alpha": 2.0, "train.label_smoothing": 0.0}
+    assert document["shared"]["train.epochs"] == 2
 
 
 @pytest.mark.parametrize(
