@@ -19,9 +19,14 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def launch(count, *args):
-    """A command line in `count` processes, or in one without a launcher."""
+def launch(count, *args, look_after=0.1):
+    """A command line in `count` processes, or in one without a launcher.
+
+    Args:
+        look_after: Seconds until the launcher sees that a process has ended, and ends the others.
+    """
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
+    launcher += ["--monitor-interval", str(look_after)] if count > 1 else []
     command = [sys.executable, *launcher, "-m", "rdrop_cli", *map(str, args)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -91,11 +96,11 @@ def test_evaluate_and_predict_share_the_work_and_answer_once(runs, tmp_path):
     assert (tmp_path / "1.jsonl").read_text() == (tmp_path / "2.jsonl").read_text()
 
 
-def endless(tiny_model, folder):
+def endless(tiny_model, folder, **options):
     data = write_csv(folder / "reviews.csv", make_reviews(101))
     run = folder / "long"
     process = launch(2, "train", data, "--model", tiny_model, *SETTINGS, "--epochs", "100000", "--out", run,
-                     "--set", "train.early_stopping.patience=0")  # fmt: skip
+                     "--set", "train.early_stopping.patience=0", **options)  # fmt: skip
     while not (run / "checkpoints").is_dir() or not any((run / "checkpoints").iterdir()):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
@@ -110,7 +115,7 @@ def children(process):
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes with pgrep")
 @pytest.mark.parametrize("victim", [0, 1])
 def test_when_one_is_killed_the_other_ends_and_says_so(victim, tiny_model, tmp_path):
-    process, _ = endless(tiny_model, tmp_path)
+    process, _ = endless(tiny_model, tmp_path, look_after=4)  # so that the other sees it first
     os.kill(children(process)[victim], signal.SIGKILL)
     _, err = finish(process, code=1)
 
