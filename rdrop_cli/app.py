@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rdrop_cli import __version__
+from rdrop_cli import __version__, processes
 from rdrop_cli.commands import compare, evaluate, predict, prepare, train
 from rdrop_cli.console import show_error
 from rdrop_cli.errors import ProcessLost, RDropError, TrainingInterrupted
@@ -34,8 +34,10 @@ class ErrorBoundary(TyperGroup):
         except RDropError as error:
             if _wants_traceback(ctx):
                 raise
-            prefix = "" if isinstance(error, TrainingInterrupted) else "error: "
-            show_error(str(error), prefix=prefix, shared=not isinstance(error, ProcessLost))
+            if not isinstance(error, TrainingInterrupted):
+                show_error(str(error), shared=not isinstance(error, ProcessLost))
+            elif processes.is_main():  # all of several processes stop together
+                show_error(str(error), prefix="")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             show_error("interrupted")

@@ -128,7 +128,7 @@ def test_when_one_is_killed_the_other_ends_and_says_so(victim, tiny_model, tmp_p
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes with pgrep")
 def test_an_interrupt_stops_both_at_one_step_and_they_can_go_on(tiny_model, tmp_path):
-    process, run = endless(tiny_model, tmp_path)
+    process, run = endless(tiny_model, tmp_path, look_after=4)  # not before both have said what they have to say
     for child in children(process):
         os.kill(child, signal.SIGINT)
     _, err = finish(process, code=1)  # the launcher's own code
