@@ -21,7 +21,7 @@ ALLOWED = {
     "live_comparison": {"console", "core", "live", "tables"},
     "options": set(),
     "commands": {"core", "config", "schema", "errors", "processes", *SHOWING},
-    "app": {"commands", "errors", "console", "options"},
+    "app": {"commands", "errors", "console", "options", "processes"},
     "__main__": {"app"},
     "__init__": set(),
 }
