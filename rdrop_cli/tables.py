@@ -114,11 +114,7 @@ def difference_table(differences: Sequence[Mapping[str, Any]]) -> Table:
         add_row(
             shown,
             TITLES[found["metric"]],
-            figures.change(found["difference"]),
-            figures.bounds(found["interval_seeds"]),
-            figures.bounds(found["interval_examples"]),
-            figures.p(found["p_value"]),
-            figures.p(found["p_holm"]),
+            *figures.difference(found),
             _seeds(found),
         )
     return shown

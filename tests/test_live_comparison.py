@@ -17,12 +17,17 @@ from rdrop_cli.live_comparison import LiveComparison, comparison_watcher
 METRICS = {"validation": {"accuracy": 0.8, "f1": 0.75, "roc_auc": 0.9, "nll": None}, "test": {"accuracy": 0.12345}}
 
 
-def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_terminal_tidy():
+def terminal():
+    """Two cells, a screen that takes itself for a terminal, and what it shows."""
     arms = make_arms(load_config("starter"), ["plain", "rdrop"], [], "steps")
-    cells = [Cell(arm, 42, Path(arm.name)) for arm in arms]
     buffer = io.StringIO()
     screen = Screen()
     screen.ui = Console(file=buffer, force_terminal=True, width=120, color_system=None, markup=False)
+    return [Cell(arm, 42, Path(arm.name)) for arm in arms], screen, buffer
+
+
+def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_terminal_tidy():
+    cells, screen, buffer = terminal()
     with screen.stages() as stages, comparison_watcher(screen, stages) as view:
         assert isinstance(view, LiveComparison)
         view.training.stage("Reading", 5, 5)
@@ -53,11 +58,7 @@ def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_te
 
 
 def test_where_nothing_is_left_to_train_the_rest_still_shows_its_progress():
-    arms = make_arms(load_config("starter"), ["plain", "rdrop"], [], "steps")
-    cells = [Cell(arm, 42, Path(arm.name)) for arm in arms]
-    buffer = io.StringIO()
-    screen = Screen()
-    screen.ui = Console(file=buffer, force_terminal=True, width=120, color_system=None, markup=False)
+    cells, screen, buffer = terminal()
     with screen.stages() as stages, comparison_watcher(screen, stages) as view:
         view.training.stage("Reading", 5, 5)
         view.plan(Plan([], [], 0), cells)

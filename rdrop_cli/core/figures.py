@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def change(value: float | None) -> str:
@@ -21,3 +22,9 @@ def p(value: float | None) -> str:
     if value is None:
         return "–"
     return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def difference(found: Mapping[str, Any]) -> list[str]:
+    """A difference between arms as `results.document` has it: its size, its two intervals and its two p-values."""
+    intervals = (bounds(found[name]) for name in ("interval_seeds", "interval_examples"))
+    return [change(found["difference"]), *intervals, p(found["p_value"]), p(found["p_holm"])]

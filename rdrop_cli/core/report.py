@@ -60,11 +60,7 @@ def differences_table(document: Mapping[str, Any]) -> str:
         [
             found["arm"],
             TITLES[found["metric"]],
-            figures.change(found["difference"]),
-            figures.bounds(found["interval_seeds"]),
-            figures.bounds(found["interval_examples"]),
-            figures.p(found["p_value"]),
-            figures.p(found["p_holm"]),
+            *figures.difference(found),
         ]
         for found in document["differences"]
     ]
