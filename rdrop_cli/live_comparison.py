@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rdrop_cli.console import Screen, Stages, add_row, count, duration, number, safe, size, table
-from rdrop_cli.core.arms import Arm, what_it_changes
+from rdrop_cli.core.arms import Arm, shown_settings
 from rdrop_cli.core.callbacks import Observer
 from rdrop_cli.core.callbacks import Plan as TrainingPlan
 from rdrop_cli.core.cells import Cell, Outcome
@@ -66,9 +66,8 @@ def describe_plan(plan: Plan, cells: Sequence[Cell]) -> list[str]:
 
 
 def describe_settings(arm: Arm, arms: Sequence[Arm]) -> str:
-    """In what an arm differs from the others, in a few words."""
-    changes = what_it_changes(arm, arms)
-    return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in changes.items()) or "the same"
+    """R-Drop's settings of an arm and those in which arms differ, in a few words."""
+    return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in shown_settings(arm, arms).items())
 
 
 class PlainComparison(Watcher):

@@ -17,6 +17,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _SHARED = ("data.", "hub.", "train.seed", "train.metric")
 """Keys in which arms must not differ: they see the same examples, and their best epochs are chosen alike."""
 _OF_RDROP = ("rdrop.alpha", "train.label_smoothing")
+"""Keys that are shown of every arm."""
 _OF_A_RECIPE = ("model.name", "model.max_length", "train.epochs", "train.batch_size", "train.lr")
 _TWICE = "-2x"
 
@@ -117,7 +118,7 @@ def _twice(arm: Arm) -> Arm:
     )
 
 
-def what_it_changes(arm: Arm, others: Sequence[Arm]) -> Mapping[str, Any]:
+def shown_settings(arm: Arm, others: Sequence[Arm]) -> Mapping[str, Any]:
     """The dotted keys in which a comparison's arms differ, and R-Drop's own, with the values of this one."""
     trees = [flatten(other.config.model_dump()) for other in others]
     keys = dict.fromkeys(key for tree in trees for key in tree)
@@ -126,7 +127,7 @@ def what_it_changes(arm: Arm, others: Sequence[Arm]) -> Mapping[str, Any]:
     return {key: own.get(key) for key in shown}
 
 
-def what_they_share(arms: Sequence[Arm]) -> Mapping[str, Any]:
+def shared_settings(arms: Sequence[Arm]) -> Mapping[str, Any]:
     """The settings that a reader asks for first, as far as the arms have them in common."""
-    tree, changed = flatten(arms[0].config.model_dump()), what_it_changes(arms[0], arms)
+    tree, changed = flatten(arms[0].config.model_dump()), shown_settings(arms[0], arms)
     return {key: tree[key] for key in _OF_A_RECIPE if key not in changed}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rdrop_cli.core.arms import Arm, what_it_changes
+from rdrop_cli.core.arms import Arm, shown_settings
 from rdrop_cli.core.cells import Outcome
 from rdrop_cli.core.resampling import weakness
 
@@ -54,7 +54,7 @@ def _of_examples(outcomes: Sequence[Outcome]) -> str:
 
 
 def _of_batches(arm: Arm, arms: Sequence[Arm]) -> str:
-    own, base = (what_it_changes(each, arms) for each in (arm, arms[0]))
+    own, base = (shown_settings(each, arms) for each in (arm, arms[0]))
     keys = [key for key in _MAKE_BATCHES if own.get(key) != base.get(key)]
     if not keys:
         return ""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.core.arms import Arm, Budget, what_it_changes, what_they_share
+from rdrop_cli.core.arms import Arm, Budget, shared_settings, shown_settings
 from rdrop_cli.core.cautions import cautions
 from rdrop_cli.core.cells import Outcome
 from rdrop_cli.core.differences import Difference
@@ -95,14 +95,14 @@ def document(
         },
         "budget": budget,
         "seeds": evidence.seeds,
-        "shared": dict(what_they_share(arms)),
+        "shared": dict(shared_settings(arms)),
         "baseline": evidence.baseline,
         "metric": evidence.metric,
         "f1_average": average_of(data.labels.names),
         "verdict": evidence.verdict,
         "arms": {
             arm.name: {
-                "settings": what_it_changes(arm, arms),
+                "settings": shown_settings(arm, arms),
                 "seconds": evidence.seconds[arm.name],
                 "metrics": {
                     name: {"n": found.n, "mean": found.mean, "sd": found.sd}
@@ -150,7 +150,7 @@ def _looks(path: Path) -> list[dict[str, Any]]:
     try:
         looks = json.loads(path.read_text(encoding="utf-8"))["looks"]
         return [{"arms": list(map(str, look["arms"])), "seeds": list(map(int, look["seeds"]))} for look in looks]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return []
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core.arms import BUILT_IN, make_arms, what_it_changes
+from rdrop_cli.core.arms import BUILT_IN, make_arms, shown_settings
 from rdrop_cli.errors import ConfigError
 
 
@@ -35,8 +35,8 @@ def test_twice_the_epochs_go_to_arms_of_one_pass_and_show_in_their_names():
 
 def test_what_an_arm_changes_is_told_by_key():
     found = list(arms(["plain", "rdrop+smoothing"]).values())
-    assert what_it_changes(found[0], found) == {"rdrop.alpha": 0.0, "train.label_smoothing": 0.0}
-    assert what_it_changes(found[1], found) == {"rdrop.alpha": 5.0, "train.label_smoothing": 0.1}
+    assert shown_settings(found[0], found) == {"rdrop.alpha": 0.0, "train.label_smoothing": 0.0}
+    assert shown_settings(found[1], found) == {"rdrop.alpha": 5.0, "train.label_smoothing": 0.1}
 
 
 @pytest.mark.parametrize(

@@ -330,8 +330,9 @@ def test_every_look_is_remembered(compared, done):
         [[43], [42, 43], [42]],
     ]
     assert [bool(told) for _, told in steps] == [False, False, False, True, True]
-    Path("compared/results.json").write_text('{"looks": [1]}')
-    assert weighed([42]) == ([[42]], [])
+    for damaged in ("", "[]", '{"looks": [1]}', '{"looks": [{"arms": ["plain"], "seeds": [Infinity]}]}'):
+        Path("compared/results.json").write_text(damaged)
+        assert weighed([42]) == ([[42]], [])
 
 
 def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, whole, monkeypatch):
