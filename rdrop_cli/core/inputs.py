@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from rdrop_cli.core.examples import choose_columns
+from rdrop_cli.core.columns import Columns, choose_columns
 from rdrop_cli.core.files import user_path
-from rdrop_cli.core.preparation import Columns
 from rdrop_cli.core.readers import FORMATS, Row, format_of, newline_of, read_rows, read_stream, stdin_text
 from rdrop_cli.errors import ConfigError, DataError
 
