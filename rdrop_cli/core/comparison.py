@@ -98,6 +98,7 @@ class Comparison:
         """
         config = self.cells[0].arm.config
         data = preparation.prepare(config, on_progress=self.watcher.training.stage)
+        preparation.check_rejects(data, config)
         for split in ("validation", "test"):
             if split not in data.splits:
                 raise DataError(

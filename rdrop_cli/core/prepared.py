@@ -26,6 +26,8 @@ from rdrop_cli.errors import DataError, StorageError
 MANIFEST = "prepared.json"
 REJECTED = "rejected.jsonl"
 SPLITS = ("train", "validation", "test")
+BEFORE: Mapping[str, Any] = {"label_map": {}, "positive_label": None, "repeats": "exact"}
+"""Settings of data that was prepared before these keys existed."""
 _FORMAT = 2
 _AGAIN = "Prepare it again, with --overwrite; or name the source instead."
 
