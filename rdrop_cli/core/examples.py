@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rdrop_cli.config import load_config
+from rdrop_cli.config import load_recorded
 from rdrop_cli.core import checkpoints, prepared
 from rdrop_cli.core.checkpoints import Checkpoint
 from rdrop_cli.core.columns import Columns, choose_columns, screen
@@ -138,7 +138,7 @@ def _recorded(run: Path, record: Mapping[str, object], on_progress: Progress) ->
     found = prepared.of_record(record)
     if found is not None:
         return found
-    config = load_config(str(run / checkpoints.CONFIG))
+    config = load_recorded(run / checkpoints.CONFIG)
     source = record["source"]
     name = str(source["name"]) if isinstance(source, dict) else config.data.source
     if prepared.is_prepared(Path(config.data.source)):

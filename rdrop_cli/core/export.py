@@ -41,6 +41,7 @@ def data_record(data: Prepared) -> dict[str, Any]:
         "splits": {name: len(split) for name, split in data.splits.items()},
         "labels": list(data.labels.names),
         "label_ids": data.report.get("label_ids", {}),
+        "classes": data.report.get("classes", {}),
         "left_out": left_out.record(data.report),
     }
 
