@@ -113,8 +113,8 @@ class Comparison:
             if record.get("fingerprint") != data.fingerprint:
                 raise DataError(
                     f"{cell.folder}: the data has changed since this run was trained",
-                    "Bring the old data back (an earlier version's has --set data.repeats=exact), or give the comparison"
-                    " another --out.",
+                    "Bring the old data back (that of an earlier version: --set data.repeats=exact), or give the"
+                    " comparison another --out.",
                 )
             self._check_weights(cell, record.get("model") or {})
             if not np.array_equal(self._outcome(cell).test.labels, data.splits["test"].labels):

@@ -129,7 +129,7 @@ def test_a_checkpoint_of_another_tool_takes_ids(rdrop, named, tmp_path):
     path = write_csv(tmp_path / "ids.csv", make_reviews(40, seed=3))
     assert rdrop.json("evaluate", "run/best", path)["labels"] == ["LABEL_0", "LABEL_1"]
     other = write_csv(tmp_path / "other.csv", [(text, "good" if label else "bad") for text, label in make_reviews(40)])
-    assert "label 'good' is not one of LABEL_0, LABEL_1" in rdrop.error("evaluate", "run/best", other)
+    assert "label 'bad' is not one of LABEL_0, LABEL_1" in rdrop.error("evaluate", "run/best", other)
     mapped = rdrop.json("evaluate", "run/best", other, "--label-map", "good=LABEL_1,bad=LABEL_0")
     assert (
         mapped["confusion_matrix"]
