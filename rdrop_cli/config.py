@@ -62,6 +62,15 @@ def parse_precision(name: str | None) -> Precision | None:
     return validate({"train": {"precision": name}}, "--precision").train.precision if name else None
 
 
+def parse_device(name: str | None) -> str:
+    """The device of a `--device` option; auto when it is not given.
+
+    Raises:
+        ConfigError: no such kind of device.
+    """
+    return validate({"train": {"device": name}}, "--device").train.device if name else "auto"
+
+
 def parse_micro_batch(text: str | None) -> int | str | None:
     """A number where `--micro-batch` is one; anything else is left for the schema to judge."""
     return int(text) if text is not None and len(text) < 19 and text.removeprefix("-").isdecimal() else text

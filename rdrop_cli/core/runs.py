@@ -22,8 +22,9 @@ MEMORY_ONLY = (
     "train.gradient_checkpointing",
     "train.eval_batch_size",
     "train.num_workers",
+    "train.device",
 )
-"""Keys that a resumed run may change, so that one that ran out of memory can go on. They change no mathematics."""
+"""Keys that a resumed run may change, so that one that ran out of memory can continue. They change no mathematics."""
 
 
 def open_run(
@@ -61,7 +62,8 @@ def open_run(
         raise CheckpointError(f"{run}: this run has finished", f"Look at it with: rdrop evaluate {run}")
     if processes.is_main():
         refuse_if_in_use(run)
-    wanted, changed = as_recorded(run, load_config(config or str(saved), overrides))
+    wanted = load_config(config, overrides) if config else load_config(str(saved), [*_corrections(run), *overrides])
+    wanted, changed = as_recorded(run, wanted)
     _check_shares(wanted)
     if changed:
         raise ConfigError(
@@ -160,19 +162,40 @@ def _is_run(run: Path) -> bool:
 def as_recorded(run: Path, wanted: Config) -> tuple[Config, list[str]]:
     """A configuration in the words of a run's own, and where the two differ in more than memory.
 
-    Other words for the same are: `auto` for the precision it chose, another path to the data, prepared data's own
-    settings.
+    Other words for the same are: `auto` for the precision it chose, what the run had to fall back from, another path
+    to the data, prepared data's own settings.
     """
-    recorded = load_config(str(run / checkpoints.CONFIG))
+    recorded = load_config(str(run / checkpoints.CONFIG), _corrections(run))
     train, data = wanted.train, wanted.data
-    if train.precision == "auto":
+    fallbacks = _fallbacks(run)
+    if train.precision in ("auto", fallbacks.get("train.precision")):
         train = train.model_copy(update={"precision": recorded.train.precision})
+    if train.fast is fallbacks.get("train.fast"):
+        train = train.model_copy(update={"fast": recorded.train.fast})
     if user_path(data.source).resolve() == user_path(recorded.data.source).resolve():
         data = data.model_copy(update={"source": recorded.data.source})
     same = wanted.model_copy(update={"train": train, "data": data})
     if is_prepared(user_path(data.source)):
         same = adopt_settings(same)
     return same, differences(recorded, same, aside_from=MEMORY_ONLY)
+
+
+def _corrections(run: Path) -> list[tuple[str, Any]]:
+    """What a run's configuration says otherwise than it was trained, as overrides.
+
+    Versions before `train.device` passed over the warm-up of a constant schedule.
+    """
+    train = load_config(str(run / checkpoints.CONFIG)).train
+    ignored = train.schedule == "constant" and "device" not in train.model_fields_set
+    return [("train.warmup", 0.0)] if ignored else []
+
+
+def _fallbacks(run: Path) -> dict[str, Any]:
+    """Keys of a run's configuration that do not have the value it was given, with that value."""
+    if not (run / checkpoints.DATA).is_file():
+        return {}
+    found = checkpoints.read_record(run).get("fallbacks")
+    return found if isinstance(found, dict) else {}
 
 
 def _check_shares(config: Config) -> None:

@@ -55,12 +55,12 @@ class Tokens:
         return features
 
 
-def load_tokenizer(name: str, *, max_length: int, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(name: str, *, max_length: int | None, trust_remote_code: bool = False) -> Any:
     """A tokenizer that truncates at `max_length` and carries no truncation or padding of its own.
 
     Args:
         name: The model's folder.
-        max_length: Longest input in tokens, special tokens included.
+        max_length: Longest input in tokens, special tokens included; None: as the tokenizer says.
 
     Raises:
         ModelError: no tokenizer there, or one without a padding token.
@@ -74,7 +74,8 @@ def load_tokenizer(name: str, *, max_length: int, trust_remote_code: bool = Fals
         raise ModelError(f"{name}: there is no tokenizer (no vocabulary)", "Put its tokenizer.json into the folder.")
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{name}: the tokenizer has no padding token", "Text classifiers of the BERT family have one.")
-    tokenizer.model_max_length = max_length
+    if max_length is not None:
+        tokenizer.model_max_length = max_length
     strip_state(tokenizer)
     return tokenizer
 
