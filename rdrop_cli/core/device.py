@@ -17,14 +17,30 @@ from rdrop_cli.schema import Precision
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
-def pick_device(wanted: str = "auto") -> torch.device:
-    """The device of a name: auto, cpu, cuda, cuda:N or mps. `auto` is a CUDA GPU, else Apple's, else the CPU.
+_in_use: torch.device | None = None
 
-    A numbered GPU becomes the current one, so that what only says "cuda" means it too.
+
+def device_in_use() -> torch.device:
+    """What `pick_device` gave last; what `auto` would be before that."""
+    return _in_use if _in_use is not None else _find_device("auto")
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """The device to compute on, by name.
+
+    Args:
+        wanted: auto, cpu, cuda, cuda:N or mps; auto is a CUDA GPU, else Apple's, else the CPU.
 
     Raises:
         ConfigError: there is no such device here.
     """
+    global _in_use
+    _in_use = _find_device(wanted)
+    return _in_use
+
+
+def _find_device(wanted: str) -> torch.device:
+    """A numbered GPU becomes the current one, so that what only says "cuda" means it too."""
     kind, _, number = wanted.partition(":")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {wanted}: there is no CUDA GPU here", "Use --device cpu, or leave it out.")

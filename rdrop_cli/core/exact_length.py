@@ -55,10 +55,11 @@ class ExactLengthTrainer(RDropTrainer):
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """As the base class, with batches of one length each."""
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        lengths = example_lengths(dataset)
         size = self.args.per_device_eval_batch_size if self.args.world_size == 1 else 1
         loader: DataLoader[Any] = DataLoader(
             dataset,
-            batch_sampler=_Batches(example_lengths(dataset) or [], size),
+            batch_sampler=_Batches(lengths if lengths is not None else [], size),
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,

@@ -24,28 +24,44 @@ def keep_head_in_float32(model: Any, batch: Mapping[str, Tensor]) -> bool:
     Returns:
         Whether there is such a layer.
     """
-    outputs: list[tuple[nn.Linear, Tensor]] = []
-    classes = model.config.num_labels
-    hooks = [
-        module.register_forward_hook(lambda linear, inputs, out: outputs.append((linear, out)))
-        for module in model.modules()
-        if isinstance(module, nn.Linear) and module.out_features == classes
-    ]
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            logits = model(**batch).logits
+            last = _last_run(model, batch)
+            is_head = last is not None and _makes_the_logits(last, model, batch)
     finally:
         model.train(was_training)
+    if last is not None and is_head:
+        last.forward = _InFloat32(last)  # type: ignore[method-assign, assignment]
+    return is_head
+
+
+def _last_run(model: Any, batch: Mapping[str, Tensor]) -> nn.Linear | None:
+    """The linear layer that ran last of those with an output for each class."""
+    seen: list[nn.Linear] = []
+    hooks = [
+        module.register_forward_hook(lambda linear, inputs, out: seen.append(linear))
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and module.out_features == model.config.num_labels
+    ]
+    try:
+        model(**batch)
+    finally:
         for hook in hooks:
             hook.remove()
-    for linear, out in reversed(outputs):
-        rows = out.reshape(1, -1, classes)  # decoders compute every token's, and then choose one
-        if bool((rows == logits[:, None]).all(-1).any(-1).all()):
-            linear.forward = _InFloat32(linear)  # type: ignore[method-assign, assignment]
-            return True
-    return False
+    return seen[-1] if seen else None
+
+
+def _makes_the_logits(linear: nn.Linear, model: Any, batch: Mapping[str, Tensor]) -> bool:
+    """Whether the logits are the layer's outputs, or those of one token, or their mean: 1 more here is 1 more there."""
+    logits = model(**batch).logits
+    hook = linear.register_forward_hook(lambda linear, inputs, out: out + 1)
+    try:
+        shifted = model(**batch).logits
+    finally:
+        hook.remove()
+    return bool(torch.allclose(shifted, logits + 1, atol=1e-4))
 
 
 class _InFloat32:
