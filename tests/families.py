@@ -36,6 +36,7 @@ FAMILIES = {
     "fnet": BERT,
     "funnel": {
         **TEXT, "d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32, "block_sizes": [1, 1], "initializer_std": 0.2,
+        "architectures": ["FunnelModel"],
     },
     "gemma2": LLAMA,
     "gpt2": {

@@ -12,8 +12,8 @@ from rdrop_cli.core.device import pick_precision
 
 NO_DROPOUT = ("eurobert", "gemma2", "llama", "modernbert", "qwen2")
 """Their own configuration has none."""
-HEAD_ONLY = ("mobilebert",)
-PADDING_MATTERS = ("convbert", "fnet", "funnel", "xlnet")
+HEAD_ONLY = ("rembert",)
+PADDING_MATTERS = ("convbert", "fnet", "xlnet")
 """XLNet does with a tokenizer that pads on the right, as here."""
 NO_BFLOAT16 = ("deberta",)
 OPTIONS = [
