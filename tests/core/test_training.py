@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,6 +16,8 @@ from rdrop_cli.core.callbacks import Observer, history_row
 from rdrop_cli.core.checks import passes_differ
 from rdrop_cli.core.inference import Classifier
 from rdrop_cli.core.metrics import classification_metrics
+from rdrop_cli.core.model import probes
+from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.core.training import Training
 from rdrop_cli.errors import CheckpointError, ConfigError, DataError, ModelError, TrainingInterrupted
 from training_runs import SignalAt, history, newest, weights
@@ -313,3 +316,15 @@ def test_a_run_that_goes_on_elsewhere_says_so(config, tmp_path):
     hears = Hears()
     Training(config(**{"train.device": "cpu"}), run, resume=True, observer=hears).start()
     assert "began on cuda and continues on cpu" in hears.said
+
+
+def test_batches_of_one_length_lose_no_example(config, tmp_path, tiny_model):
+    """Accelerate cuts the last batch down to what is left of full ones, of which there are none here."""
+    model = save_encoder("convbert", tmp_path / "convbert", tiny_model)
+    training = Training(config(**{"model.name": str(model), "train.eval_batch_size": 8}), tmp_path / "run")
+    tokens = probes.made_up(training.tokenizer, training.model, [10] * 7 + [6] * 2).tokens
+    dataset = TokenDataset(tokens, np.arange(9) % 2)
+    trainer = training.trainer()
+    output = trainer.evaluation_loop(trainer.get_eval_dataloader(dataset), "Evaluation")
+    assert len(output.predictions) == 9
+    assert output.label_ids.tolist() == dataset.targets.tolist()
