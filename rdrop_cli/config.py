@@ -62,6 +62,15 @@ def parse_precision(name: str | None) -> Precision | None:
     return validate({"train": {"precision": name}}, "--precision").train.precision if name else None
 
 
+def parse_device(name: str | None) -> str:
+    """The device of a `--device` option; auto when it is not given.
+
+    Raises:
+        ConfigError: no such kind of device.
+    """
+    return validate({"train": {"device": name}}, "--device").train.device if name else "auto"
+
+
 def parse_micro_batch(text: str | None) -> int | str | None:
     """A number where `--micro-batch` is one; anything else is left for the schema to judge."""
     return int(text) if text is not None and len(text) < 19 and text.removeprefix("-").isdecimal() else text
@@ -141,28 +150,27 @@ def collect_overrides(flags: Mapping[str, Any], assignments: Iterable[str] | Non
     return overrides + [(key, value) for key, value in flags.items() if value is not None]
 
 
-BEFORE: Mapping[str, Any] = {"data.repeats": "exact"}
-"""What runs did that were recorded before these keys existed."""
-
-
 def load_recorded(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> Config:
     """The configuration that a run recorded. One of an earlier version means what that version did.
 
     Raises:
         ConfigError: as `load_config`.
     """
-    return load_config(str(path), overrides, defaults=BEFORE)
+    written = load_config(str(path))
+    earlier: list[tuple[str, Any]] = []
+    if "repeats" not in written.data.model_fields_set:
+        earlier.append(("data.repeats", "exact"))
+    if written.train.schedule == "constant" and "device" not in written.train.model_fields_set:
+        earlier.append(("train.warmup", 0.0))  # a constant schedule had none, whatever was configured
+    return load_config(str(path), [*earlier, *overrides])
 
 
-def load_config(
-    name: str | None = None, overrides: Iterable[tuple[str, Any]] = (), *, defaults: Mapping[str, Any] | None = None
-) -> Config:
+def load_config(name: str | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> Config:
     """Defaults, then the named recipe or file (`starter` when None), then the overrides.
 
     Args:
         name: A recipe's name or a YAML file's path.
         overrides: Dotted keys with their values, applied in order.
-        defaults: Dotted keys with the values that they have where the file does not name them, instead of the schema's.
 
     Raises:
         ConfigError: every unknown key, wrong type and value out of range, in one message.
@@ -183,8 +191,7 @@ def load_config(
     if not isinstance(tree, dict):
         raise ConfigError(f"{where}: expected keys and values at the top", f"Groups: {', '.join(Config.model_fields)}.")
     given = list(overrides)
-    present = flatten(tree)
-    for key, value in [*((key, value) for key, value in (defaults or {}).items() if key not in present), *given]:
+    for key, value in given:
         _assign(tree, key, value)
     return validate(tree, where, overridden=frozenset(key for key, _ in given))
 

@@ -15,7 +15,7 @@ from rdrop_cli import processes
 from rdrop_cli.console import Screen, Stages, add_row, number, safe, table
 from rdrop_cli.core.callbacks import Observer, Plan
 from rdrop_cli.core.columns import in_words
-from rdrop_cli.core.device import peak_memory, pick_device
+from rdrop_cli.core.device import device_in_use, peak_memory
 
 _CLASSES = 10
 """Classes that the plan names."""
@@ -90,7 +90,7 @@ def describe_log(row: Mapping[str, Any]) -> str:
     parts.append(f"lr {row['learning_rate']:.2e}")
     if "examples_per_second" in row:
         parts += [f"{row['examples_per_second']:.0f} examples/s", f"{row['tokens_per_second']:,.0f} tokens/s"]
-    parts.append(f"memory {peak_memory(pick_device()) / 2**30:.1f} GiB")
+    parts.append(f"memory {peak_memory(device_in_use()) / 2**30:.1f} GiB")
     return "  ".join(parts)
 
 

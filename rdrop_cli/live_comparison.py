@@ -124,7 +124,7 @@ class _QuietTraining(Observer):
         self.screen.say(describe_micro_batch(size))
 
     def notice(self, message: str) -> None:
-        self.screen.say(f"{self.cell}: {message}", style="yellow")
+        self.screen.say(f"{self.cell}: {message}" if self.cell else message, style="yellow")
 
     def stopping(self) -> None:
         self.screen.say(STOPPING)
@@ -258,7 +258,7 @@ class _LiveTraining(Observer):
         self.view.screen.say(describe_micro_batch(size))
 
     def notice(self, message: str) -> None:
-        self.view.screen.say(f"{self.cell}: {message}", style="yellow")
+        self.view.screen.say(f"{self.cell}: {message}" if self.cell else message, style="yellow")
 
     def stopping(self) -> None:
         self.view.newest = Text(STOPPING, style="yellow")

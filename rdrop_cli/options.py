@@ -114,6 +114,10 @@ PrecisionOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--precision", metavar="NAME", help="auto, float32, bfloat16 or float16."),
 ]
+DeviceOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps. Default: a GPU where there is one."),
+]
 BatchOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--batch-size", min=1, help="Texts per forward pass."),

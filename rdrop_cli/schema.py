@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -115,7 +116,7 @@ class TrainConfig(_Group):
     lr: Positive = 1e-4
     weight_decay: NonNegative = 0.01
     warmup: Fraction = 0.1
-    """Share of the steps in which the learning rate rises."""
+    """Share of the steps in which the learning rate rises, whatever the schedule."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     max_grad_norm: NonNegative = 1.0
     label_smoothing: Fraction = 0.1
@@ -126,6 +127,8 @@ class TrainConfig(_Group):
     """Newest checkpoints that are kept, beside the best one."""
     log_steps: Count = 50
     precision: Precision = "auto"
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one."""
     group_by_length: bool = True
     fast: bool = True
     """Leave out work that changes no result, and on CPUs use cheaper dropout and attention."""
@@ -133,6 +136,13 @@ class TrainConfig(_Group):
     num_workers: Annotated[int, Field(ge=0, le=256)] = 0
     tensorboard: bool = True
     seed: Seed = 42
+
+    @field_validator("device")
+    @classmethod
+    def _device_has_a_name(cls, value: str) -> str:
+        if re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,4})?", value):
+            return value
+        raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
 
     @field_validator("micro_batch_size", mode="before")
     @classmethod

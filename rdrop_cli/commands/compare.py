@@ -74,6 +74,7 @@ def compare(
     max_length: options.MaxLengthOption = None,
     seed: options.SeedOption = None,
     precision: options.PrecisionOption = None,
+    device: options.DeviceOption = None,
     text_column: options.TextColumnOption = None,
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
@@ -119,6 +120,7 @@ def compare(
         "train.lr": lr,
         "train.seed": seed,
         "train.precision": precision,
+        "train.device": device,
     }
     overrides = [ALL_EPOCHS, *collect_overrides(flags, set_)]
     resolved = preparation.check(load_config(config, overrides))

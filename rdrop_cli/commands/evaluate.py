@@ -56,6 +56,7 @@ def evaluate(
         typer.Option(metavar="CHECKPOINT", help="Compare with another checkpoint on the same examples."),
     ] = None,
     precision: options.PrecisionOption = None,
+    device: options.DeviceOption = None,
     batch_size: options.BatchOption = None,
     trust_remote_code: options.TrustRemoteCodeOption = False,
     json_output: options.JsonOption = False,
@@ -63,7 +64,7 @@ def evaluate(
     debug: options.DebugOption = False,
 ) -> None:
     """Measure a checkpoint: accuracy, F1, ROC-AUC and more, with 95 % intervals."""
-    from rdrop_cli.config import parse_precision
+    from rdrop_cli.config import parse_device, parse_precision
     from rdrop_cli.core import checkpoints, examples
     from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.schema import HubConfig
@@ -71,7 +72,7 @@ def evaluate(
     if data is None and any((text_column, label_column, text_pair_column, label_map)):
         raise typer.BadParameter("column options and --label-map are for DATA; the run's own data has its columns")
     renaming = parse_label_map(label_map) if label_map is not None else None
-    wanted = parse_precision(precision)
+    wanted, place = parse_precision(precision), parse_device(device)
     found = checkpoints.find(checkpoint)
     other = checkpoints.find(against) if against is not None else None
     screen = Screen(json_output=json_output, quiet=quiet)
@@ -99,8 +100,10 @@ def evaluate(
             return Classifier(
                 checkpoint,
                 precision=wanted,
+                device=place,
                 batch_size=batch_size,
                 trust_remote_code=trust_remote_code,
+                notice=lambda text: screen.say(text, style="yellow"),
                 on_progress=stages.update,
             )
 

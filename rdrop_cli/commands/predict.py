@@ -57,6 +57,7 @@ def predict(
     text_column: options.TextColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     precision: options.PrecisionOption = None,
+    device: options.DeviceOption = None,
     batch_size: options.BatchOption = None,
     trust_remote_code: options.TrustRemoteCodeOption = False,
     json_output: options.JsonOption = False,
@@ -64,7 +65,7 @@ def predict(
     debug: options.DebugOption = False,
 ) -> None:
     """Classify texts: label, probability, and the probability of every class."""
-    from rdrop_cli.config import parse_precision
+    from rdrop_cli.config import parse_device, parse_precision
     from rdrop_cli.core import checkpoints, inputs, readers, writers
     from rdrop_cli.core.columns import in_words
     from rdrop_cli.core.files import user_path
@@ -73,7 +74,7 @@ def predict(
         raise typer.BadParameter("give either TEXT or --input FILE (--input - reads stdin)")
     if input_ == "-" and processes.count() > 1:
         raise typer.BadParameter("several processes cannot share stdin; give --input a file")
-    wanted = parse_precision(precision)
+    wanted, place = parse_precision(precision), parse_device(device)
     found = checkpoints.find(checkpoint) if checkpoint is not None else checkpoints.newest_finished()
     if output is not None:
         output = user_path(output)
@@ -102,8 +103,10 @@ def predict(
         classifier = Classifier(
             found,
             precision=wanted,
+            device=place,
             batch_size=batch_size,
             trust_remote_code=trust_remote_code,
+            notice=lambda text: screen.say(text, style="yellow"),
             on_progress=stages.update,
         )
     predictions = prediction.predict(classifier, rows)

@@ -59,6 +59,7 @@ def train(
     max_length: options.MaxLengthOption = None,
     seed: options.SeedOption = None,
     precision: options.PrecisionOption = None,
+    device: options.DeviceOption = None,
     text_column: options.TextColumnOption = None,
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
@@ -112,6 +113,7 @@ def train(
         "train.lr": lr,
         "train.seed": seed,
         "train.precision": precision,
+        "train.device": device,
     }
     out = user_path(out) if out is not None else None
     resolved, out = runs.open_run(config, collect_overrides(flags, set_), out=out, resume=resume, overwrite=overwrite)

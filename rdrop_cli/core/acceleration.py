@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import platform
+from collections.abc import Iterator
 from typing import Any
 
 from rdrop_cli.core import attention
 from rdrop_cli.core.dropout import use_fast_dropout
-from rdrop_cli.core.first_token import use_first_token_only
+from rdrop_cli.core.first_token import cut_layers, use_first_token_only
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Of glibc's mallopt."""
@@ -29,6 +31,34 @@ def accelerate_inference(model: Any) -> None:
     if model.config._attn_implementation == "sdpa" and model._can_set_attn_implementation():
         model.set_attn_implementation(attention.NAME)
     use_first_token_only(model)
+
+
+def is_accelerated(model: Any) -> bool:
+    """True where a classifier computes its passes with anything of ours."""
+    return model.config._attn_implementation == attention.NAME or bool(cut_layers(model))
+
+
+def use_stock_kernels(model: Any) -> None:
+    """Undo `accelerate_inference`."""
+    if model.config._attn_implementation == attention.NAME:
+        model.set_attn_implementation("sdpa")
+    for layer in cut_layers(model):
+        del layer.forward
+
+
+@contextlib.contextmanager
+def stock_kernels(model: Any) -> Iterator[None]:
+    """As `use_stock_kernels`, while the block runs."""
+    was_fast = model.config._attn_implementation == attention.NAME
+    cut = {layer: layer.forward for layer in cut_layers(model)}
+    use_stock_kernels(model)
+    try:
+        yield
+    finally:
+        if was_fast:
+            model.set_attn_implementation(attention.NAME)
+        for layer, forward in cut.items():
+            layer.forward = forward
 
 
 def keep_freed_memory() -> None:

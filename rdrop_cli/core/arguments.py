@@ -35,7 +35,7 @@ def training_arguments(
         learning_rate=train.lr,
         weight_decay=train.weight_decay,
         warmup_steps=train.warmup,
-        lr_scheduler_type=train.schedule,
+        lr_scheduler_type="constant_with_warmup" if train.schedule == "constant" else train.schedule,
         max_grad_norm=train.max_grad_norm,
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -63,4 +63,8 @@ def training_arguments(
     if arguments.n_gpu > 1:
         # One process uses one GPU: DataParallel over all would multiply the batch size behind the user's back.
         arguments._n_gpu = 1
+    if device.index and device != arguments.device:
+        # transformers always takes the first GPU, and makes it the current one.
+        arguments.__dict__["_setup_devices"] = device
+        torch.cuda.set_device(device)
     return arguments

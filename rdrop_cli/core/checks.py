@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from rdrop_cli.core import models
+from rdrop_cli.core.model import probes
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.errors import DataError, ModelError
 from rdrop_cli.schema import Config
@@ -48,29 +49,55 @@ def passes_differ(model: Any, features: Mapping[str, torch.Tensor]) -> bool:
     Args:
         features: One example's tensors, (1, length) each.
     """
+    return two_passes_differ(model, features)[1]
+
+
+def two_passes_differ(model: Any, features: Mapping[str, torch.Tensor]) -> tuple[bool, bool]:
+    """Whether the encoder's outputs and the logits of two training passes over one input differ.
+
+    Args:
+        features: One example's tensors, (1, length) each.
+    """
     was_training = model.training
     device = next(model.parameters()).device
     features = {name: value.to(device) for name, value in features.items()}
     devices_with_rng = [device] if device.type == "cuda" else []
     model.train()
     with torch.random.fork_rng(devices=devices_with_rng), torch.no_grad():
-        first, second = model(**features).logits, model(**features).logits
+        (hidden, logits), (hidden_again, logits_again) = probes.run(model, features), probes.run(model, features)
     model.train(was_training)
-    return not torch.equal(first, second)
+    differ = not torch.equal(logits, logits_again)
+    if hidden is None or hidden_again is None:
+        return differ, differ
+    return not torch.equal(hidden, hidden_again), differ
 
 
-def check_dropout(model: Any, features: Mapping[str, torch.Tensor], config: Config) -> None:
+def check_dropout(
+    model: Any, features: Mapping[str, torch.Tensor], config: Config, notice: Callable[[str], None]
+) -> None:
     """R-Drop without dropout compares a pass with itself: refuse it, whatever modules the model is made of.
+
+    Where only the classification head drops anything, R-Drop does little: say so.
 
     Args:
         features: One example's tensors, (1, length) each.
+        notice: Is told of an encoder without dropout.
 
     Raises:
         ModelError: two training passes come out equal; with the keys to set.
     """
-    if config.rdrop.alpha == 0 or config.rdrop.allow_zero_dropout or passes_differ(model, features):
+    if config.rdrop.alpha == 0 or config.rdrop.allow_zero_dropout:
         return
+    encoder_differs, logits_differ = two_passes_differ(model, features)
     keys = models.dropout_keys(model.config)
+    if logits_differ:
+        if not encoder_differs:
+            zero = [key for key in keys if not getattr(model.config, key, None) and "classifier" not in key]
+            ways = f": set {' or '.join(zero)}, as in --set model.config.{zero[-1]}=0.1" if zero else ""
+            notice(
+                f"Only the classification head has dropout, so R-Drop acts on one layer and not on the encoder{ways}"
+            )
+        return
     example = keys[0] if keys else "hidden_dropout_prob"
     raise ModelError(
         f"{config.model.name}: two training passes come out equal, so R-Drop would do nothing",

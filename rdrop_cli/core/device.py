@@ -10,14 +10,57 @@ from typing import Literal
 
 import torch
 
+from rdrop_cli import processes
 from rdrop_cli.errors import ConfigError, ModelError
 from rdrop_cli.schema import Precision
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
-def pick_device() -> torch.device:
-    """The first CUDA GPU, else Apple's, else the CPU."""
+_in_use: torch.device | None = None
+
+
+def device_in_use() -> torch.device:
+    """What `pick_device` gave last; what `auto` would be before that."""
+    return _in_use if _in_use is not None else _find_device("auto")
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """The device to compute on, by name.
+
+    Args:
+        wanted: auto, cpu, cuda, cuda:N or mps; auto is a CUDA GPU, else Apple's, else the CPU.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    global _in_use
+    _in_use = _find_device(wanted)
+    return _in_use
+
+
+def _find_device(wanted: str) -> torch.device:
+    """A numbered GPU becomes the current one, so that what only says "cuda" means it too."""
+    kind, _, number = wanted.partition(":")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {wanted}: there is no CUDA GPU here", "Use --device cpu, or leave it out.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(f"device {wanted}: there is no Apple GPU here", "Use --device cpu, or leave it out.")
+    if number:
+        if processes.count() > 1:
+            raise ConfigError(
+                f"device {wanted}: of several processes each has a GPU of its own",
+                "Choose them by CUDA_VISIBLE_DEVICES.",
+            )
+        count = torch.cuda.device_count()
+        if int(number) >= count:
+            there = "there is one GPU here, cuda:0" if count == 1 else f"there are {count} GPUs here, from cuda:0 on"
+            raise ConfigError(f"device {wanted}: {there}", "Use one of those, or leave it out.")
+        device = torch.device("cuda", int(number))
+        torch.cuda.set_device(device)
+        return device
+    if wanted != "auto":
+        return torch.device(kind)
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -28,8 +71,8 @@ def pick_device() -> torch.device:
 def pick_precision(wanted: Precision, device: torch.device) -> Dtype:
     """The precision of matrix products: `auto` is bfloat16 where the hardware does it natively.
 
-    CUDA's own answer counts emulation; native bfloat16 begins at compute capability 8.0. Older GPUs get float16
-    (with a loss scaler in training), everything else float32.
+    CUDA's own answer counts emulation; native bfloat16 begins at compute capability 8.0. Older GPUs get float16 (with a
+    loss scaler in training) from 7.0 on, where it is fast, and everything else float32.
 
     Raises:
         ConfigError: float16 on a CPU, where it is slower than float32 and overflows.
@@ -39,7 +82,8 @@ def pick_precision(wanted: Precision, device: torch.device) -> Dtype:
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
+        capability = torch.cuda.get_device_capability(device)[0]
+        return "bfloat16" if capability >= 8 else "float16" if capability == 7 else "float32"
     if device.type == "cpu" and cpu_has_bfloat16():
         return "bfloat16"
     return "float32"
@@ -48,7 +92,7 @@ def pick_precision(wanted: Precision, device: torch.device) -> Dtype:
 def supports(dtype: Dtype, device: torch.device) -> bool:
     """True where `dtype` runs natively, so that using it by default makes nothing slower."""
     if dtype == "float16":
-        return device.type == "cuda"
+        return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 7
     return dtype in ("float32", pick_precision("auto", device))
 
 

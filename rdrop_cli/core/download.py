@@ -59,7 +59,9 @@ def fetch_model(
     if not any(folder.glob("*.safetensors")):
         raise HubError(
             f"model {repo_id}: it has no safetensors weights, and pickled ones can run code when loaded",
-            "Convert them where you trust them: from_pretrained(...).save_pretrained(...) writes safetensors.",
+            "A pull request of the hub's conversion bot often holds safetensors: --set model.revision=refs/pr/N, where"
+            f" {repo_id}/discussions lists N. Or convert the weights where you trust them:"
+            " from_pretrained(...).save_pretrained(...) writes safetensors.",
         )
     return folder
 

@@ -7,6 +7,7 @@ its gradient is zero. Leaving it out changes no result and saves five sixths of 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,13 +47,31 @@ def use_first_token_only(model: Any) -> bool:
     return False
 
 
+def cut_layers(model: Any) -> list[Any]:
+    """The layers that `use_first_token_only` cut down; `del layer.forward` makes one whole again."""
+    return [module for module in model.modules() if isinstance(vars(module).get("forward"), _FirstTokenOnly)]
+
+
 class _FirstTokenOnly:
-    """Stands in for a layer's forward: (batch, length, width) to (batch, 1, width)."""
+    """Stands in for a layer's forward: (batch, length, width) to (batch, 1, width).
+
+    Transformers checkpoints activations in a layer class's own `forward`, which an instance's replaces, so that it is
+    done here too.
+    """
 
     def __init__(self, layer: Any) -> None:
         self.layer = layer
 
     def __call__(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *_: Any, **kwargs: Any) -> Tensor:
+        layer = self.layer
+        if getattr(layer, "gradient_checkpointing", False) and layer.training:
+            checkpointed: Tensor = layer._gradient_checkpointing_func(
+                partial(self._compute, attention_mask=attention_mask), hidden_states
+            )
+            return checkpointed
+        return self._compute(hidden_states, attention_mask)
+
+    def _compute(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
         attention = self.layer.attention.self
         first = hidden_states[:, :1]
         query, key, value = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,14 +14,18 @@ from rdrop_cli.core import device as devices
 from rdrop_cli.core import models, tokenization
 from rdrop_cli.core.acceleration import accelerate_inference
 from rdrop_cli.core.checkpoints import Checkpoint
+from rdrop_cli.core.exact_length import PADDING_MATTERS, batches_of
 from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.metrics import softmax
+from rdrop_cli.core.model import probes, trial
+from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.errors import CheckpointError, ModelError
 from rdrop_cli.schema import Precision
 
 DEFAULT_MAX_LENGTH = 512
 DEFAULT_BATCH_SIZE = 64
+_LONGEST_BY_DEFAULT = 8192
 
 
 class Classifier:
@@ -30,13 +34,16 @@ class Classifier:
     Args:
         checkpoint: What `checkpoints.find` gave.
         precision: Of the matrix products; None: that of the training where the device has it, else `auto`.
+        device: As in `devices.pick_device`.
         batch_size: Texts per forward pass; None: as the checkpoint was evaluated in training.
         trust_remote_code: Run Python code that comes with the checkpoint.
+        notice: Is told, in a sentence, what this model or device does not allow.
         memory_hint: What to do when memory runs out.
         on_progress: Called while a checkpoint is downloaded: stage, done, total.
 
     Raises:
         CheckpointError: it cannot be loaded, or is no text classifier.
+        ConfigError: there is no such device.
     """
 
     def __init__(
@@ -44,8 +51,10 @@ class Classifier:
         checkpoint: Checkpoint,
         *,
         precision: Precision | None = None,
+        device: str = "auto",
         batch_size: int | None = None,
         trust_remote_code: bool = False,
+        notice: Callable[[str], None] = lambda message: None,
         memory_hint: str = "Use a smaller --batch-size.",
         on_progress: Callable[[str, int, int | None], None] | None = None,
     ) -> None:
@@ -53,6 +62,7 @@ class Classifier:
         from transformers import AutoConfig, AutoModelForSequenceClassification
 
         processes.join()
+        self.device = devices.pick_device(device)
         with processes.main_first():
             name = models.fetch(checkpoint.name, None, on_progress)
         with models.loading_errors(name, "checkpoint"):
@@ -63,20 +73,18 @@ class Classifier:
         kind = getattr(config, "problem_type", None)
         if config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
             raise CheckpointError(f"{name}: not a classifier into one of several classes ({kind or 'one output'})")
-        self.device = devices.pick_device()
         self.precision = self._pick_precision(precision, checkpoint)
         with models.loading_errors(name, "checkpoint"):
             self.model = AutoModelForSequenceClassification.from_pretrained(
                 name, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust_remote_code
             )
-        accelerate_inference(self.model)
-        self.model.to(self.device).eval()
         self.labels = LabelMap(tuple(str(config.id2label[index]) for index in range(config.num_labels)))
-        self.max_length = checkpoint.max_length or _default_max_length(name, config, trust_remote_code)
         self.tokenizer = tokenization.load_tokenizer(
-            name, max_length=self.max_length, trust_remote_code=trust_remote_code
+            name, max_length=checkpoint.max_length, trust_remote_code=trust_remote_code
         )
         self.collate = models.collator(self.tokenizer)
+        self.max_length = self.tokenizer.model_max_length = checkpoint.max_length or self._default_max_length()
+        self._settle(notice)
         self.memory_hint = memory_hint
         self.batch_size = batch_size or checkpoint.batch_size or DEFAULT_BATCH_SIZE
 
@@ -87,6 +95,30 @@ class Classifier:
         if trained in ("float32", "bfloat16", "float16") and devices.supports(trained, self.device):
             return cast(devices.Dtype, trained)
         return devices.pick_precision("auto", self.device)
+
+    def _default_max_length(self) -> int:
+        """For checkpoints that do not say: what their tokenizer says, within their positions."""
+        said = trial.said_positions(self.model.config) or DEFAULT_MAX_LENGTH
+        upper = min(int(self.tokenizer.model_max_length), said, _LONGEST_BY_DEFAULT)
+        usable = probes.usable_length(self.model, self.tokenizer, self.collate, upper)
+        return usable or upper  # a model that takes nothing says why when it is tried
+
+    def _settle(self, notice: Callable[[str], None]) -> None:
+        """Bring the model to its device, in the kernels and the precision that work there."""
+        model = self.model.eval()
+        with (
+            models.loading_errors(model.name_or_path, "checkpoint"),
+            devices.naming_memory_errors(self.device, "Use --device cpu."),
+        ):
+            accelerate_inference(model)
+            short = probes.made_up(self.tokenizer, model, [probes.SHORT, probes.LONG])
+            keep_head_in_float32(model, probes.batch_of(short, self.collate))
+            self.by_exact_length = probes.depends_on_padding(model, self.tokenizer, self.collate)
+            model.to(self.device)
+            settled = trial.settle_inference(model, self.tokenizer, self.collate, self.device, self.precision, notice)
+        self.precision = settled.precision
+        if self.by_exact_length:
+            notice(PADDING_MATTERS)
 
     def encode(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, on_progress: Callable[[int], None] | None = None
@@ -115,8 +147,9 @@ class Classifier:
             devices.autocast(self.device, self.precision),
             devices.naming_memory_errors(self.device, self.memory_hint),
         ):
-            for index, start in enumerate(range(0, len(order), self.batch_size)):
-                rows = order[start : start + self.batch_size]
+            batches = batches_of(dataset.lengths[order], self.batch_size, exact=self.by_exact_length)
+            for index, span in enumerate(batches):
+                rows = order[span]
                 if on_progress is not None:
                     on_progress(len(rows))
                 if index % processes.count() != processes.rank():
@@ -130,12 +163,3 @@ class Classifier:
         if not np.isfinite(logits).all():
             raise ModelError("the model's output is not finite", "Its weights may be damaged; try float32.")
         return softmax(logits)
-
-
-def _default_max_length(name: str, config: Any, trust_remote_code: bool) -> int:
-    """For checkpoints that do not say: what their tokenizer says, within their positions."""
-    from transformers import AutoTokenizer
-
-    with models.loading_errors(name, "tokenizer"):
-        wanted = int(AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code).model_max_length)
-    return min(wanted, models.usable_positions(config) or DEFAULT_MAX_LENGTH, 8192)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,19 @@ def validation_metrics(prediction: Any) -> dict[str, float]:
 
 
 def measure_best(
-    config: Config, data: Prepared, datasets: Mapping[str, TokenDataset], run: Path, observer: Observer
+    config: Config,
+    data: Prepared,
+    datasets: Mapping[str, TokenDataset],
+    run: Path,
+    observer: Observer,
+    notice: Callable[[str], None],
 ) -> tuple[dict[str, dict[str, Any]], Predictions | None]:
     """Metrics by split of a run's best/, read back from disk: what is reported is what was saved.
 
     Train is measured on a sample; test, if there is one, is opened here for the first time.
+
+    Args:
+        notice: Is told what does not work on the device.
 
     Returns:
         The metrics, and what was predicted for the test split.
@@ -50,7 +58,13 @@ def measure_best(
     card = checkpoint_card(config, data)
     best = Checkpoint(str(run / checkpoints.BEST), run, card)
     resume = f"Go on with: rdrop train --resume --out {shlex.quote(str(run))} --set train.eval_batch_size=8."
-    classifier = Classifier(best, trust_remote_code=config.model.trust_remote_code, memory_hint=resume)
+    classifier = Classifier(
+        best,
+        device=config.train.device,
+        trust_remote_code=config.model.trust_remote_code,
+        memory_hint=resume,
+        notice=notice,
+    )
     chosen = {**datasets, "train": datasets["train"].sample(TRAIN_SAMPLE, config.train.seed)}
     metrics: dict[str, dict[str, Any]] = {}
     test = None

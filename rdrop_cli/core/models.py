@@ -77,16 +77,19 @@ def check_folder(folder: Path) -> None:
         raise ModelError(f"{folder}: no weights here (model.safetensors is missing)")
 
 
-def load_classifier(name: str, config: ModelConfig, labels: LabelMap, *, seed: int) -> Any:
+def load_classifier(
+    name: str, config: ModelConfig, labels: LabelMap, *, seed: int, pad_token_id: int | None = None
+) -> Any:
     """An encoder with a classification head; a fresh one depends on `seed` alone.
 
     Everything but the head and the pooler before it must come from the checkpoint.
 
     Args:
         name: The model's folder.
+        pad_token_id: The tokenizer's, which decoders need to find a text's last token; None: as the model has it.
 
     Raises:
-        ModelError: it cannot be loaded, or its positions are fewer than `config.max_length`.
+        ModelError: it cannot be loaded.
     """
     quiet_transformers()
     import torch
@@ -95,7 +98,8 @@ def load_classifier(name: str, config: ModelConfig, labels: LabelMap, *, seed: i
     with loading_errors(name, "model"):
         model_config = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
     apply_overrides(model_config, config.config)
-    check_positions(model_config, config.max_length)
+    if pad_token_id is not None:
+        model_config.pad_token_id = pad_token_id
     model_config.num_labels = len(labels)
     model_config.id2label = dict(enumerate(labels.names))
     model_config.label2id = {label: index for index, label in enumerate(labels.names)}
@@ -149,36 +153,6 @@ def dropout_keys(model_config: Any) -> list[str]:
         for key, value in model_config.to_dict().items()
         if ("dropout" in key or key.endswith("pdrop")) and (value is None or isinstance(value, int | float))
     )
-
-
-def check_positions(model_config: Any, max_length: int) -> None:
-    """Refuse inputs longer than the position embeddings.
-
-    Raises:
-        ConfigError: `max_length` does not fit.
-    """
-    positions = usable_positions(model_config)
-    if positions is not None and max_length > positions:
-        raise ConfigError(
-            f"model.max_length {max_length} is more than the model's {positions} positions",
-            f"Use --max-length {positions} or less.",
-        )
-
-
-def usable_positions(model_config: Any) -> int | None:
-    """Longest input that has position embeddings; None where the model sets no limit.
-
-    RoBERTa's family counts positions from behind the padding index, so that two of its 514 cannot be used.
-    """
-    positions = getattr(model_config, "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions <= 0:
-        return None
-    if model_config.model_type in _OFFSET_POSITIONS:
-        positions -= (model_config.pad_token_id or 0) + 1
-    return positions
-
-
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl", "longformer"}
 
 
 def collator(tokenizer: Any) -> Any:

@@ -17,6 +17,8 @@ from rdrop_cli.errors import CheckpointError, DataError, ModelError
 from rdrop_cli.schema import Config
 
 STATE = "trainer_state.json"
+_PAD_AS_BEFORE = {"pad_token_id": None}
+"""Earlier versions recorded what the model's configuration said, before training took the tokenizer's."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,13 @@ def check_same_run(run: Path, data: Prepared, model: Mapping[str, Any]) -> None:
             "Bring the old data back, or train a new run.",
         )
     before = recorded.get("model")
-    if not isinstance(before, dict) or before == {key: model.get(key) for key in before}:
+    if not isinstance(before, dict):
         return  # runs of earlier versions recorded less
+    if (before.get("config") or {}).get("pad_token_id") is None:
+        model = {**model, "config": {**(model.get("config") or {}), **_PAD_AS_BEFORE}}
+        before = {**before, "config": {**before["config"], **_PAD_AS_BEFORE}} if "config" in before else before
+    if before == {key: model.get(key) for key in before}:
+        return
     old, new = (content.get("config") or {} for content in (before, model))
     other = "other weights" if before.get("tokenizer") == model.get("tokenizer") else "another tokenizer"
     changed = [f"{key}: {old.get(key)} -> {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]

@@ -22,8 +22,9 @@ MEMORY_ONLY = (
     "train.gradient_checkpointing",
     "train.eval_batch_size",
     "train.num_workers",
+    "train.device",
 )
-"""Keys that a resumed run may change, so that one that ran out of memory can go on. They change no mathematics."""
+"""Keys that a resumed run may change, so that one that ran out of memory can continue. They change no mathematics."""
 
 
 def open_run(
@@ -161,22 +162,33 @@ def _is_run(run: Path) -> bool:
 def as_recorded(run: Path, wanted: Config) -> tuple[Config, list[str]]:
     """A configuration in the words of a run's own, and where the two differ in more than memory.
 
-    Other words for the same are: `auto` for the precision it chose, another path to the data, prepared data's own
-    settings, and another rule for repeats that gives the same splits.
+    Other words for the same are: `auto` for the precision it chose, what the run had to fall back from, another path
+    to the data, prepared data's own settings, and another rule for repeats that gives the same splits.
     """
     recorded = load_recorded(run / checkpoints.CONFIG)
     train = wanted.train
     # Whether the data is the same, its fingerprint tells.
     kept = {key: getattr(recorded.data, key) for key in ("repeats", "allow_rejects")}
     data = wanted.data.model_copy(update=kept)
-    if train.precision == "auto":
+    fallbacks = _fallbacks(run)
+    if train.precision in ("auto", fallbacks.get("train.precision")):
         train = train.model_copy(update={"precision": recorded.train.precision})
+    if train.fast is fallbacks.get("train.fast"):
+        train = train.model_copy(update={"fast": recorded.train.fast})
     if user_path(data.source).resolve() == user_path(recorded.data.source).resolve():
         data = data.model_copy(update={"source": recorded.data.source})
     same = wanted.model_copy(update={"train": train, "data": data})
     if is_prepared(user_path(data.source)):
         same = adopt_settings(same)
     return same, differences(recorded, same, aside_from=MEMORY_ONLY)
+
+
+def _fallbacks(run: Path) -> dict[str, Any]:
+    """Keys of a run's configuration that do not have the value it was given, with that value."""
+    if not (run / checkpoints.DATA).is_file():
+        return {}
+    found = checkpoints.read_record(run).get("fallbacks")
+    return found if isinstance(found, dict) else {}
 
 
 def _check_shares(config: Config) -> None:

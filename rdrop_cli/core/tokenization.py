@@ -6,8 +6,10 @@ Any other tool that loads the checkpoint therefore sees the same input.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,12 +57,12 @@ class Tokens:
         return features
 
 
-def load_tokenizer(name: str, *, max_length: int, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(name: str, *, max_length: int | None, trust_remote_code: bool = False) -> Any:
     """A tokenizer that truncates at `max_length` and carries no truncation or padding of its own.
 
     Args:
         name: The model's folder.
-        max_length: Longest input in tokens, special tokens included.
+        max_length: Longest input in tokens, special tokens included; None: as the tokenizer says.
 
     Raises:
         ModelError: no tokenizer there, or one without a padding token.
@@ -68,15 +70,30 @@ def load_tokenizer(name: str, *, max_length: int, trust_remote_code: bool = Fals
     models.quiet_transformers()
     from transformers import AutoTokenizer
 
-    with models.loading_errors(name, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    try:
+        with models.loading_errors(name, "tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except ModelError as error:
+        if not _lacks_sentencepiece(Path(name)):
+            raise
+        raise ModelError(
+            f"{name}: its tokenizer is a sentencepiece model, which takes a package that is not installed",
+            "Install it: pip install 'rdrop-cli[sentencepiece]'.",
+        ) from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of nothing
         raise ModelError(f"{name}: there is no tokenizer (no vocabulary)", "Put its tokenizer.json into the folder.")
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{name}: the tokenizer has no padding token", "Text classifiers of the BERT family have one.")
-    tokenizer.model_max_length = max_length
+    if max_length is not None:
+        tokenizer.model_max_length = max_length
     strip_state(tokenizer)
     return tokenizer
+
+
+def _lacks_sentencepiece(folder: Path) -> bool:
+    """True where a tokenizer is a bare sentencepiece model (of DeBERTa-v3, XLNet, T5...) and nothing here reads it."""
+    is_bare = any(folder.glob("*.model")) and not (folder / "tokenizer.json").is_file()
+    return is_bare and importlib.util.find_spec("sentencepiece") is None
 
 
 def strip_state(tokenizer: Any) -> None:

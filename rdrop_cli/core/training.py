@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
 from rdrop_cli import processes
@@ -25,15 +27,19 @@ from rdrop_cli.core import (
     tokenization,
 )
 from rdrop_cli.core import device as devices
-from rdrop_cli.core.acceleration import accelerate_training
+from rdrop_cli.core.acceleration import accelerate_training, use_stock_kernels
 from rdrop_cli.core.arguments import training_arguments
 from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal, history_row
 from rdrop_cli.core.card import model_card
 from rdrop_cli.core.checks import check_dropout, check_splits, has_unused_parameters
 from rdrop_cli.core.diagnosis import diagnosis_of
+from rdrop_cli.core.exact_length import PADDING_MATTERS, ExactLengthTrainer
 from rdrop_cli.core.export import data_record, export
 from rdrop_cli.core.files import write_text
+from rdrop_cli.core.loss import cross_entropy, log_probabilities, rdrop_loss
 from rdrop_cli.core.measuring import measure_best, validation_metrics
+from rdrop_cli.core.model import probes, trial
+from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.recovery import Start
@@ -97,11 +103,10 @@ class Training:
         self.resume = resume
         self.overwrite = overwrite
         self.observer = observer or Observer()
-        self.device = devices.pick_device()
+        self.config = config
+        self.device = devices.pick_device(config.train.device)
         self.precision = devices.pick_precision(config.train.precision, self.device)
-        # What was chosen is recorded, so that a resumed run and an evaluation compute as this one does.
-        train = config.train.model_copy(update={"precision": self.precision})
-        self.config = config = config.model_copy(update={"train": train})
+        self._said: set[str] = set()
 
         name = models.locate(config.model, config.hub)
         with processes.main_first():
@@ -117,18 +122,86 @@ class Training:
             split: TokenDataset(self._tokens(split), examples.labels) for split, examples in self.data.splits.items()
         }
         tokenization.strip_state(self.tokenizer)  # checkpoints save it
-        self.model = models.load_classifier(name, config.model, self.data.labels, seed=config.train.seed)
+        self.model = models.load_classifier(
+            name, config.model, self.data.labels, seed=config.train.seed, pad_token_id=self._pad_token_id()
+        )
         self.model_record = opening.model_record(Path(name), self.tokenizer, self.model.config)
         self.collate = models.collator(self.tokenizer)
         example = {name: value for name, value in self.datasets["train"][0].items() if name != "labels"}
         with models.loading_errors(config.model.name, "model"):  # its first passes show what its settings are worth
+            trial.check_positions(self.model, self.tokenizer, self.collate, config.model.max_length)
             if config.train.fast:
                 accelerate_training(self.model)
-            check_dropout(self.model, self.collate([example]), config)
+            check_dropout(self.model, self.collate([example]), config, self._notice)
         self._has_unused_parameters = processes.count() > 1 and has_unused_parameters(
             self.model, self.collate([example])
         )
+        self.fallbacks = self._settle()
         self.stopper = StopOnSignal(self.observer)
+
+    def _settle(self) -> dict[str, Any]:
+        """Try a step on the device, and take what works there into the configuration.
+
+        What was chosen is recorded, so that a resumed run and an evaluation compute as this one does.
+
+        Returns:
+            Keys of the configuration that do not have the value that was asked for, with that value.
+        """
+        train, model = self.config.train, self.model
+        # With batch norm a single row is no batch, so a run that never sees one is not tried with one.
+        count = 2 if self.config.rdrop.alpha or (train.batch_size > 1 and train.micro_batch_size != 1) else 1
+        segments = self.datasets["train"].tokens.type_ids is not None
+        rows = probes.made_up(self.tokenizer, model, [self.config.model.max_length] * count, segments=segments)
+        with (
+            models.loading_errors(self.config.model.name, "model"),
+            devices.naming_memory_errors(self.device, failures.SMALLER),
+        ):
+            short = probes.made_up(self.tokenizer, model, [probes.SHORT, probes.LONG])
+            keep_head_in_float32(model, probes.batch_of(short, self.collate))
+            self.by_exact_length = probes.depends_on_padding(model, self.tokenizer, self.collate)
+            if train.gradient_checkpointing:
+                model.activation_checkpointing_enable()
+            settled = trial.settle_training(
+                model, self.tokenizer, rows, self.collate, self._trial_loss, self.device, self.precision, self._notice
+            )
+        if self.by_exact_length:
+            self._notice(PADDING_MATTERS)
+        # Several processes compute alike: what fails for one is left out by all.
+        fallbacks: dict[str, Any] = {}
+        if processes.any_of(settled.precision != self.precision):
+            wanted, self.precision = self.precision, "float32"
+            fallbacks["train.precision"] = wanted
+        fast = train.fast
+        if fast and processes.any_of(not settled.fast):
+            use_stock_kernels(model)
+            fast = False
+            fallbacks["train.fast"] = True
+        train = train.model_copy(update={"precision": self.precision, "fast": fast})
+        self.config = self.config.model_copy(update={"train": train})
+        return fallbacks
+
+    def _trial_loss(self, logits: Tensor) -> Tensor:
+        """The loss of a trial's rows, all of the first class; two rows count as two passes over one."""
+        config, labels = self.config, torch.zeros(1, dtype=torch.long, device=logits.device)
+        if not config.rdrop.alpha:
+            return cross_entropy(log_probabilities(logits), labels.expand(len(logits)), config.train.label_smoothing)
+        return rdrop_loss(logits[:1], logits[1:], labels, alpha=config.rdrop.alpha).total
+
+    def _pad_token_id(self) -> int:
+        """The tokenizer's; a run that goes on keeps the one it began with, by which RoBERTa counts its positions."""
+        record = self.run / checkpoints.DATA
+        if self.resume and record.is_file():
+            model = checkpoints.read_record(self.run).get("model")
+            recorded = (model.get("config") or {}).get("pad_token_id") if isinstance(model, dict) else None
+            if isinstance(recorded, int):
+                return recorded
+        return int(self.tokenizer.pad_token_id)
+
+    def _notice(self, message: str) -> None:
+        """Tell the observer, once."""
+        if message not in self._said:
+            self._said.add(message)
+            self.observer.notice(message)
 
     def _load_data(self) -> Prepared:
         """The configured data; to resume, the prepared copy where the source is out of reach from here."""
@@ -159,7 +232,8 @@ class Training:
             stopping = config.train.early_stopping
             callbacks.append(EarlyStoppingCallback(stopping.patience, stopping.threshold))
         callbacks.append(self.stopper)
-        trainer = RDropTrainer(
+        trainer_class = ExactLengthTrainer if self.by_exact_length else RDropTrainer
+        trainer = trainer_class(
             model=self.model,
             args=training_arguments(
                 config, self.run, self.device, self.precision, unused_parameters=self._has_unused_parameters
@@ -224,7 +298,7 @@ class Training:
         if processes.is_main() and not (self.run / checkpoints.BEST).is_dir():
             self._export(state.global_step)  # the metric was undefined at every evaluation
         processes.wait()
-        metrics, test = measure_best(self.config, self.data, self.datasets, self.run, self.observer)
+        metrics, test = measure_best(self.config, self.data, self.datasets, self.run, self.observer, self._notice)
         result = TrainingResult(
             run=self.run,
             checkpoint=self.run / checkpoints.BEST,
@@ -260,9 +334,10 @@ class Training:
 
     def _open_run(self) -> Start:
         """Make or check the run folder; where to begin."""
+        record = {"model": self.model_record, "device": self.device.type, "fallbacks": self.fallbacks}
         if self.resume:
-            return opening.go_on(self.run, self.config, self.data, self.model_record, self.observer.notice)
-        return opening.begin(self.run, self.config, self.data, self.model_record, overwrite=self.overwrite)
+            return opening.go_on(self.run, self.config, self.data, record, self._notice)
+        return opening.begin(self.run, self.config, self.data, record, overwrite=self.overwrite)
 
     def _export(self, step: int) -> None:
         checkpoint = self.run / checkpoints.CHECKPOINTS / f"checkpoint-{step}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from conftest import make_reviews, write_csv
 from rdrop_cli.core import prediction
@@ -240,3 +241,12 @@ def test_a_narrow_encoding_is_no_reason_to_fail(trained):
         )
         assert done.returncode == 0, done.stderr
         assert shown in done.stdout
+
+
+def test_a_device_can_be_named(rdrop, trained, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert rdrop.json("predict", "great", "--device", "cpu")["predictions"]
+    assert rdrop.json("evaluate", trained["run_dir"], "--device", "cpu")["metrics"]
+    for command in (["predict", "great"], ["evaluate", trained["run_dir"]]):
+        assert "there is no CUDA GPU here" in rdrop.error(*command, "--device", "cuda")
+        assert "must be auto, cpu, cuda, cuda:N or mps" in rdrop.error(*command, "--device", "gpu")

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from rdrop_cli.core import callbacks
 
@@ -120,3 +121,10 @@ def test_one_class_without_validation_examples_is_refused(rdrop, tmp_path, tiny_
     rows = "".join(f"the movie was {i},{int(i < 2)}\n" for i in range(60))
     (tmp_path / "few.csv").write_text("text,label\n" + rows)
     assert "the validation split has no example of class '1'" in rdrop.error("train", "few.csv", *tiny_args)
+
+
+def test_a_device_can_be_named_and_is_checked_first(rdrop, reviews, tiny_args, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert rdrop.json("train", reviews, "--device", "cpu", *tiny_args[:-4], "--epochs", "1")["run_dir"]
+    assert "device cuda:1: there is no CUDA GPU here" in rdrop.error("train", reviews, "--device", "cuda:1", *tiny_args)
+    assert "train.device must be auto, cpu, cuda, cuda:N or mps" in rdrop.error("train", "--device", "tpu")

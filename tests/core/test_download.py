@@ -76,3 +76,7 @@ def test_what_arrived_damaged_does_not_stay_in_the_cache(answers):
     assert not list(cache.glob("hub/models--wrong--model/snapshots/*/model.safetensors"))
     assert list(cache.glob("hub/models--some--model/snapshots/*/model.safetensors"))
     assert not list(cache.rglob("*.bin"))
+
+
+def test_pickled_weights_come_with_where_to_look_for_others(answers):
+    assert "--set model.revision=refs/pr/N, where pickled/model/discussions lists N" in answers[0]["pickled/model"]

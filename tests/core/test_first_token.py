@@ -109,3 +109,23 @@ def test_what_is_saved_knows_nothing_of_it(tmp_path):
 
     assert "rdrop" not in (tmp_path / "config.json").read_text()
     assert torch.equal(run(loaded)[0], expected)
+
+
+def test_gradient_checkpointing_reaches_the_last_layer():
+    """Every layer computes its keys twice: once forward, once again for its gradient."""
+    model = build("bert").train()
+    accelerate_training(model)
+    model.activation_checkpointing_enable()
+    counts = [0, 0]
+
+    def counting(index):
+        def count(*_):
+            counts[index] += 1
+
+        return count
+
+    for index, layer in enumerate(model.bert.encoder.layer):
+        layer.attention.self.key.register_forward_hook(counting(index))
+    run(model)
+    assert "forward" in vars(model.bert.encoder.layer[-1])
+    assert counts == [2, 2]

@@ -1,6 +1,8 @@
 """Token ids are those of the tokenizer, whatever else is computed on the way."""
 
+import importlib.util
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -95,3 +97,14 @@ def test_texts_are_chunked_by_number_and_by_characters(monkeypatch):
     spans = list(tokenization._chunks(texts, None))
     assert [texts[span] for span in spans] == [["a", "b", "c"], ["d" * 50], ["e", "f" * 9], ["g" * 9]]
     assert list(tokenization._chunks([], None)) == []
+
+
+def test_a_sentencepiece_model_without_its_package_names_the_package(tiny_model, tmp_path, monkeypatch):
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(tiny_model / name, tmp_path)
+    (tmp_path / "spm.model").write_bytes(b"\x0a\x07\x0a\x05[PAD]")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "DebertaV2Tokenizer"}')
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: real(name) if name != "sentencepiece" else None)
+    with pytest.raises(ModelError, match=r"sentencepiece model.*pip install 'rdrop-cli\[sentencepiece\]'"):
+        tokenization.load_tokenizer(str(tmp_path), max_length=8)

@@ -4,13 +4,20 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from families import save_encoder
 from rdrop_cli.config import load_config
-from rdrop_cli.core.callbacks import history_row
+from rdrop_cli.core import checkpoints, manifest
+from rdrop_cli.core.callbacks import Observer, history_row
 from rdrop_cli.core.checks import passes_differ
+from rdrop_cli.core.inference import Classifier
+from rdrop_cli.core.metrics import classification_metrics
+from rdrop_cli.core.model import probes
+from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.core.training import Training
 from rdrop_cli.errors import CheckpointError, ConfigError, DataError, ModelError, TrainingInterrupted
 from training_runs import SignalAt, history, newest, weights
@@ -212,3 +219,112 @@ def test_the_precision_that_auto_chose_is_recorded(config, tmp_path):
     training = Training(config(**{"train.precision": "auto"}), tmp_path / "run")
     training.start()
     assert load_config(str(tmp_path / "run" / "config.yaml")).train.precision == training.precision
+
+
+def rates(run):
+    return [float(row["learning_rate"]) for row in history(run) if row["learning_rate"]]
+
+
+def test_a_constant_schedule_warms_up(config, tmp_path):
+    settings = {"train.schedule": "constant", "train.warmup": 0.25, "train.log_steps": 1, "train.epochs": 1}
+    Training(config(**settings), tmp_path / "run").start()
+    assert rates(tmp_path / "run") == pytest.approx([0, 1e-2 / 3, 2e-2 / 3, *[1e-2] * 7])
+
+
+def test_a_constant_schedule_that_began_without_warm_up_goes_on_without(config, tmp_path, rdrop):
+    """Earlier versions recorded a share of warm-up for it, and passed it over."""
+    settings = {"train.schedule": "constant", "train.log_steps": 1}
+    whole = Training(config(**{**settings, "train.warmup": 0.0}), tmp_path / "whole").start()
+    with pytest.raises(TrainingInterrupted):
+        Training(config(**{**settings, "train.warmup": 0.0}), tmp_path / "run", observer=SignalAt(1)).start()
+    recorded = tmp_path / "run" / "config.yaml"
+    text = recorded.read_text()
+    recorded.write_text(text.replace("warmup: 0.0", "warmup: 0.9").replace("  device: auto\n", ""))
+    assert recorded.read_text().count("\n") == text.count("\n") - 1
+    assert rdrop.json("train", "--resume", "--out", tmp_path / "run")["metrics"] == whole.metrics
+    assert rates(tmp_path / "run") == pytest.approx([1e-2] * 20)
+    assert load_config(str(recorded)).train.warmup == 0.0
+
+
+def test_dropout_in_the_head_alone_is_said_with_the_keys_to_set(config, tmp_path, tiny_model):
+    """As ALBERT v2 comes."""
+
+    class Hears(Observer):
+        said = ""
+
+        def notice(self, message):
+            self.said += message
+
+    model = save_encoder(
+        "albert", tmp_path / "albert", tiny_model, hidden_dropout_prob=0.0, classifier_dropout_prob=0.1
+    )
+    hears = Hears()
+    Training(config(**{"model.name": str(model)}), tmp_path / "run", observer=hears)
+    assert "Only the classification head has dropout" in hears.said
+    assert "--set model.config.hidden_dropout_prob=0.1" in hears.said
+    better = config(**{"model.name": str(model), "model.config": {"hidden_dropout_prob": 0.1}})
+    quiet = Hears()
+    Training(better, tmp_path / "run", observer=quiet)
+    assert not quiet.said
+
+
+def test_a_decoder_that_began_before_its_padding_was_recorded_goes_on(config, tmp_path, tiny_model):
+    settings = config(**{"model.name": str(save_encoder("gpt2", tmp_path / "gpt2", tiny_model)), "train.epochs": 1})
+    run = tmp_path / "run"
+    whole = Training(settings, tmp_path / "whole").start()
+    with pytest.raises(TrainingInterrupted):
+        Training(settings, run, observer=SignalAt(4)).start()
+    record = checkpoints.read_record(run)
+    assert record["model"]["config"]["pad_token_id"] == 0
+    record["model"]["config"]["pad_token_id"] = None
+    (run / "data.json").write_text(manifest.signed(record))
+    assert Training(settings, run, resume=True).start().metrics == whole.metrics
+
+
+def test_padding_has_no_say_in_the_evaluations_of_a_model_that_it_matters_to(config, tmp_path, tiny_model):
+    """Validation within training, its final table, and one text at a time: all the same."""
+    model = save_encoder("convbert", tmp_path / "convbert", tiny_model)
+    settings = config(**{"model.name": str(model), "train.epochs": 1, "train.eval_batch_size": 8})
+    training = Training(settings, tmp_path / "run")
+    result = training.start()
+    validation = training.datasets["validation"]
+    classifier = Classifier(checkpoints.find(str(tmp_path / "run")))
+    together = classifier.probabilities(validation)
+    classifier.batch_size = 1
+    alone = classifier.probabilities(validation)
+    assert abs(together - alone).max() < 1e-6
+    expected = classification_metrics(validation.targets, alone)
+    (row,) = [row for row in history(tmp_path / "run") if row["validation_nll"]]
+    for name in ("nll", "accuracy", "roc_auc"):
+        assert float(row[f"validation_{name}"]) == pytest.approx(expected[name], abs=1e-6)
+        assert result.metrics["validation"][name] == pytest.approx(expected[name], abs=1e-6)
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(config, tmp_path):
+    class Hears(Observer):
+        said = ""
+
+        def notice(self, message):
+            self.said += message
+
+    run = tmp_path / "run"
+    with pytest.raises(TrainingInterrupted):
+        Training(config(), run, observer=SignalAt(4)).start()
+    record = checkpoints.read_record(run)
+    assert record["device"] == "cpu"
+    (run / "data.json").write_text(manifest.signed({**record, "device": "cuda"}))
+    hears = Hears()
+    Training(config(**{"train.device": "cpu"}), run, resume=True, observer=hears).start()
+    assert "began on cuda and continues on cpu" in hears.said
+
+
+def test_batches_of_one_length_lose_no_example(config, tmp_path, tiny_model):
+    """Accelerate cuts the last batch down to what is left of full ones, of which there are none here."""
+    model = save_encoder("convbert", tmp_path / "convbert", tiny_model)
+    training = Training(config(**{"model.name": str(model), "train.eval_batch_size": 8}), tmp_path / "run")
+    tokens = probes.made_up(training.tokenizer, training.model, [10] * 7 + [6] * 2).tokens
+    dataset = TokenDataset(tokens, np.arange(9) % 2)
+    trainer = training.trainer()
+    output = trainer.evaluation_loop(trainer.get_eval_dataloader(dataset), "Evaluation")
+    assert len(output.predictions) == 9
+    assert output.label_ids.tolist() == dataset.targets.tolist()

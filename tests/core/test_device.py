@@ -1,0 +1,75 @@
+"""Choosing the device and the precision; a GPU is played here, as far as it is asked."""
+
+import pytest
+import torch
+
+from rdrop_cli.core import device as devices
+from rdrop_cli.errors import ConfigError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Makes CUDA GPUs of a compute capability appear."""
+
+    def appear(count, capability=(9, 0)):
+        chosen = []
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+        monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+        return chosen
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    return appear
+
+
+def test_auto_takes_a_gpu_where_there_is_one(gpus):
+    gpus(1)
+    assert devices.pick_device() == CUDA
+    gpus(0)
+    assert devices.pick_device() == CPU
+
+
+def test_a_gpu_is_chosen_by_its_number(gpus):
+    chosen = gpus(2)
+    assert devices.pick_device("cuda:1") == torch.device("cuda", 1)
+    assert chosen == [torch.device("cuda", 1)]
+    assert devices.pick_device("cpu") == CPU
+    assert devices.device_in_use() == CPU
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count", "cause"),
+    [
+        ("cuda", 0, "there is no CUDA GPU here"),
+        ("cuda:0", 0, "there is no CUDA GPU here"),
+        ("cuda:1", 1, "there is one GPU here, cuda:0"),
+        ("cuda:7", 2, "there are 2 GPUs here"),
+        ("mps", 2, "there is no Apple GPU here"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(gpus, wanted, count, cause):
+    gpus(count)
+    with pytest.raises(ConfigError, match=f"device {wanted}: {cause}"):
+        devices.pick_device(wanted)
+
+
+def test_several_processes_have_a_gpu_each(gpus, monkeypatch):
+    gpus(2)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="has a GPU of its own"):
+        devices.pick_device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"),
+    [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float16"), ((7, 0), "float16"), ((6, 1), "float32")],
+)
+def test_auto_takes_the_precision_that_a_gpu_is_fast_in(gpus, capability, precision):
+    gpus(1, capability)
+    assert devices.pick_precision("auto", CUDA) == precision
+    assert devices.supports("float16", CUDA) == (capability >= (7, 0))
+    assert devices.pick_precision("float16", CUDA) == "float16"
