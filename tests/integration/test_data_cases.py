@@ -5,12 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from conftest import make_reviews
+from hub_server import serving
 from rdrop_cli.core import hub
 
 TEXTS = [text for text, _ in make_reviews(300)]
@@ -545,3 +551,43 @@ def test_its_names_keep_their_ids_when_they_are_turned(rdrop, tiny_model, monkey
     monkeypatch.setattr(datasets, "load_dataset", lambda name: made)
     case = Case("", {}, "--set data.label_names=[pos,neg]", "owner/name", classes={"pos": 40, "neg": 20})
     run(rdrop, tiny_model, case)
+
+
+TWO_TASKS = """---
+configs:
+- config_name: mrpc
+  data_files:
+  - {split: train, path: mrpc.parquet}
+- config_name: rte
+  data_files:
+  - {split: train, path: rte.parquet}
+---
+"""
+
+
+def test_a_configuration_of_a_data_set_is_named_behind_a_colon(tmp_path, tiny_model):
+    folder = tmp_path / "hub" / "datasets" / "owner" / "glue"
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text(TWO_TASKS)
+    for start, name in ((0, "mrpc"), (60, "rte")):
+        rows = hub_rows(60, start, ["sentence1", "sentence2"])
+        pq.write_table(pa.table(rows), folder / f"{name}.parquet")
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    environment["HF_HOME"] = str(tmp_path / "cache")
+    with serving(tmp_path / "hub") as endpoint:
+        environment["HF_ENDPOINT"] = endpoint
+
+        def prepare(name):
+            command = [sys.executable, "-m", "rdrop_cli", "prepare", name, "--model", tiny_model, "--json"]
+            return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+        found = json.loads(prepare("owner/glue:rte").stdout)
+        assert found["columns"] == {"text": "sentence1", "text_pair": "sentence2", "label": "label"}
+        texts = pq.read_table(Path(found["prepared"]) / "train.parquet")["text"].to_pylist()
+        assert set(texts) < set(TEXTS[60:120])
+        none = prepare("owner/glue")
+        assert (none.returncode, none.stderr.count("\n")) == (1, 1)
+        assert "it has several configurations: ['mrpc', 'rte']. Name one: owner/glue:CONFIGURATION." in none.stderr
+        wrong = prepare("owner/glue:cola")
+        assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+        assert "cola" in wrong.stderr
