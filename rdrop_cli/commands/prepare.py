@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -60,6 +59,7 @@ def prepare(
     from rdrop_cli.config import collect_overrides, load_config
     from rdrop_cli.core import models, preparation, tokenization
     from rdrop_cli.core.files import user_path
+    from rdrop_cli.core.storage import shell
 
     flags = {
         "data.source": source,
@@ -90,7 +90,7 @@ def prepare(
     said = {"--config": config, "--model": model, "--max-length": max_length}
     again = [part for name, value in said.items() if value is not None for part in (name, str(value))]
     again += [part for assignment in set_ or [] if not assignment.startswith("data.") for part in ("--set", assignment)]
-    command = shlex.join(["rdrop", "train", str(data.folder), *again, "--alpha", "5"])
+    command = shell.join(["rdrop", "train", str(data.folder), *again, "--alpha", "5"])
     screen.say(f"Next: {command}", style="bold")
     if json_output:
         screen.document(
