@@ -105,11 +105,15 @@ class Recorder(Watcher):
             self._saved = trainer.state.global_step
 
         saving.WholeCheckpoints._save_checkpoint = save_and_tell  # type: ignore[method-assign]
+        self._restore = lambda: setattr(saving.WholeCheckpoints, "_save_checkpoint", save)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._record(has_ended=(self.base / RUN / "metrics.json").is_file())
         self.answer = list(self._disks.values())
+        self._restore()
+        for descriptor in self._kept.values():
+            os.close(descriptor)
 
     def before_operation(self) -> None:
         self._record()
