@@ -1,4 +1,4 @@
-"""Kills, power cuts, a second training, a full disk, with real processes; `benchmarks/crash_test.py` is the long form."""
+"""Kills, power cuts, two trainings at once, a full disk: real processes; benchmarks/crash_test.py is the long form."""
 
 import os
 import shutil
