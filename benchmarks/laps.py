@@ -223,8 +223,11 @@ def content(run: Path) -> dict[str, str]:
                 rows = [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(stream)]
             found[name] = repr(rows)
         elif path.name == COST:
-            cost = json.loads(path.read_text(encoding="utf-8"))
-            found[name] = repr((cost["steps"], cost["best_epoch"]))
+            try:
+                cost = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                cost = {}
+            found[name] = repr((cost.get("steps"), cost.get("best_epoch")))
         else:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
