@@ -98,7 +98,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: rdrop train --alpha 5   then: rdrop predict 'great movie'",
+    epilog='Start with: rdrop train --alpha 5   then: rdrop predict "great movie"',
 )
 
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import CLI, make_reviews, write_csv
+from rdrop_cli.core.lock import LOCK
 
 ALL, LABELLED, TRAINING = (
     ("prepare", "train", "evaluate", "predict"),
@@ -277,8 +278,11 @@ def good(tiny_model, tmp_path_factory):
 
 
 def state(folder):
-    """Every file with its size and time of change; below prepared/, a cache, only what a broken write would leave."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    """Every file with its size and time of change; below prepared/, a cache, only what a broken write would leave.
+
+    A lock may be taken and released.
+    """
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK]
     kept = [path for path in files if path.relative_to(folder).parts[0] != "prepared" or path.name.startswith(".")]
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in kept}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -63,6 +62,7 @@ def prepare(
     from rdrop_cli.core.columns import in_words
     from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.files import user_path
+    from rdrop_cli.core.storage import shell
 
     flags = {
         "data.source": source,
@@ -95,7 +95,7 @@ def prepare(
     said = {"--config": config, "--model": model, "--max-length": max_length}
     again = [part for name, value in said.items() if value is not None for part in (name, str(value))]
     again += [part for assignment in set_ or [] if not assignment.startswith("data.") for part in ("--set", assignment)]
-    command = shlex.join(["rdrop", "train", str(data.folder), *again, "--alpha", "5"])
+    command = shell.join(["rdrop", "train", str(data.folder), *again, "--alpha", "5"])
     screen.say(f"Next: {command}", style="bold")
     if json_output:
         screen.document(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -161,6 +160,7 @@ def train(
 def _show(screen: Screen, config: Config, training: Training, result: TrainingResult) -> None:
     from rdrop_cli.core import starter
     from rdrop_cli.core.metrics import TITLES, average_of
+    from rdrop_cli.core.storage import shell
     from rdrop_cli.tables import metrics_table
 
     labels = training.data.labels.names
@@ -181,7 +181,7 @@ def _show(screen: Screen, config: Config, training: Training, result: TrainingRe
     rate = f", {result.examples_per_second:.0f} examples/s" if done else ""
     screen.say(f"Trained {done:,} steps{resumed} in {minutes} min {seconds:02d} s{rate}")
     screen.say(f"Run folder: {result.run}")
-    quoted = shlex.quote(str(result.run))
+    quoted = shell.quote(str(result.run))
     if training.data.columns["text_pair"]:
         command = f"rdrop evaluate {quoted}"
     else:

@@ -19,6 +19,7 @@ from transformers import TrainerCallback
 from rdrop_cli import processes
 from rdrop_cli.core.files import write_text
 from rdrop_cli.core.metrics import SCALARS
+from rdrop_cli.errors import StorageError
 
 HISTORY_COLUMNS = (
     "step",
@@ -105,17 +106,24 @@ class Observer:
 
 
 def history_row(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A Trainer log entry in the names of history.csv, undefined metrics as None; empty when it has nothing for it."""
+    """A Trainer log entry in the names of history.csv; empty when it has nothing for it.
+
+    What is undefined (a metric) or infinite (the gradient of a float16 step that was skipped) is None.
+    """
     row = {}
     for key, value in entry.items():
         name = f"validation_{key.removeprefix('eval_')}" if key.startswith("eval_") else key
         if name in HISTORY_COLUMNS:
-            row[name] = None if math.isnan(value) else value
+            row[name] = value if math.isfinite(value) else None
     return row if row.keys() - {"step", "epoch"} else {}
 
 
 def write_history(path: Path, log_history: Iterable[Mapping[str, Any]]) -> None:
-    """Write history.csv anew from a training's state, so that it has neither holes nor repeats."""
+    """Write history.csv anew from a training's state, so that it has neither holes nor repeats.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, HISTORY_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -124,12 +132,17 @@ def write_history(path: Path, log_history: Iterable[Mapping[str, Any]]) -> None:
 
 
 class ObserveTraining(TrainerCallback):
-    """Forwards progress to an observer and keeps history.csv equal to the state's log history."""
+    """Forwards progress to an observer and keeps history.csv equal to the state's log history.
+
+    A history that cannot be written, because a spreadsheet has it open, say, stops no training: it
+    is written anew, whole, with each entry, and checkpoints hold it too.
+    """
 
     def __init__(self, observer: Observer, history: Path) -> None:
         self.observer = observer
         self.history = history
         self._evaluated = 0
+        self._is_behind = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.observer.step(state.global_step)
@@ -148,9 +161,23 @@ class ObserveTraining(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if not state.is_world_process_zero:
             return
-        write_history(self.history, state.log_history)
+        if (fault := self._write(state)) and not self._is_behind:
+            self.observer.notice(f"{fault}; training continues, and each further entry tries again")
+        self._is_behind = fault is not None
         if newest := history_row(state.log_history[-1]):
             self.observer.log(newest)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._is_behind and (fault := self._write(state)):
+            self.observer.notice(f"{fault}, so it lacks the newest entries")
+
+    def _write(self, state: Any) -> str | None:
+        """Write the history; what was wrong if it could not be."""
+        try:
+            write_history(self.history, state.log_history)
+        except StorageError as error:
+            return error.message
+        return None
 
 
 class KeepBest(TrainerCallback):

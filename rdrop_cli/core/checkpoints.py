@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from rdrop_cli.core import hub, manifest, models
-from rdrop_cli.core.files import unwritable, user_path
+from rdrop_cli.core.files import flush_folder, unwritable, user_path
 from rdrop_cli.core.lock import LOCK
+from rdrop_cli.core.storage import shell
 from rdrop_cli.errors import CheckpointError, ModelError
 from rdrop_cli.schema import HubConfig
 
@@ -132,6 +133,11 @@ def new_run_folders(parts: list[str]) -> Iterator[Path]:
         yield RUNS / f"{stem}-{number}"
 
 
+def resume_command(run: Path) -> str:
+    """The command that resumes a run."""
+    return shell.join(["rdrop", "train", "--resume", "--out", str(run)])
+
+
 def numbered(folder: Path) -> list[Path]:
     """The `checkpoint-STEP` folders in a folder, most steps first."""
     found = {
@@ -155,6 +161,8 @@ def clear(run: Path) -> None:
     """
     try:
         for name in sorted(OF_A_RUN - {LOCK}, key=lambda name: name == CONFIG):
+            if name == CONFIG:
+                flush_folder(run)  # a power cut leaves no rest without it either
             path = run / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -212,9 +220,7 @@ def _last_written(run: Path) -> float:
 def _open(folder: Path) -> Checkpoint:
     is_run = (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
     if is_run and not (folder / BEST).is_dir():
-        raise CheckpointError(
-            f"{folder}: this run has no finished epoch yet", f"Go on with: rdrop train --resume --out {folder}"
-        )
+        raise CheckpointError(f"{folder}: this run has no finished epoch yet", f"Go on with: {resume_command(folder)}")
     model = folder / BEST if is_run else folder
     try:
         models.check_folder(model)

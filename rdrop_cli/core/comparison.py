@@ -20,7 +20,7 @@ from rdrop_cli.core import checkpoints, preparation, runs
 from rdrop_cli.core.callbacks import Observer
 from rdrop_cli.core.cells import Cell, Outcome, check, load
 from rdrop_cli.core.checks import check_classes
-from rdrop_cli.core.files import unwritable
+from rdrop_cli.core.files import make_folder, unwritable
 from rdrop_cli.core.lock import only_writer
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.schedule import Plan, make_plan
@@ -76,10 +76,7 @@ class Comparison:
             StorageError: it cannot be written to.
         """
         is_new = not self.folder.exists()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable(self.folder, error) from error
+        make_folder(self.folder)
         with only_writer(self.folder):
             try:
                 check(self.cells, self.folder)  # another process may have been at work here meanwhile

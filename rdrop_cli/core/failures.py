@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +11,11 @@ import torch
 from rdrop_cli import processes
 from rdrop_cli.core import checkpoints
 from rdrop_cli.core import device as devices
+from rdrop_cli.core.checkpoints import resume_command
 from rdrop_cli.core.files import unwritable
 from rdrop_cli.errors import ModelError, StorageError
 
 SMALLER = "Use --micro-batch auto, --gradient-checkpointing or a smaller --max-length."
-
-
-def resume_command(run: Path) -> str:
-    """What goes on with a run."""
-    return f"rdrop train --resume --out {shlex.quote(str(run))}"
 
 
 @contextlib.contextmanager

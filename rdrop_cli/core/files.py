@@ -2,7 +2,8 @@
 
 What is written stands beside its place first, is flushed to the disk, and is then renamed: a kill or a power cut at any
 instant leaves the old one or the new one. The one exception is a folder that replaces another: between two renames the
-old one is there under a hidden name, from which `sweep` and the next writer put it back.
+old one is there under a hidden name, from which `sweep` and the next writer put it back. Nothing is removed before what
+replaces it is on the disk. `benchmarks/crash_test.py` plays the kills and the power cuts.
 """
 
 from __future__ import annotations
@@ -13,14 +14,22 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 from rdrop_cli.errors import StorageError
 
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<host>[^.]*)-(?P<process>\d+)\.(?P<kind>partial|old)")
-_NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
-"""What file systems answer that cannot flush a folder."""
+_NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.ENOTTY, errno.EBADF}
+"""What file systems answer that cannot flush a folder, or the drive itself."""
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
+"""Seconds to wait before a refused rename is tried again: on Windows, while another program has the file open."""
 
 
 @contextlib.contextmanager
@@ -33,7 +42,7 @@ def writing(path: Path) -> Iterator[Path]:
     path = path.resolve() if path.is_symlink() else path  # a link stays, what it leads to is replaced
     staging = staging_of(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         _discard(staging)
         _sweep_after_the_dead(path)
         yield staging
@@ -43,7 +52,7 @@ def writing(path: Path) -> Iterator[Path]:
         else:
             if path.is_file():
                 shutil.copymode(path, staging)
-            staging.replace(path)
+            _rename(staging, path)
         _flush_folder(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
@@ -68,6 +77,31 @@ def write_text(path: Path, text: str) -> None:
     """
     with writing(path) as staging:
         staging.write_text(text, encoding="utf-8")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder with its parents, such that a power cut does not take it and all that is written there.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        _make_folder(path)
+        _flush_folder(path.parent)  # also where it exists: what made it may have been killed before this
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def flush_folder(path: Path) -> None:
+    """Make durable which names are in a folder: what was made, renamed and removed there.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    try:
+        _flush_folder(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
@@ -131,7 +165,7 @@ def _sweep_after_the_dead(path: Path) -> None:
 def _settle(leftover: Path, path: Path, kind: str) -> None:
     try:
         if kind == "old" and not path.exists():
-            leftover.rename(path)
+            _rename(leftover, path)
         else:
             _discard(leftover)
     except OSError as error:
@@ -158,19 +192,20 @@ def _discard(path: Path) -> None:
 
 
 def _replace_folder(staging: Path, path: Path) -> None:
-    try:
-        staging.rename(path)  # where nothing stands, or an empty folder
-    except OSError:
-        if not path.is_dir():
-            raise
+    if not path.exists():
+        _rename(staging, path)
+    elif not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    else:
         old = _beside(path, "old")
         _discard(old)
-        path.rename(old)
+        _rename(path, old)
         try:
-            staging.rename(path)
+            _rename(staging, path)
         except OSError:
-            old.rename(path)
+            _rename(old, path)
             raise
+        _flush_folder(path.parent)  # or a power cut could empty the old one and not bring the new one
         with contextlib.suppress(OSError):  # the new one is in place; the next writer tries again
             _discard(old)
 
@@ -183,18 +218,52 @@ def _flush(path: Path) -> None:
         _flush_folder(path)
         return
     with path.open("r+b") as stream:
-        os.fsync(stream.fileno())
+        _sync(stream.fileno())
 
 
 def _flush_folder(path: Path) -> None:
     """Make the names in a folder durable."""
     if os.name == "nt":  # has no way to
         return
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # may be written to but not read, so it is left to the system
+        return
+    try:
+        _sync(descriptor)
     except OSError as error:
         if error.errno not in _NO_FLUSH:
             raise
     finally:
         os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    """Wait until what is open here is on the disk: on macOS, where fsync only hands it to the drive, on its platter."""
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        try:
+            fcntl.fcntl(descriptor, full)
+            return
+        except OSError as error:
+            if error.errno not in _NO_FLUSH:
+                raise
+    os.fsync(descriptor)
+
+
+def _make_folder(path: Path) -> None:
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(made):
+        _flush_folder(folder.parent)
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Rename, replacing a file; on Windows also one that a virus scanner or a spreadsheet is just about to close."""
+    for pause in _PAUSES:
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    source.replace(target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ def measure_best(
     """
     card = checkpoint_card(config, data)
     best = Checkpoint(str(run / checkpoints.BEST), run, card)
-    resume = f"Go on with: rdrop train --resume --out {shlex.quote(str(run))} --set train.eval_batch_size=8."
+    resume = f"Go on with: {checkpoints.resume_command(run)} --set train.eval_batch_size=8."
     classifier = Classifier(
         best,
         device=config.train.device,

@@ -16,7 +16,7 @@ from rdrop_cli.core.export import data_record
 from rdrop_cli.core.files import write_text
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.recovery import Start
-from rdrop_cli.errors import CheckpointError
+from rdrop_cli.errors import CheckpointError, StorageError
 from rdrop_cli.schema import Config
 
 _OF_THE_PLACE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
@@ -67,7 +67,10 @@ def go_on(run: Path, config: Config, data: Prepared, record: Mapping[str, Any], 
     if start.checkpoint is not None:
         recovery.check_same_processes(start.checkpoint, notice)
         recovery.restore_best(run, start.checkpoint, config, data)
-        write_history(run / checkpoints.HISTORY, recovery.log_history(start.checkpoint))
+        try:
+            write_history(run / checkpoints.HISTORY, recovery.log_history(start.checkpoint))
+        except StorageError as error:
+            notice(f"{error.message}; training continues, and its first entry tries again")
     _record(run, config, data, {**record, "fallbacks": fallbacks})
     return start
 

@@ -120,6 +120,16 @@ def check_same_processes(checkpoint: Path, notice: Callable[[str], None]) -> Non
         )
 
 
+def check_random_state(device: str, notice: Callable[[str], None]) -> None:
+    """Say so where a checkpoint lacks the device's random state: Transformers saves that of CPUs and CUDA alone.
+
+    Args:
+        device: Its type, as torch names it.
+    """
+    if device == "mps":
+        notice("checkpoints hold no random state of an Apple GPU: dropout will differ from an uninterrupted run")
+
+
 def _wrong_state(checkpoint: Path) -> str | None:
     try:
         has_ended(checkpoint)

@@ -10,10 +10,11 @@ from typing import Any
 from rdrop_cli import processes
 from rdrop_cli.config import differences, load_config, load_recorded
 from rdrop_cli.core import checkpoints
-from rdrop_cli.core.files import is_leftover, sweep, unwritable, user_path
+from rdrop_cli.core.files import is_leftover, make_folder, sweep, user_path
 from rdrop_cli.core.lock import LOCK, only_writer, refuse_if_in_use
 from rdrop_cli.core.preparation import adopt_settings
 from rdrop_cli.core.prepared import is_prepared
+from rdrop_cli.core.storage import shell
 from rdrop_cli.errors import CheckpointError, ConfigError
 from rdrop_cli.schema import Config
 
@@ -59,7 +60,9 @@ def open_run(
             f"{run}: no run to resume here ({checkpoints.CONFIG} is missing)", "Train without --resume."
         )
     if (run / checkpoints.METRICS).is_file():
-        raise CheckpointError(f"{run}: this run has finished", f"Look at it with: rdrop evaluate {run}")
+        raise CheckpointError(
+            f"{run}: this run has finished", f"Look at it with: {shell.join(['rdrop', 'evaluate', str(run)])}"
+        )
     if processes.is_main():
         refuse_if_in_use(run)
     given = load_config(config, overrides) if config else load_recorded(saved, overrides)
@@ -99,18 +102,28 @@ def claimed(run: Path | None, config: Config) -> Iterator[Path]:
         finally:
             if _is_vacant(folder):
                 with contextlib.suppress(OSError):
-                    (folder / LOCK).unlink()
+                    _remove_lock(folder, claims)
                     if is_new:
                         folder.rmdir()
 
 
 def _claim(folder: Path, claims: contextlib.ExitStack) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
+    make_folder(folder)
     claims.enter_context(only_writer(folder))
     return folder
+
+
+def _remove_lock(folder: Path, claims: contextlib.ExitStack) -> None:
+    """Remove the lock's file while it is still locked, so that nobody else's can be meant.
+
+    Windows removes no open file; there it is released first, and if another training takes it at once, it is open again
+    and stays.
+    """
+    try:
+        (folder / LOCK).unlink(missing_ok=True)
+    except PermissionError:
+        claims.close()
+        (folder / LOCK).unlink(missing_ok=True)
 
 
 def _claim_new(config: Config, claims: contextlib.ExitStack) -> Path:

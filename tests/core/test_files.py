@@ -1,5 +1,7 @@
 """A reader sees the old file or the new one."""
 
+import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rdrop_cli.core import files
 from rdrop_cli.core.files import _host, sweep, write_text, writing, writing_folder
 from rdrop_cli.errors import StorageError
 
@@ -87,11 +90,79 @@ def test_everything_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
     """Files first, then their folder, then the rename, then the folder that has the new name."""
     events = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
-    rename = Path.rename
-    monkeypatch.setattr(Path, "rename", lambda self, to: (events.append("rename"), rename(self, to))[1])
+    rename = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, to: (events.append("rename"), rename(self, to))[1])
     with writing_folder(tmp_path / "f") as staging:
         (staging / "a").write_text("x")
     assert events == [staging / "a", staging, "rename", tmp_path]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which file is flushed")
+def test_a_new_folder_is_flushed_into_its_parents_and_an_old_one_outlives_its_replacement_on_disk(
+    tmp_path, monkeypatch
+):
+    events = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    write_text(tmp_path / "runs" / "a" / "f" / "x", "1")
+    assert events[:3] == [tmp_path, tmp_path / "runs", tmp_path / "runs" / "a"]
+
+    remove = files.shutil.rmtree
+    monkeypatch.setattr(files.shutil, "rmtree", lambda path: (events.append(f"removed {path.name}"), remove(path))[1])
+    events.clear()
+    with writing_folder(tmp_path / "runs" / "a" / "f") as staging:
+        (staging / "y").write_text("2")
+    removal = next(event for event in events if str(event).startswith("removed"))
+    assert events[events.index(removal) - 1] == tmp_path / "runs" / "a"
+
+
+class Drive:
+    """What macOS's fcntl module does: F_FULLFSYNC flushes the drive, or is refused by the file system."""
+
+    F_FULLFSYNC = 51
+
+    def __init__(self, refusal=None):
+        self.refusal, self.flushed = refusal, 0
+
+    def fcntl(self, descriptor, command):
+        assert command == self.F_FULLFSYNC
+        if self.refusal is not None:
+            raise OSError(self.refusal, os.strerror(self.refusal))
+        self.flushed += 1
+
+
+@pytest.mark.parametrize(("refusal", "by_drive", "by_system"), [(None, 2, 0), (errno.ENOTSUP, 0, 2)])
+def test_on_macos_the_drive_itself_is_flushed_where_it_can_be(tmp_path, monkeypatch, refusal, by_drive, by_system):
+    drive, synced = Drive(refusal), []
+    monkeypatch.setattr(files, "fcntl", drive)
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_text(tmp_path / "a.txt", "x")
+    assert (drive.flushed, len(synced)) == (by_drive, by_system), "the file and its folder"
+
+
+def test_a_drive_that_fails_to_flush_is_no_success(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "fcntl", Drive(errno.EIO))
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_text(tmp_path / "a.txt", "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("refusals", [2, 3])
+def test_where_another_program_has_the_file_open_the_rename_is_tried_again(tmp_path, monkeypatch, refusals):
+    write_text(tmp_path / "a.csv", "old")
+    replace, refused = Path.replace, []
+
+    def busy(self, target):
+        if len(refused) < refusals:
+            refused.append(self)
+            raise PermissionError(errno.EACCES, "The process cannot access the file")
+        return replace(self, target)
+
+    monkeypatch.setattr(files, "_PAUSES", (0, 0))
+    monkeypatch.setattr(Path, "replace", busy)
+    with pytest.raises(StorageError) if refusals > 2 else contextlib.nullcontext():
+        write_text(tmp_path / "a.csv", "new")
+    assert (tmp_path / "a.csv").read_text() == ("old" if refusals > 2 else "new")
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_link_stays_and_what_it_leads_to_is_replaced_with_its_mode(tmp_path):

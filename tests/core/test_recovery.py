@@ -162,6 +162,16 @@ def test_another_number_of_processes_is_said(interrupted):
     assert "another number of processes" in notices.said[0]
 
 
+@pytest.mark.parametrize(("device", "notices"), [("mps", 1), ("cpu", 0)])
+def test_the_random_state_that_an_apple_gpu_does_not_get_back_is_said(device, notices, interrupted):
+    settings, run, _ = interrupted
+    observer = Notices()
+    training = Training(settings, run, resume=True, observer=observer)
+    training.device = type(training.device)(device)  # what it is said to be: here it computes on the CPU all the same
+    training.start()
+    assert len([said for said in observer.said if "Apple GPU" in said]) == notices
+
+
 def test_weights_that_are_not_finite_are_never_saved(config, tmp_path):
     class SpoilAndStop(SignalAt):
         def step(self, step):

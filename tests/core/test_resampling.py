@@ -1,5 +1,7 @@
 """The bootstrap over test examples against scipy's, and its weighted metrics against scikit-learn's."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -24,6 +26,7 @@ def predictions(examples: int, classes: int, seed: int = 0, digits: int | None =
     return Predictions(labels, p)
 
 
+@pytest.mark.skipif("rng" not in signature(stats.bootstrap).parameters, reason="scipy before 1.15 has no rng here")
 def test_the_interval_is_scipys_percentile_interval():
     model = predictions(120, 2)
     right = model.probabilities.argmax(axis=1) == model.labels

@@ -34,6 +34,25 @@ def test_a_claim_that_came_to_nothing_leaves_nothing():
     assert folder.exists()
 
 
+def test_where_no_locked_file_can_be_removed_it_is_released_first(monkeypatch):
+    """As on Windows, where a folder would else stay behind."""
+    unlink = Path.unlink
+
+    def unlink_what_is_free(self, missing_ok=False):
+        if self.name == LOCK:
+            try:
+                with only_writer(self.parent):
+                    pass
+            except CheckpointError as error:
+                raise PermissionError("it is open") from error
+        unlink(self, missing_ok=missing_ok)
+
+    with pytest.raises(RuntimeError), runs.claimed(None, CONFIG) as folder:
+        monkeypatch.setattr(Path, "unlink", unlink_what_is_free)
+        raise RuntimeError
+    assert not folder.exists()
+
+
 def test_a_folder_in_which_no_run_had_begun_when_it_was_killed_is_free():
     Path(NAME).mkdir(parents=True)
     Path(NAME, LOCK).write_text("")

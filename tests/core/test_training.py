@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from families import save_encoder
 from rdrop_cli.config import load_config
 from rdrop_cli.core import checkpoints, manifest
-from rdrop_cli.core.callbacks import Observer, history_row
+from rdrop_cli.core.callbacks import Observer
 from rdrop_cli.core.checks import passes_differ
 from rdrop_cli.core.inference import Classifier
 from rdrop_cli.core.metrics import classification_metrics
@@ -182,11 +182,6 @@ def test_running_out_of_memory_says_what_to_make_smaller(error, config, tmp_path
     monkeypatch.setattr(training.model, "forward", full)
     with pytest.raises(ModelError, match=r"out of memory on CPU.*--micro-batch auto"):
         training.start()
-
-
-def test_an_undefined_metric_is_empty_in_the_history():
-    row = history_row({"eval_roc_auc": float("nan"), "eval_f1": 0.5, "step": 3, "epoch": 1.0})
-    assert row == {"validation_roc_auc": None, "validation_f1": 0.5, "step": 3, "epoch": 1.0}
 
 
 def test_weights_that_do_not_fit_the_encoder_are_refused(config, tmp_path):

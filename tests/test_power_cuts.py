@@ -1,0 +1,92 @@
+"""The disks that benchmarks/power_cuts.py makes are those that a power cut could leave."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="opens folders")
+
+
+@pytest.fixture
+def recorder(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    from power_cuts import Recorder
+
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "contents").mkdir()
+    (tmp_path / "disk" / "old").write_text("before")
+    return Recorder(tmp_path / "disk", tmp_path / "contents", "test")
+
+
+def flush(recorder, path):
+    descriptor = os.open(path, os.O_RDONLY)
+    recorder.flushed(descriptor)
+    os.close(descriptor)
+
+
+def disks(recorder, tmp_path, act):
+    """What may be on the disk after `act`: the content by path of each."""
+    with recorder:
+        act(recorder, tmp_path / "disk")
+    found = []
+    for number, disk in enumerate(recorder.answer):
+        base = tmp_path / f"restored-{number}"
+        disk.restore(base, tmp_path / "contents")
+        found.append({str(path.relative_to(base)): path.read_text() for path in base.rglob("*") if path.is_file()})
+    return found
+
+
+def test_what_is_not_flushed_may_be_missing_or_empty(recorder, tmp_path):
+    def write(recorder, base):
+        (base / "new").write_text("x")
+
+    assert disks(recorder, tmp_path, write) == [{"old": "before"}, {"old": "before", "new": ""}]
+
+
+def test_a_rename_without_a_flush_may_leave_an_empty_file_in_the_old_ones_place(recorder, tmp_path):
+    def replace(recorder, base):
+        (base / "new").write_text("after")
+        (base / "new").replace(base / "old")
+
+    assert disks(recorder, tmp_path, replace) == [{"old": "before"}, {"old": ""}]
+
+
+def test_what_is_flushed_before_it_is_renamed_is_the_old_or_the_new(recorder, tmp_path):
+    def replace(recorder, base):
+        (base / "new").write_text("after")
+        flush(recorder, base / "new")
+        (base / "new").replace(base / "old")
+
+    assert disks(recorder, tmp_path, replace) == [{"old": "before"}, {"old": "after"}]
+
+
+def test_what_is_flushed_with_its_name_stays_whatever_happens_then(recorder, tmp_path):
+    def replace(recorder, base):
+        (base / "new").write_text("after")
+        flush(recorder, base / "new")
+        (base / "new").replace(base / "old")
+        flush(recorder, base)
+        (base / "old").open("a").write(" and more")
+
+    assert disks(recorder, tmp_path, replace) == [{"old": "after"}]
+
+
+def test_a_folder_is_lost_with_all_it_holds_until_its_name_is_flushed(recorder, tmp_path):
+    def write(recorder, base):
+        (base / "folder").mkdir()
+        (base / "folder" / "new").write_text("x")
+        flush(recorder, base / "folder" / "new")
+        flush(recorder, base / "folder")
+
+    assert disks(recorder, tmp_path, write) == [{"old": "before"}, {"old": "before", "folder/new": "x"}]
+
+
+def test_a_removal_may_come_before_what_was_to_replace_it(recorder, tmp_path):
+    def write(recorder, base):
+        (base / "new").write_text("x")
+        flush(recorder, base / "new")
+        (base / "old").unlink()
+
+    assert disks(recorder, tmp_path, write) == [{"old": "before"}, {"new": "x"}, {}]
