@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rdrop_cli import options, processes
 from rdrop_cli.console import Screen, count, safe
+from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison import Comparison
@@ -77,6 +78,7 @@ def compare(
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     train_examples: options.TrainExamplesOption = None,
+    threads: options.ThreadsOption = None,
     set_: options.SetOption = None,
     out: options.OutOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and forecast the time.")] = False,
@@ -96,6 +98,7 @@ def compare(
     from rdrop_cli.core.cells import check, default_folder, make_cells
     from rdrop_cli.core.files import user_path
 
+    choose_threads(threads)
     if processes.count() > 1:
         raise typer.BadParameter("compare trains in one process; run it without a launcher")
     flags = {

@@ -11,6 +11,7 @@ import typer
 
 from rdrop_cli import options, processes
 from rdrop_cli.console import Screen, size
+from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
     from rdrop_cli.core.training import Training, TrainingResult
@@ -63,6 +64,7 @@ def train(
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     train_examples: options.TrainExamplesOption = None,
+    threads: options.ThreadsOption = None,
     set_: options.SetOption = None,
     out: options.OutOption = None,
     resume: Annotated[
@@ -84,6 +86,7 @@ def train(
     from rdrop_cli.core import preparation, runs
     from rdrop_cli.core.files import user_path
 
+    choose_threads(threads)
     if resume and overwrite:
         raise typer.BadParameter("--resume goes on with a run, --overwrite lets it go")
     if overwrite and out is None:

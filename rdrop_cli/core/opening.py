@@ -23,11 +23,11 @@ _OF_THE_PLACE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype"
 """Keys of a model's configuration that do not say what it computes."""
 
 
-def begin(run: Path, config: Config, data: Prepared, model: Mapping[str, Any], *, overwrite: bool = False) -> Start:
+def begin(run: Path, config: Config, data: Prepared, record: Mapping[str, Any], *, overwrite: bool = False) -> Start:
     """Make the run folder.
 
     Args:
-        model: As `model_record` gives it.
+        record: What data.json says beside the data: `model`, as `model_record` gives it, and the number of `threads`.
         overwrite: Remove a run that stands there.
 
     Raises:
@@ -38,14 +38,15 @@ def begin(run: Path, config: Config, data: Prepared, model: Mapping[str, Any], *
         checkpoints.clear(run)
     if (run / checkpoints.CONFIG).exists():
         raise CheckpointError(f"{run}: another training has begun here", "Give another --out.")
-    _record(run, config, data, model)
+    _record(run, config, data, record)
     return Start()
 
 
-def go_on(run: Path, config: Config, data: Prepared, model: Mapping[str, Any], notice: Callable[[str], None]) -> Start:
+def go_on(run: Path, config: Config, data: Prepared, record: Mapping[str, Any], notice: Callable[[str], None]) -> Start:
     """Bring the run folder to where its newest whole checkpoint was saved.
 
     Args:
+        record: As in `begin`.
         notice: Is told what will not be as in an uninterrupted run.
 
     Raises:
@@ -53,13 +54,13 @@ def go_on(run: Path, config: Config, data: Prepared, model: Mapping[str, Any], n
         ModelError: it began with another model.
         StorageError: it cannot be written to.
     """
-    recovery.check_same_run(run, data, model)
+    recovery.check_same_run(run, data, record["model"])
     start = recovery.find_start(run)
     if start.checkpoint is not None:
         recovery.check_same_processes(start.checkpoint, notice)
         recovery.restore_best(run, start.checkpoint, config, data)
         write_history(run / checkpoints.HISTORY, recovery.log_history(start.checkpoint))
-    _record(run, config, data, model)
+    _record(run, config, data, record)
     return start
 
 
@@ -74,6 +75,6 @@ def model_record(folder: Path, tokenizer: PreTrainedTokenizerBase, config: Pretr
     }
 
 
-def _record(run: Path, config: Config, data: Prepared, model: Mapping[str, Any]) -> None:
+def _record(run: Path, config: Config, data: Prepared, record: Mapping[str, Any]) -> None:
     write_text(run / checkpoints.CONFIG, dump_config(config))  # first: it makes the folder a run
-    write_text(run / checkpoints.DATA, manifest.signed({**data_record(data), "model": model}))
+    write_text(run / checkpoints.DATA, manifest.signed({**data_record(data), **record}))

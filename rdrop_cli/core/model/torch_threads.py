@@ -1,0 +1,158 @@
+"""PyTorch's threads on the CPU: as many as were asked for, or as there are cores for, or fewer on a busy machine."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from rdrop_cli import processes, threads
+
+Reason = Literal["asked", "run", "busy", "cores"]
+
+_MARGIN = 1.2
+"""The machine is busy where all threads take so many times as long as one; on a quiet one they take a fraction."""
+_TRIES = 3
+_PAUSE = 1.0
+"""Seconds between two looks that must agree, so that a burst does not decide about hours."""
+_ROWS, _WIDTH, _INNER = 256, 384, 1536
+
+
+@dataclass(frozen=True)
+class Threads:
+    """How many threads a training uses, and why.
+
+    Attributes:
+        reason: asked: by --threads or OMP_NUM_THREADS; run: as the resumed run did before; busy: fewer, as the machine
+            is busy; cores: PyTorch's own number, or the cores that this process may use if they are fewer.
+    """
+
+    count: int
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Busy:
+    """What timing showed on a busy machine: median seconds of one operation with `count` threads, and with one."""
+
+    count: int
+    seconds: float
+    seconds_of_one: float
+    best: int
+
+    def __str__(self) -> str:
+        return (
+            f"The machine is busy: {self.count} threads are slower than one ({self.seconds * 1e3:.0f} ms against"
+            f" {self.seconds_of_one * 1e3:.0f} ms), so this training uses {self.best}; set --threads to choose"
+        )
+
+
+def limit() -> None:
+    """Use as many threads as were asked for, else no more than there are cores for."""
+    asked = threads.chosen()
+    if asked is not None:
+        torch.set_num_threads(asked)
+    elif torch.get_num_threads() > threads.share():
+        torch.set_num_threads(threads.share())
+
+
+def settle(device: torch.device, *, resume: bool, recorded: int | None, notice: Callable[[str], None]) -> Threads:
+    """Decide how many threads a training uses, and use them.
+
+    The number decides in which order sums are made, and so the last bits of a result. A resumed run therefore keeps
+    its own unless another is asked for.
+
+    Args:
+        resume: A run is resumed.
+        recorded: The number that it used before; None: it does not say.
+        notice: Is told, in one line, what a user would not expect.
+    """
+    chosen = _settle(device, resume, recorded, notice)
+    torch.set_num_threads(chosen.count)
+    return chosen
+
+
+def _settle(device: torch.device, resume: bool, recorded: int | None, notice: Callable[[str], None]) -> Threads:
+    asked, default = threads.chosen(), min(_own_default(), threads.share())
+    if asked is not None:
+        if recorded not in (None, asked):
+            notice(
+                f"This run used {recorded} threads so far and is resumed with {asked}: its last digits may differ from"
+                " an uninterrupted run's"
+            )
+        return Threads(asked, "asked")
+    if recorded is not None:
+        if recorded != default:
+            notice(f"Threads: {recorded}, as this run used so far; set --threads to choose")
+        return Threads(recorded, "run")
+    if resume or device.type != "cpu" or processes.count() > 1:
+        return Threads(default, "cores")
+    found, is_new = _look_once(default)
+    if found is None:
+        return Threads(default, "cores")
+    if is_new:
+        notice(str(found))
+    return Threads(found.best, "busy")
+
+
+@functools.cache
+def _own_default() -> int:
+    """What PyTorch takes by itself: the physical cores. To be asked before another number is set."""
+    return torch.get_num_threads()
+
+
+_looked: dict[int, Busy | None] = {}
+
+
+def _look_once(count: int) -> tuple[Busy | None, bool]:
+    """All trainings of one process, such as a comparison's, use the same number; whether this is the first of them."""
+    is_new = count not in _looked
+    if is_new:
+        _looked[count] = busy(count)
+    return _looked[count], is_new
+
+
+def busy(count: int, *, time_with: Callable[[int], float] | None = None, pause: float = _PAUSE) -> Busy | None:
+    """Find out whether something else leaves too little of the machine for `count` threads; None where it does not.
+
+    Takes some 50 ms on a quiet machine. No random number is drawn.
+
+    Args:
+        time_with: Seconds of the operation with a number of threads.
+        pause: Seconds between the two looks.
+    """
+    if count == 1:
+        return None
+    before, time_with = torch.get_num_threads(), time_with or _time_with
+    try:
+        for look in range(2):
+            time.sleep(pause if look else 0)
+            medians = _medians([count, 1], time_with)
+            if medians[count] < _MARGIN * medians[1]:
+                return None
+        fewer = _medians([count >> shift for shift in range(1, count.bit_length())], time_with)
+        return Busy(count, medians[count], medians[1], best=min(fewer, key=lambda number: fewer[number]))
+    finally:
+        torch.set_num_threads(before)
+
+
+def _medians(counts: list[int], time_with: Callable[[int], float]) -> dict[int, float]:
+    """Median seconds by number of threads, which take turns so that all meet the same disturbances."""
+    rounds = [[time_with(count) for count in counts] for _ in range(_TRIES)]
+    return {count: statistics.median(column) for count, column in zip(counts, zip(*rounds, strict=True), strict=True)}
+
+
+def _time_with(count: int) -> float:
+    """Seconds that a layer of a small encoder takes with `count` threads, once they have been started."""
+    torch.set_num_threads(count)
+    rows, up, down = torch.ones(_ROWS, _WIDTH), torch.ones(_WIDTH, _INNER), torch.ones(_INNER, _WIDTH)
+    with torch.inference_mode():
+        for _ in range(2):  # the first time starts the threads
+            began = time.perf_counter()
+            torch.nn.functional.gelu(rows @ up) @ down
+        return time.perf_counter() - began
