@@ -243,6 +243,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=COPIES, help="How often the data is repeated.")
     parser.add_argument("--fresh", action="store_true", help="Start a training anew for each figure.")
     parser.add_argument("--model", default="starter", help="Another model's folder, to see that it works.")
+    parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--save", action="store_true", help="Keep the results in benchmarks/results/.")
     args = parser.parse_args()
     if args.before is None and args.vary is None:
@@ -256,7 +257,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as running:
         folder = Path(name)
         data = write_data(folder, args.copies)
-        options = ["--model", args.model, "--batch-size", str(args.batch_size), "--epochs", "20"]
+        options = ["--model", args.model, "--max-length", str(args.max_length), "--epochs", "20"]
+        options += ["--batch-size", str(args.batch_size)]
         for key, value in {"data.validation": 0.01, "data.test": 0, "train.log_steps": LOG_STEPS}.items():
             options += ["--set", f"{key}={value}"]
         options += ["--set", "train.tensorboard=false", "--set", "train.early_stopping.patience=0"]

@@ -39,7 +39,7 @@ def test_busy_machine_runs_with_a_tiny_model(tiny_model):
         "--conditions",
         "quiet,spinner",
     ]
-    command = [sys.executable, script, "--vary", "GOMP_SPINCOUNT=0", *shape]
+    command = [sys.executable, script, "--vary", "GOMP_SPINCOUNT=0", "--max-length", "64", *shape]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
 
     for condition in ("quiet", "spinner"):

@@ -15,11 +15,12 @@ from rdrop_cli import processes, threads
 
 Reason = Literal["asked", "run", "busy", "cores"]
 
-_MARGIN = 1.2
-"""The machine is busy where all threads take so many times as long as one; on a quiet one they take a fraction."""
+_MARGIN = 1.5
+"""Fewer threads are used where all of them take so many times as long as one. On a quiet machine they take a fraction;
+a little more than one is no reason to do without them when the other work has ended."""
 _TRIES = 3
-_PAUSE = 1.0
-"""Seconds between two looks that must agree, so that a burst does not decide about hours."""
+_SECONDS = 0.1
+"""Of a try that decides. In a short one a thread that has slept is favoured by the scheduler, so one looks too good."""
 _ROWS, _WIDTH, _INNER = 256, 384, 1536
 
 
@@ -117,42 +118,47 @@ def _look_once(count: int) -> tuple[Busy | None, bool]:
     return _looked[count], is_new
 
 
-def busy(count: int, *, time_with: Callable[[int], float] | None = None, pause: float = _PAUSE) -> Busy | None:
+def busy(count: int, *, time_with: Callable[[int, float], float] | None = None) -> Busy | None:
     """Find out whether something else leaves too little of the machine for `count` threads; None where it does not.
 
-    Takes some 50 ms on a quiet machine. No random number is drawn.
+    Takes some 50 ms on a quiet machine, and about a second on one that looks busy. No random number is drawn.
 
     Args:
-        time_with: Seconds of the operation with a number of threads.
-        pause: Seconds between the two looks.
+        time_with: Seconds of one operation with a number of threads, tried for so many seconds.
     """
     if count == 1:
         return None
     before, time_with = torch.get_num_threads(), time_with or _time_with
     try:
-        for look in range(2):
-            time.sleep(pause if look else 0)
-            medians = _medians([count, 1], time_with)
-            if medians[count] < _MARGIN * medians[1]:
+        for seconds, margin in ((0.0, 1.0), (_SECONDS, _MARGIN)):
+            medians = _medians([count, 1], seconds, time_with)
+            if medians[count] < margin * medians[1]:
                 return None
-        fewer = _medians([count >> shift for shift in range(1, count.bit_length())], time_with)
-        return Busy(count, medians[count], medians[1], best=min(fewer, key=lambda number: fewer[number]))
+        fewer = [count >> shift for shift in range(1, count.bit_length())]
+        by_number = _medians(fewer, _SECONDS, time_with) if len(fewer) > 1 else medians
+        return Busy(count, medians[count], medians[1], best=min(fewer, key=lambda number: by_number[number]))
     finally:
         torch.set_num_threads(before)
 
 
-def _medians(counts: list[int], time_with: Callable[[int], float]) -> dict[int, float]:
-    """Median seconds by number of threads, which take turns so that all meet the same disturbances."""
-    rounds = [[time_with(count) for count in counts] for _ in range(_TRIES)]
-    return {count: statistics.median(column) for count, column in zip(counts, zip(*rounds, strict=True), strict=True)}
+def _medians(counts: list[int], seconds: float, time_with: Callable[[int, float], float]) -> dict[int, float]:
+    """Median times by number of threads, which take turns so that all meet the same disturbances."""
+    tries = [[time_with(count, seconds) for count in counts] for _ in range(_TRIES)]
+    return {count: statistics.median(column) for count, column in zip(counts, zip(*tries, strict=True), strict=True)}
 
 
-def _time_with(count: int) -> float:
-    """Seconds that a layer of a small encoder takes with `count` threads, once they have been started."""
+def _time_with(count: int, seconds: float) -> float:
+    """Seconds that a layer of a small encoder takes with `count` threads: the mean over `seconds`, or of one time."""
     torch.set_num_threads(count)
     rows, up, down = torch.ones(_ROWS, _WIDTH), torch.ones(_WIDTH, _INNER), torch.ones(_INNER, _WIDTH)
+
+    def layer() -> None:
+        torch.nn.functional.gelu(rows @ up) @ down
+
     with torch.inference_mode():
-        for _ in range(2):  # the first time starts the threads
-            began = time.perf_counter()
-            torch.nn.functional.gelu(rows @ up) @ down
-        return time.perf_counter() - began
+        layer()  # starts the threads
+        began, done = time.perf_counter(), 0
+        while done == 0 or time.perf_counter() - began < seconds:
+            layer()
+            done += 1
+        return (time.perf_counter() - began) / done

@@ -45,41 +45,37 @@ def settle(**options):
     return torch_threads.settle(CPU, notice=told.append, **given), told
 
 
-def timings(**by_look):
-    """Stands for a clock: seconds by number of threads, of the first look, the second, and the one for fewer."""
-    looks = iter(by_look.values())
-    current, calls = next(looks), []
+class Clock:
+    """Stands for timing: what is said for short tries and for long ones, by number of threads; remembers the tries."""
 
-    def time_with(count):
-        nonlocal current
-        calls.append(count)
-        if len(calls) in (7, 13):
-            current = next(looks)
-        return current[count]
+    def __init__(self, short, long=None):
+        self.short, self.long, self.tries = short, long or {}, []
 
-    return time_with, calls
+    def __call__(self, count, seconds):
+        self.tries.append((count, seconds > 0))
+        found = (self.long if seconds else self.short)[count]
+        return next(found) if hasattr(found, "__next__") else found
 
 
 def test_a_quiet_machine_costs_one_short_look():
-    time_with, calls = timings(first={8: 1.0, 1: 6.0})
-    assert torch_threads.busy(8, time_with=time_with) is None
-    assert calls == [8, 1] * 3
-
-
-def test_a_burst_is_not_taken_for_a_busy_machine():
-    time_with, calls = timings(first={8: 9.0, 1: 6.0}, second={8: 1.0, 1: 6.0})
-    assert torch_threads.busy(8, time_with=time_with, pause=0) is None
-    assert len(calls) == 12
+    clock = Clock({8: 1.0, 1: 6.0})
+    assert torch_threads.busy(8, time_with=clock) is None
+    assert clock.tries == [(8, False), (1, False)] * 3
 
 
 def test_one_slow_try_of_three_does_not_count():
-    slow = iter([99.0, 1.0, 1.0])
-    assert torch_threads.busy(8, time_with=lambda count: next(slow) if count == 8 else 6.0) is None
+    assert torch_threads.busy(8, time_with=Clock({8: iter([99.0, 1.0, 1.0]), 1: 6.0})) is None
+
+
+def test_what_a_short_look_suspects_a_longer_one_must_confirm_by_a_margin():
+    clock = Clock({8: 9.0, 1: 6.0}, {8: 1.0, 1: 6.0})
+    assert torch_threads.busy(8, time_with=clock) is None
+    assert len(clock.tries) == 12
+    assert torch_threads.busy(8, time_with=Clock({8: 9.0, 1: 6.0}, {8: 8.0, 1: 6.0})) is None
 
 
 def test_a_busy_machine_gets_the_number_that_was_fastest():
-    time_with, _ = timings(first={8: 9.0, 1: 6.0}, second={8: 0.020, 1: 0.012}, fewer={4: 3.0, 2: 2.0, 1: 6.0})
-    found = torch_threads.busy(8, time_with=time_with, pause=0)
+    found = torch_threads.busy(8, time_with=Clock({8: 9.0, 1: 6.0}, {8: 0.020, 4: 0.015, 2: 0.009, 1: 0.012}))
     assert found == Busy(8, 0.020, 0.012, best=2)
     assert str(found) == (
         "The machine is busy: 8 threads are slower than one (20 ms against 12 ms), so this training uses 2; set"
@@ -87,19 +83,21 @@ def test_a_busy_machine_gets_the_number_that_was_fastest():
     )
 
 
-def test_a_margin_keeps_noise_from_deciding():
-    time_with, _ = timings(first={8: 1.1, 1: 1.0})
-    assert torch_threads.busy(8, time_with=time_with) is None
+def test_of_two_threads_one_is_left():
+    clock = Clock({2: 9.0, 1: 6.0}, {2: 10.0, 1: 5.0})
+    assert torch_threads.busy(2, time_with=clock) == Busy(2, 10.0, 5.0, best=1)
+    assert len(clock.tries) == 12
 
 
 def test_one_thread_is_not_compared_with_itself():
-    assert torch_threads.busy(1, time_with=lambda _: pytest.fail("timed")) is None
+    assert torch_threads.busy(1, time_with=lambda *_: pytest.fail("timed")) is None
 
 
 def test_timing_draws_no_random_number_and_leaves_the_number_of_threads():
     torch.set_num_threads(2)
     state = torch.get_rng_state()
-    torch_threads.busy(2, pause=0)
+    assert torch_threads.busy(2, time_with=lambda count, _: torch_threads._time_with(count, 0.01) ** 0 * count)
+    torch_threads.busy(2)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == 2
 
