@@ -30,10 +30,10 @@ STARTED = "import sys\nfrom rdrop_cli.__main__ import main\nsys.argv = ['rdrop',
 def test_pytorchs_threads_wait_as_the_command_says():
     code = f"{STARTED}try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules\nimport torch"
     told = run(code, OMP_DISPLAY_ENV="verbose").stderr
-    assert "GOMP_SPINCOUNT = '1000'" in told or "KMP_BLOCKTIME='0'" in told.replace(" ", "")
+    assert "GOMP_SPINCOUNT = '1000'" in told or "KMP_BLOCKTIME='0" in told.replace(" ", "")
 
     told = run(code, OMP_DISPLAY_ENV="verbose", OMP_WAIT_POLICY="active").stderr
-    assert "GOMP_SPINCOUNT = '1000'" not in told and "KMP_BLOCKTIME='0'" not in told.replace(" ", "")
+    assert "GOMP_SPINCOUNT = '1000'" not in told and "KMP_BLOCKTIME='0" not in told.replace(" ", "")
 
 
 def test_importing_changes_nothing():

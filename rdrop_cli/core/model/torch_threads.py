@@ -83,8 +83,8 @@ def _settle(device: torch.device, resume: bool, recorded: int | None, notice: Ca
     if asked is not None:
         if recorded not in (None, asked):
             notice(
-                f"This run used {recorded} threads so far and is resumed with {asked}: its last digits may differ from"
-                " an uninterrupted run's"
+                f"Threads: {recorded} so far, {asked} from here on; the last digits of results may differ from those of"
+                " an uninterrupted run"
             )
         return Threads(asked, "asked")
     if recorded is not None:

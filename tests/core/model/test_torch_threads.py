@@ -147,7 +147,7 @@ def test_a_resumed_run_keeps_its_number_unless_another_is_asked_for():
     os.environ["OMP_NUM_THREADS"] = "3"
     found, told = settle(resume=True, recorded=2)
     assert found == Threads(3, "asked")
-    assert len(told) == 1 and "used 2 threads so far and is resumed with 3" in told[0]
+    assert len(told) == 1 and told[0].startswith("Threads: 2 so far, 3 from here on;")
     assert settle(resume=True, recorded=3)[1] == []
 
 
