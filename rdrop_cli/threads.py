@@ -17,7 +17,7 @@ WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
 """GNU's runtime: how often a waiting thread looks before it sleeps; Intel's and LLVM's: for how many milliseconds.
 
 By default they look for milliseconds on end, during which whatever else the machine does has no use of the core. On a
-quiet machine 1,000 looks, some ten microseconds, cost nothing: benchmarks/busy_machine.py --spin-counts.
+quiet machine 1,000 looks, some tens of microseconds, cost next to nothing: benchmarks/busy_machine.py --vary.
 """
 _NOT_ABOUT_WAITING = frozenset({"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"})
 """What importing scikit-learn leaves in the environment of the programs that it starts."""
