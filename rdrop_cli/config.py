@@ -141,12 +141,28 @@ def collect_overrides(flags: Mapping[str, Any], assignments: Iterable[str] | Non
     return overrides + [(key, value) for key, value in flags.items() if value is not None]
 
 
-def load_config(name: str | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> Config:
+BEFORE: Mapping[str, Any] = {"data.repeats": "exact"}
+"""What runs did that were recorded before these keys existed."""
+
+
+def load_recorded(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> Config:
+    """The configuration that a run recorded. One of an earlier version means what that version did.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    return load_config(str(path), overrides, defaults=BEFORE)
+
+
+def load_config(
+    name: str | None = None, overrides: Iterable[tuple[str, Any]] = (), *, defaults: Mapping[str, Any] | None = None
+) -> Config:
     """Defaults, then the named recipe or file (`starter` when None), then the overrides.
 
     Args:
         name: A recipe's name or a YAML file's path.
         overrides: Dotted keys with their values, applied in order.
+        defaults: Dotted keys with the values that they have where the file does not name them, instead of the schema's.
 
     Raises:
         ConfigError: every unknown key, wrong type and value out of range, in one message.
@@ -167,7 +183,8 @@ def load_config(name: str | None = None, overrides: Iterable[tuple[str, Any]] = 
     if not isinstance(tree, dict):
         raise ConfigError(f"{where}: expected keys and values at the top", f"Groups: {', '.join(Config.model_fields)}.")
     given = list(overrides)
-    for key, value in given:
+    present = flatten(tree)
+    for key, value in [*((key, value) for key, value in (defaults or {}).items() if key not in present), *given]:
         _assign(tree, key, value)
     return validate(tree, where, overridden=frozenset(key for key, _ in given))
 

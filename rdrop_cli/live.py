@@ -14,7 +14,11 @@ from rich.text import Text
 from rdrop_cli import processes
 from rdrop_cli.console import Screen, Stages, add_row, number, safe, table
 from rdrop_cli.core.callbacks import Observer, Plan
+from rdrop_cli.core.columns import in_words
 from rdrop_cli.core.device import peak_memory, pick_device
+
+_CLASSES = 10
+"""Classes that the plan names."""
 
 
 def training_observer(screen: Screen, stages: Stages) -> Observer:
@@ -35,7 +39,8 @@ def describe_plan(plan: Plan) -> list[str]:
     micro = _micro_batches(plan)
     lines = [
         f"Model  {plan.model}, {plan.parameters / 1e6:.1f} M parameters, on {plan.device}, {plan.precision}",
-        f"Data   {plan.data}: {counts}",
+        f"Data   {plan.data}: {counts}; columns: {in_words(plan.columns)}",
+        f"Labels {describe_classes(plan.classes)}",
         f"Loss   {loss}, label smoothing {plan.label_smoothing:g}",
         f"Steps  {plan.steps:,} in {plan.epochs} epochs, {plan.batch_size} examples each{micro}",
         f"Best   by validation {plan.metric}; the test split is opened once, at the end",
@@ -44,6 +49,30 @@ def describe_plan(plan: Plan) -> list[str]:
     if plan.first_step:
         lines.append(f"Going on from step {plan.first_step:,}")
     return lines
+
+
+def say_plan(screen: Screen, plan: Plan) -> None:
+    """Show the plan, and what was inferred of the data or left out of it."""
+    for line in describe_plan(plan):
+        screen.say(line)
+    for line in plan.data_notes:
+        screen.say(line, style="yellow")
+
+
+def describe_classes(classes: Mapping[str, int]) -> str:
+    """The classes with their training examples, and which one the metrics are about.
+
+    Args:
+        classes: Training examples by class, in the order of the ids.
+    """
+    names = list(classes)
+    shown = ", ".join(f"{name} {classes[name]:,}" for name in names[:_CLASSES])
+    more = f" and {len(names) - _CLASSES:,} more" if len(names) > _CLASSES else ""
+    if len(names) == 2:
+        about = f"F1 is about {names[1]!r}, the second (data.positive_label chooses)"
+    else:
+        about = f"F1 is the macro average of {len(names)} classes"
+    return f"{shown}{more}; {about}"
 
 
 def _micro_batches(plan: Plan) -> str:
@@ -94,8 +123,7 @@ class PlainTraining(Observer):
 
     def plan(self, plan: Plan) -> None:
         self._steps = plan.steps
-        for line in describe_plan(plan):
-            self.screen.say(line)
+        say_plan(self.screen, plan)
 
     def micro_batch(self, size: int) -> None:
         self.screen.say(describe_micro_batch(size))
@@ -142,8 +170,7 @@ class LiveTraining(Observer):
 
     def plan(self, plan: Plan) -> None:
         self.stages.close()
-        for line in describe_plan(plan):
-            self.screen.say(line)
+        say_plan(self.screen, plan)
         self._epochs, self._epoch_steps = plan.epochs, plan.steps // plan.epochs
         self._task = self._progress.add_task("Training", total=plan.steps, completed=plan.first_step)
         self._live = Live(self._view(), console=self.screen.ui, refresh_per_second=4)

@@ -59,6 +59,23 @@ TrainExamplesOption = Annotated[
         rich_help_panel=DATA_PANEL,
     ),
 ]
+LabelMapOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--label-map",
+        metavar="LABEL=CLASS,...",
+        help="Classes of labels that have another name in the data, e.g. pos=positive,neg=negative.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+AllowRejectsOption = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option(
+        "--allow-rejects",
+        help="Work without the rows that cannot be used, even if they are more than 1 % of a split.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
 ConfigOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--config", "-c", metavar="NAME|FILE", help="A recipe's name or a YAML file. Default: starter."),

@@ -30,12 +30,28 @@ class DataConfig(_Group):
     text_pair_column: str | None = None
     label_names: Annotated[list[Name], Field(min_length=2)] | None = None
     """Names of the classes in the order of their ids; None: as the data has them."""
+    label_map: dict[Name, Name] = Field(default_factory=dict)
+    """Classes of labels that have another name in the data."""
+    positive_label: Name | None = None
+    """Which of two classes F1, precision and recall are about; None: the second. It gets the id 1."""
     validation: Fraction = 0.1
     test: Fraction = 0.1
     train_examples: Annotated[int, Field(ge=2, lt=2**31)] | None = None
     """Train on a sample of this many examples, with the classes in proportion; None: on all."""
     seed: Seed = 42
     """Seed of the split alone, so that training seeds share one split."""
+    repeats: Literal["normalized", "exact"] = "normalized"
+    """What makes two texts repeats, which never stand in two splits: `normalized` looks past case and white space."""
+    allow_rejects: bool = False
+    """Train even when more than 1 % of a split's rows cannot be used."""
+
+    @field_validator("label_map", mode="before")
+    @classmethod
+    def _numbers_are_labels_too(cls, value: object) -> object:
+        """YAML reads 1 as a number."""
+        if not isinstance(value, dict):
+            return value
+        return {_label(key): _label(name) for key, name in value.items()}
 
     @model_validator(mode="after")
     def _label_names_differ(self) -> DataConfig:
@@ -48,6 +64,10 @@ class DataConfig(_Group):
         if self.validation + self.test >= 1.0:
             raise ValueError("validation + test must leave something to train on")
         return self
+
+
+def _label(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class ModelConfig(_Group):

@@ -26,6 +26,9 @@ PLAN = Plan(
     ce_reduction="mean",
     label_smoothing=0.1,
     metric="f1",
+    columns={"text": "review", "label": "stars", "text_pair": None},
+    classes={"bad": 30, "good": 70},
+    data_notes=["Left out: 2 of 102 rows (review is empty: 2)"],
 )
 
 

@@ -15,6 +15,7 @@ from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison import Comparison
+    from rdrop_cli.core.prepared import Prepared
     from rdrop_cli.core.schedule import Plan
 
 EXAMPLES = """[bold]Examples[/]
@@ -78,6 +79,8 @@ def compare(
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     train_examples: options.TrainExamplesOption = None,
+    label_map: options.LabelMapOption = None,
+    allow_rejects: options.AllowRejectsOption = None,
     threads: options.ThreadsOption = None,
     set_: options.SetOption = None,
     out: options.OutOption = None,
@@ -96,6 +99,7 @@ def compare(
     from rdrop_cli.core import preparation
     from rdrop_cli.core.arms import make_arms
     from rdrop_cli.core.cells import check, default_folder, make_cells
+    from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.files import user_path
 
     choose_threads(threads)
@@ -107,6 +111,8 @@ def compare(
         "data.label_column": label_column,
         "data.text_pair_column": text_pair_column,
         "data.train_examples": train_examples,
+        "data.label_map": parse_label_map(label_map) if label_map is not None else None,
+        "data.allow_rejects": allow_rejects,
         "model.name": model,
         "model.max_length": max_length,
         "rdrop.alpha": alpha,
@@ -137,6 +143,7 @@ def compare(
         if not dry_run:
             stack.enter_context(compared.claimed())
         prepared = compared.prepare()
+        _show_data(screen, prepared)
         plan = compared.plan(prepared)
         if dry_run:
             for line in describe_plan(plan, compared.cells):
@@ -158,6 +165,20 @@ def compare(
     _show(screen, document, compared, files)
     if json_output:
         screen.document(document)
+
+
+def _show_data(screen: Screen, data: Prepared) -> None:
+    """What the arms are trained on, before the first of them is."""
+    from rdrop_cli.core import preparation
+    from rdrop_cli.core.audit import class_balance
+    from rdrop_cli.core.columns import in_words
+    from rdrop_cli.live import describe_classes
+
+    classes = class_balance(data.splits["train"].labels.tolist(), data.labels)
+    screen.say(f"Data   columns: {in_words(data.columns)}")
+    screen.say(f"Labels {describe_classes(classes)}")
+    for note in preparation.notes(data):
+        screen.say(note, style="yellow")
 
 
 def _forecast(plan: Plan, compared: Comparison) -> dict[str, Any]:

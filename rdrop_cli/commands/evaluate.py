@@ -46,6 +46,8 @@ def evaluate(
     text_column: options.TextColumnOption = None,
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
+    label_map: options.LabelMapOption = None,
+    allow_rejects: options.AllowRejectsOption = None,
     positive_label: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="NAME", help="The class that F1 is about. Default: the one with id 1."),
@@ -65,11 +67,13 @@ def evaluate(
     """Measure a checkpoint: accuracy, F1, ROC-AUC and more, with 95 % intervals."""
     from rdrop_cli.config import parse_precision
     from rdrop_cli.core import checkpoints, examples
+    from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.schema import HubConfig
 
     choose_threads(threads)
-    if data is None and any((text_column, label_column, text_pair_column)):
-        raise typer.BadParameter("column options are for DATA; the run's own data has its columns")
+    if data is None and any((text_column, label_column, text_pair_column, label_map)):
+        raise typer.BadParameter("column options and --label-map are for DATA; the run's own data has its columns")
+    renaming = parse_label_map(label_map) if label_map is not None else None
     wanted = parse_precision(precision)
     found = checkpoints.find(checkpoint)
     other = checkpoints.find(against) if against is not None else None
@@ -86,6 +90,7 @@ def evaluate(
                 text_pair=text_pair_column,
                 checkpoint=found,
                 hub_config=HubConfig(),
+                allow_rejects=bool(allow_rejects),
                 on_progress=stages.update,
             )
         from rdrop_cli.core import evaluation, head_to_head, resampling
@@ -109,7 +114,14 @@ def evaluate(
         if other is not None:
             rival = load(other)
             order = head_to_head.class_order(rival.labels, classifier.labels, other.name)
-        result = evaluation.evaluate(classifier, labelled, positive_label=positive_label, on_progress=stages.update)
+        result = evaluation.evaluate(
+            classifier,
+            labelled,
+            positive_label=positive_label,
+            label_map=renaming,
+            label_ids=found.label_ids if data is not None else None,
+            on_progress=stages.update,
+        )
         models = [result.predictions]
         if other is not None:
             theirs = evaluation.classify(rival, labelled, stages.update, f" with {other.name}")
@@ -147,6 +159,8 @@ def evaluate(
             "labels": list(result.labels),
             "positive_label": result.labels[result.positive] if len(result.labels) == 2 else None,
             "rejected": len(labelled.rejected),
+            "left_out": dict(labelled.left_out),
+            "columns": dict(labelled.columns),
             "precision": classifier.precision,
         }
         if data is not None:
@@ -193,6 +207,8 @@ def _show_comparison(screen: Screen, names: tuple[str, str], compared: HeadToHea
 def _show(
     screen: Screen, checkpoint: str, labelled: Examples, result: Evaluation, intervals: dict[str, Interval]
 ) -> None:
+    from rdrop_cli.core.columns import in_words
+    from rdrop_cli.core.data.left_out import listed
     from rdrop_cli.core.metrics import average_of
     from rdrop_cli.core.resampling import weakness
     from rdrop_cli.tables import MANY_CLASSES, confusion_table, metrics_table, per_class_table
@@ -206,13 +222,12 @@ def _show(
     screen.show(per_class_table(result.labels, result.metrics["per_class"]), title="Classes")
     if len(result.labels) <= MANY_CLASSES:
         screen.show(confusion_table(result.labels, result.confusion_matrix), title="Confusion matrix")
-    if result.by_id:
-        ids = ", ".join(f"{index} as {name}" for index, name in enumerate(result.labels[:MANY_CLASSES]))
-        screen.say(f"The data's labels were read as ids: {ids}")
-    if labelled.rejected:
-        first = labelled.rejected[0]
-        screen.say(
-            f"Left out: {count(len(labelled.rejected), 'row')}; the first: {first['file']}, line {first['line']}:"
-            f" {first['reason']}",
-            style="yellow",
-        )
+    screen.say(f"Columns: {in_words(labelled.columns)}")
+    if result.label_note:
+        screen.say(result.label_note)
+    if labelled.left_out:
+        left = f"Left out: {count(sum(labelled.left_out.values()), 'row')} ({listed(labelled.left_out)})"
+        if labelled.rejected:
+            first = labelled.rejected[0]
+            left += f"; the first: {first['file']}, line {first['line']}"
+        screen.say(left, style="yellow")

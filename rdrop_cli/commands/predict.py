@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -67,6 +68,7 @@ def predict(
     """Classify texts: label, probability, and the probability of every class."""
     from rdrop_cli.config import parse_precision
     from rdrop_cli.core import checkpoints, inputs, readers, writers
+    from rdrop_cli.core.columns import in_words
     from rdrop_cli.core.files import user_path
 
     choose_threads(threads)
@@ -130,6 +132,8 @@ def predict(
                 sys.stdout.write(f"{safe(item.label)}\t{item.score:.4f}\t{safe(item.text)}\n")
         else:
             _print_table(screen, list(predictions), classifier.labels.names, found.name)
+    if rows.columns is not None:
+        screen.say(f"Columns: {in_words(asdict(rows.columns))}")
     if rows.problems:
         screen.say(f"{count(rows.problems, 'row')} with problems; the first: {rows.first_problem}", style="yellow")
     if output is not None:

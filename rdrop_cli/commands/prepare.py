@@ -41,6 +41,7 @@ def prepare(
         typer.Option(help="Share cut off for test.", rich_help_panel=options.DATA_PANEL),
     ] = None,
     train_examples: options.TrainExamplesOption = None,
+    label_map: options.LabelMapOption = None,
     strict: Annotated[
         bool, typer.Option(help="Refuse data with unusable rows.", rich_help_panel=options.DATA_PANEL)
     ] = False,
@@ -59,6 +60,8 @@ def prepare(
     """Read, check, split and tokenize labelled text, and say what is in it."""
     from rdrop_cli.config import collect_overrides, load_config
     from rdrop_cli.core import models, preparation, tokenization
+    from rdrop_cli.core.columns import in_words
+    from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.files import user_path
 
     flags = {
@@ -69,6 +72,7 @@ def prepare(
         "data.validation": validation,
         "data.test": test,
         "data.train_examples": train_examples,
+        "data.label_map": parse_label_map(label_map) if label_map is not None else None,
         "model.name": model,
         "model.max_length": max_length,
     }
@@ -86,6 +90,7 @@ def prepare(
         )
         data = preparation.tokenize(data, resolved, tokenizer, on_progress=stages.update)
     assert data.folder is not None, "prepare saves what it returns"
+    screen.say(f"Columns: {in_words(data.columns)}")
     _show(screen, data.report, data.folder, data.rejected)
     said = {"--config": config, "--model": model, "--max-length": max_length}
     again = [part for name, value in said.items() if value is not None for part in (name, str(value))]
@@ -106,11 +111,12 @@ def prepare(
 
 
 def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[dict[str, Any]]) -> None:
+    from rdrop_cli.core.data import left_out
     from rdrop_cli.tables import class_table, data_table
 
     screen.show(data_table(report), title="Data")
     screen.show(class_table(report), title=f"Classes ({len(next(iter(report['classes'].values())))})")
-    kept = "; repeats are kept in one split" if report["repeats"] else ""
+    kept = ", case and spacing aside; repeats are kept in one split" if report["repeats"] else ""
     screen.say(f"Repeats of an earlier text: {count(report['repeats'], 'row')}{kept}")
     if report["conflicts"]:
         screen.say(f"With more than one label: {count(report['conflicts'], 'text')}", style="yellow")
@@ -119,6 +125,11 @@ def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[d
     screen.say(f"No text stands in two splits{dropped}")
     if not_used := report.get("not_used"):
         screen.say(f"Left out of train: {count(not_used, 'example')}, as a sample was asked for")
+    if note := report.get("label_note"):
+        screen.say(note, style="yellow")
+    found = left_out.record(report)
+    for sentence in left_out.sentences({**found, "rejected": {}, "crossing": 0}):
+        screen.say(sentence, style="yellow")
     for split in ("validation", "test"):
         if split not in report["classes"]:
             screen.say(f"There is no {split} split: its share is 0, or no class is large enough", style="yellow")
@@ -130,6 +141,8 @@ def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[d
             screen.say(f"  {safe(row['file'])}, line {row['line']}: {row['reason']}")
         if len(rejected) > 5:
             screen.say(f"  and {len(rejected) - 5:,} more")
+        if left_out.is_too_much(found):
+            screen.say("That is more than 1 % of a split: rdrop train asks for --allow-rejects", style="yellow")
     else:
         screen.say("No rows were rejected")
     screen.say(f"Prepared in {folder}")

@@ -64,6 +64,8 @@ def train(
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     train_examples: options.TrainExamplesOption = None,
+    label_map: options.LabelMapOption = None,
+    allow_rejects: options.AllowRejectsOption = None,
     threads: options.ThreadsOption = None,
     set_: options.SetOption = None,
     out: options.OutOption = None,
@@ -84,6 +86,7 @@ def train(
     """Fine-tune a transformer with R-Drop and measure what came out."""
     from rdrop_cli.config import collect_overrides, parse_micro_batch
     from rdrop_cli.core import preparation, runs
+    from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.files import user_path
 
     choose_threads(threads)
@@ -99,6 +102,8 @@ def train(
         "data.label_column": label_column,
         "data.text_pair_column": text_pair_column,
         "data.train_examples": train_examples,
+        "data.label_map": parse_label_map(label_map) if label_map is not None else None,
+        "data.allow_rejects": allow_rejects,
         "model.name": model,
         "model.max_length": max_length,
         "rdrop.alpha": alpha,
@@ -132,6 +137,8 @@ def train(
         result = training.start()
     _show(screen, resolved, training, result)
     if json_output:
+        from rdrop_cli.core.data import left_out
+
         screen.document(
             {
                 "run_dir": str(result.run),
@@ -145,6 +152,9 @@ def train(
                 },
                 "alpha": resolved.rdrop.alpha,
                 "seed": resolved.train.seed,
+                "columns": training.data.columns,
+                "labels": list(training.data.labels.names),
+                "left_out": left_out.record(training.data.report),
             }
         )
 
@@ -183,10 +193,9 @@ def _show(screen: Screen, config: Config, training: Training, result: TrainingRe
 
 def _forecast(screen: Screen, training: Training) -> None:
     from rdrop_cli.core.forecast import forecast
-    from rdrop_cli.live import describe_plan
+    from rdrop_cli.live import say_plan
 
-    for line in describe_plan(training.plan()):
-        screen.say(line)
+    say_plan(screen, training.plan())
     found = forecast(training)
     shown: dict[str, Any] = {
         "dry_run": True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,21 @@ from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.tokenization import Tokens
 
 Key = tuple[str, str | None]
+
+
+def repeat_key(text: str, pair: str | None, rule: Literal["normalized", "exact"]) -> Key:
+    """What makes two texts (or pairs) repeats of each other, which never stand in two splits.
+
+    Args:
+        rule: `normalized` looks past case and white space; `exact` does not.
+    """
+    if rule == "exact":
+        return text, pair
+    return _normalized(text), None if pair is None else _normalized(pair)
+
+
+def _normalized(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def repeats(keys: Sequence[Key]) -> int:

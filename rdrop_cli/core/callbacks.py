@@ -7,7 +7,7 @@ import io
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,13 @@ HISTORY_COLUMNS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training is about to do, for showing."""
+    """What a training is about to do, for showing.
+
+    Attributes:
+        columns: Those that the data was read from.
+        classes: Training examples of each class; of two the second is the positive one.
+        data_notes: What was inferred of the data and left out of it, a sentence each.
+    """
 
     run: Path
     model: str
@@ -56,6 +62,9 @@ class Plan:
     ce_reduction: str
     label_smoothing: float
     metric: str
+    columns: Mapping[str, str | None]
+    classes: Mapping[str, int]
+    data_notes: Sequence[str] = ()
 
 
 class Observer:

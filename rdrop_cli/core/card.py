@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from rdrop_cli import __version__
+from rdrop_cli.core.data import left_out
 from rdrop_cli.core.metrics import SCALARS
 from rdrop_cli.schema import Config
 
@@ -43,6 +45,7 @@ def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any],
         f"* Classes: {', '.join(map(as_code, labels))}",
         f"* Longest input: {config.model.max_length} tokens; text is not cleaned",
         f"* Examples: {', '.join(f'{name} {count:,}' for name, count in data['splits'].items())}",
+        *(f"* {as_text(sentence)}" for sentence in left_out.sentences(data.get("left_out") or {})),
         f"* Chosen by validation {config.train.metric}; the test split was opened once, at the end",
         f"* Fingerprint of the data: {as_code(data['fingerprint'])}",
         "",
@@ -55,6 +58,12 @@ def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any],
             lines.append(f"| {split} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def as_text(text: str) -> str:
+    """Text in which nothing is Markdown or HTML."""
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", plain)
 
 
 def as_code(text: str) -> str:

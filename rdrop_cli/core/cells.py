@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.config import load_config, override
+from rdrop_cli.config import load_recorded, override
 from rdrop_cli.core import checkpoints, outcome, runs
 from rdrop_cli.core.arms import Arm
 from rdrop_cli.core.files import is_leftover
@@ -144,7 +144,7 @@ def _environment(cell: Cell, cost: Mapping[str, Any]) -> str:
     software = (
         ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else "?"
     )
-    precision = load_config(str(cell.folder / checkpoints.CONFIG)).train.precision
+    precision = load_recorded(cell.folder / checkpoints.CONFIG).train.precision
     return f"{cost.get('device')}, {precision}, {software}"
 
 

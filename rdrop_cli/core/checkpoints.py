@@ -56,6 +56,12 @@ class Checkpoint:
         """Texts per forward pass in training's evaluations, where the checkpoint says."""
         return self._count("batch_size")
 
+    @property
+    def label_ids(self) -> Mapping[str, str]:
+        """How its training read labels that are not the name of their class."""
+        value = self.card.get("label_ids")
+        return value if isinstance(value, dict) and all(isinstance(name, str) for name in value.values()) else {}
+
     def _count(self, key: str) -> int | None:
         value = self.card.get(key)
         return value if isinstance(value, int) and 0 < value < 2**31 else None

@@ -98,6 +98,7 @@ class Comparison:
         """
         config = self.cells[0].arm.config
         data = preparation.prepare(config, on_progress=self.watcher.training.stage)
+        preparation.check_rejects(data, config)
         for split in ("validation", "test"):
             if split not in data.splits:
                 raise DataError(
@@ -112,7 +113,8 @@ class Comparison:
             if record.get("fingerprint") != data.fingerprint:
                 raise DataError(
                     f"{cell.folder}: the data has changed since this run was trained",
-                    "Bring the old data back, or give the comparison another --out.",
+                    "Bring the old data back (that of an earlier version: --set data.repeats=exact), or give the"
+                    " comparison another --out.",
                 )
             self._check_weights(cell, record.get("model") or {})
             if not np.array_equal(self._outcome(cell).test.labels, data.splits["test"].labels):

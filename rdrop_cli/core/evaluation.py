@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rdrop_cli.core.data.label_column import read_labels_as
 from rdrop_cli.core.examples import Examples
 from rdrop_cli.core.inference import Classifier
+from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.metrics import classification_metrics, confusion_matrix
 from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.tokenization import TokenDataset
@@ -22,7 +24,7 @@ class Evaluation:
     """Metrics as `classification_metrics` gives them; the matrix's rows are true classes.
 
     Attributes:
-        by_id: The data's labels were ids, not names.
+        label_note: How the data's labels were read, where they are not the names of the classes.
         predictions: What all of this is about.
     """
 
@@ -30,7 +32,7 @@ class Evaluation:
     positive: int
     metrics: dict[str, Any]
     confusion_matrix: list[list[int]]
-    by_id: bool
+    label_note: str | None
     predictions: Predictions
 
 
@@ -39,25 +41,21 @@ def evaluate(
     examples: Examples,
     *,
     positive_label: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+    label_ids: Mapping[str, str] | None = None,
     on_progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Evaluation:
     """Classify labelled examples and measure.
 
     Args:
         positive_label: The class that F1, precision, recall and ROC-AUC are about; None: the one with id 1.
+        label_map: Classes of labels that have another name in the data.
+        label_ids: How training read labels that are not names, where the checkpoint says so.
 
     Raises:
-        DataError: a label that the checkpoint does not know.
+        DataError: a label or class names that the checkpoint does not know.
     """
-    truth = np.empty(len(examples.labels), dtype=np.int64)
-    # The data's own names of its ids count where the checkpoint knows them.
-    known = set(examples.names) <= set(classifier.labels.names)
-    names = {str(index): name for index, name in enumerate(examples.names)} if known else {}
-    for index, label in enumerate(examples.labels):
-        label_id = classifier.labels.id_of(names.get(label, label))
-        if label_id is None:
-            raise DataError(f"{examples.where(index)}: {classifier.labels.explain_unknown(label)}")
-        truth[index] = label_id
+    truth, note = true_classes(classifier.labels, examples, label_map=label_map, label_ids=label_ids)
     positive = 1
     if positive_label is not None:
         found = classifier.labels.id_of(positive_label)
@@ -74,9 +72,39 @@ def evaluate(
         positive,
         classification_metrics(truth, probabilities, positive=positive),
         matrix.tolist(),
-        by_id=not names and not set(examples.labels) <= set(classifier.labels.names),
+        label_note=note,
         predictions=Predictions(truth, probabilities),
     )
+
+
+def true_classes(
+    labels: LabelMap,
+    examples: Examples,
+    *,
+    label_map: Mapping[str, str] | None = None,
+    label_ids: Mapping[str, str] | None = None,
+) -> tuple[NDArray[np.int64], str | None]:
+    """The class ids of labelled examples, (examples,), and how they were read where that is not by name.
+
+    Raises:
+        DataError: a label or class names that the checkpoint does not know.
+    """
+    reading = read_labels_as(
+        labels,
+        set(examples.labels),
+        names_of_ids=examples.names,
+        label_map=label_map,
+        label_ids=label_ids,
+        where=examples.name,
+    )
+    unknown = next((index for index, label in enumerate(examples.labels) if label not in reading.ids), None)
+    if unknown is not None:
+        label = examples.labels[unknown]
+        raise DataError(
+            f"{examples.where(unknown)}: {labels.explain_unknown(label)}",
+            f"Say which class it is, --label-map '{label}={labels.names[0]}', or take such rows out.",
+        )
+    return np.array([reading.ids[label] for label in examples.labels], dtype=np.int64), reading.note
 
 
 def classify(

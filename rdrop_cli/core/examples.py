@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rdrop_cli.config import load_config
+from rdrop_cli.config import load_recorded
 from rdrop_cli.core import checkpoints, prepared
 from rdrop_cli.core.checkpoints import Checkpoint
 from rdrop_cli.core.columns import Columns, choose_columns, screen
+from rdrop_cli.core.data import left_out
+from rdrop_cli.core.data.reading import UNLABELLED, Progress
 from rdrop_cli.core.files import user_path
 from rdrop_cli.core.labels import canonical
-from rdrop_cli.core.preparation import Progress, build
+from rdrop_cli.core.preparation import build
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.readers import Row
 from rdrop_cli.core.sources import WHOLE, open_source
@@ -29,7 +31,9 @@ class Examples:
         labels: Names or ids.
         names: The data's own names of its ids, where it has them.
         where: File and line of each example, for messages.
+        columns: The columns in use.
         rejected: Rows left out: file, line, reason.
+        left_out: How many rows were left out for each reason.
     """
 
     name: str
@@ -38,7 +42,9 @@ class Examples:
     pairs: list[str] | None
     labels: list[str]
     where: Callable[[int], str]
+    columns: Mapping[str, str | None] = field(default_factory=dict)
     rejected: list[dict[str, object]] = field(default_factory=list)
+    left_out: Mapping[str, int] = field(default_factory=dict)
     names: tuple[str, ...] = ()
 
 
@@ -65,6 +71,7 @@ def of_source(
     text_pair: str | None,
     checkpoint: Checkpoint,
     hub_config: HubConfig,
+    allow_rejects: bool = False,
     on_progress: Progress,
 ) -> Examples:
     """Data by name: a prepared folder or a source; the named split, or all of a source that has no splits.
@@ -72,9 +79,10 @@ def of_source(
     Args:
         text: Column of the text; as `label` and `text_pair` None for the default.
         checkpoint: The columns it was trained with are used where the data has them.
+        allow_rejects: Measure without the rows that cannot be used, however many they are.
 
     Raises:
-        DataError: unreadable, no such split or column, or no usable row.
+        DataError: unreadable, no such split or column, no usable row, or too many that are not usable.
     """
     folder = user_path(source)
     if prepared.is_prepared(folder):
@@ -90,7 +98,11 @@ def of_source(
     def choose(row: Row) -> Columns:
         return choose_columns(row.values, row.file, text, label, text_pair, checkpoint.columns)
 
+    count = 0
     for count, (row, columns, problem) in enumerate(screen(opened.splits[chosen](), choose), start=1):
+        named = columns is not None and columns.label in opened.label_names
+        if columns and columns.label and named and canonical(row.values.get(columns.label)) == UNLABELLED:
+            problem = problem or f"{columns.label} is missing (-1)"
         if problem is not None or columns is None or columns.label is None:
             rejected.append({"file": row.file, "line": row.line, "reason": problem})
             continue
@@ -104,15 +116,21 @@ def of_source(
     if not texts:
         first = f"; {rejected[0]['file']}, line {rejected[0]['line']}: {rejected[0]['reason']}" if rejected else ""
         raise DataError(f"{source}: no usable rows{first}")
+    reasons = left_out.by_reason(str(row["reason"]) for row in rejected)
+    if not allow_rejects:
+        left_out.check_rows(source, reasons, count)
+    assert columns is not None, "there are usable rows"
     return Examples(
         source,
         chosen,
         texts,
-        pairs if columns and columns.text_pair else None,
+        pairs if columns.text_pair else None,
         labels,
         lambda index: f"{places[index][0]}, line {places[index][1]}",
+        asdict(columns),
         rejected,
-        opened.label_names.get(columns.label or "", ()) if columns else (),
+        reasons,
+        opened.label_names.get(columns.label or "", ()),
     )
 
 
@@ -120,15 +138,15 @@ def _recorded(run: Path, record: Mapping[str, object], on_progress: Progress) ->
     found = prepared.of_record(record)
     if found is not None:
         return found
-    config = load_config(str(run / checkpoints.CONFIG))
+    config = load_recorded(run / checkpoints.CONFIG)
     source = record["source"]
     name = str(source["name"]) if isinstance(source, dict) else config.data.source
     if prepared.is_prepared(Path(config.data.source)):
         name = config.data.source
     settings = config.data.model_copy(update={"source": name})
     if isinstance(source, dict) and isinstance(source.get("settings"), dict):
-        settings = settings.model_copy(update=source["settings"])
-    data = build(open_source(name, config.hub), settings, on_progress=on_progress)
+        settings = settings.model_copy(update={**prepared.BEFORE, **source["settings"]})
+    data = build(open_source(name, config.hub), settings, columns=_columns(record), on_progress=on_progress)
     if data.fingerprint != record["fingerprint"]:
         raise DataError(
             f"{name}: no longer the data that {run} was trained on", "Give DATA to evaluate on something else."
@@ -140,5 +158,18 @@ def _of_split(data: Prepared, name: str, split: str) -> Examples:
     examples = data.split(split)
     labels = [data.labels.names[label] for label in examples.labels]
     return Examples(
-        name, split, examples.texts, examples.pairs, labels, lambda index: f"{name}, {split} example {index + 1}"
+        name,
+        split,
+        examples.texts,
+        examples.pairs,
+        labels,
+        lambda index: f"{name}, {split} example {index + 1}",
+        data.columns,
+        left_out=left_out.record(data.report)["rejected"].get(split, {}),
     )
+
+
+def _columns(record: Mapping[str, object]) -> Mapping[str, str | None] | None:
+    """The columns that a run recorded of its data."""
+    columns = record.get("columns")
+    return columns if isinstance(columns, dict) and columns.keys() >= {"text", "label", "text_pair"} else None

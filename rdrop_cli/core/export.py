@@ -10,6 +10,7 @@ from typing import Any
 from rdrop_cli import __version__
 from rdrop_cli.core import checkpoints, manifest
 from rdrop_cli.core.card import model_card
+from rdrop_cli.core.data import left_out
 from rdrop_cli.core.files import writing_folder
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.errors import CheckpointError
@@ -39,6 +40,9 @@ def data_record(data: Prepared) -> dict[str, Any]:
         "columns": data.columns,
         "splits": {name: len(split) for name, split in data.splits.items()},
         "labels": list(data.labels.names),
+        "label_ids": data.report.get("label_ids", {}),
+        "classes": data.report.get("classes", {}),
+        "left_out": left_out.record(data.report),
     }
 
 
@@ -55,6 +59,7 @@ def checkpoint_card(config: Config, data: Prepared) -> dict[str, Any]:
         "batch_size": config.train.eval_batch_size,
         "columns": data.columns,
         "labels": list(data.labels.names),
+        "label_ids": data.report.get("label_ids", {}),
     }
 
 

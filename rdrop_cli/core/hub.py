@@ -39,6 +39,12 @@ def looks_like_id(name: str) -> bool:
     return _ID.fullmatch(name) is not None and ".." not in name
 
 
+def parse_dataset(name: str) -> tuple[str, str | None]:
+    """`owner/name:configuration` as id and configuration; None where none is named."""
+    repository, colon, configuration = name.partition(":")
+    return repository, configuration if colon else None
+
+
 def prepare_environment(config: HubConfig) -> None:
     """Set what huggingface_hub reads at import. Call before transformers or datasets are imported."""
     if config.endpoint:
@@ -72,11 +78,14 @@ def require(repo_id: str, kind: str, config: HubConfig) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-def load_dataset(repo_id: str, config: HubConfig) -> HubDataset:
+def load_dataset(repo_id: str, config: HubConfig, configuration: str | None = None) -> HubDataset:
     """Fetch a data set.
 
+    Args:
+        configuration: Which of its configurations; None: the only one.
+
     Raises:
-        HubError: unreachable, unknown, or private.
+        HubError: unreachable, unknown, or private, or which configuration is meant is not clear.
     """
     require(repo_id, "dataset", config)
     import datasets
@@ -85,7 +94,7 @@ def load_dataset(repo_id: str, config: HubConfig) -> HubDataset:
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     try:
-        loaded = datasets.load_dataset(repo_id)
+        loaded = datasets.load_dataset(repo_id, *([configuration] if configuration else []))
     except (
         datasets.exceptions.DatasetNotFoundError,
         datasets.exceptions.DatasetGenerationError,
@@ -96,6 +105,11 @@ def load_dataset(repo_id: str, config: HubConfig) -> HubDataset:
         ValueError,
         RuntimeError,  # data sets that are loading scripts
     ) as error:
+        choice = re.search(r"available configs: (\[[^\]]*\])", " ".join(str(error).split()))
+        if isinstance(error, ValueError) and choice:
+            raise HubError(
+                f"dataset {repo_id}: it has several configurations: {choice[1]}", f"Name one: {repo_id}:CONFIGURATION."
+            ) from error
         raise HubError(f"dataset {repo_id}: {one_line(error)}", ways_on("dataset")) from error
     features = next(iter(loaded.values())).features
     names = {

@@ -27,7 +27,8 @@ class Inputs:
     """Iterates over the inputs once.
 
     A row without a usable text is still an input, with an empty or repaired text, so that output rows match input
-    rows (a blank line is a row of a text file or of a one-column table); `problems` counts them afterwards.
+    rows (a blank line is a row of a text file or of a one-column table); `problems` counts them afterwards, `columns`
+    are those in use.
 
     Args:
         texts: Given texts; None to read `source`.
@@ -55,7 +56,7 @@ class Inputs:
         self.problems = 0
         self.first_problem = ""
         self._rows: Iterator[Row] = iter(())
-        self._columns: Columns | None = None
+        self.columns: Columns | None = None
 
     def check(self) -> None:
         """Find out what can be known before a model is loaded: file, format, columns.
@@ -87,7 +88,7 @@ class Inputs:
             return
         self._rows = chain([first], rows)
         if first.values:
-            self._columns = self._choose(first)
+            self.columns = self._choose(first)
 
     def _choose(self, row: Row) -> Columns:
         defaults = self.defaults
@@ -102,9 +103,9 @@ class Inputs:
             yield from map(Input, map(_repaired, self.texts))
             return
         for row in self._rows:
-            if self._columns is None and row.values:
-                self._columns = self._choose(row)
-            columns = self._columns
+            if self.columns is None and row.values:
+                self.columns = self._choose(row)
+            columns = self.columns
             problem = row.problem
             text, pair = "", None
             if columns is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,16 +29,29 @@ def canonical(value: Any) -> str | None:
             return None
         return str(int(value)) if value.is_integer() else str(value)
     text = str(value).strip()
-    if text.endswith(".0") and _is_whole(text[:-2]):
+    if text.endswith(".0") and is_whole_number(text[:-2]):
         text = text[:-2]
     return text or None
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return math.isfinite(value) and not value.is_integer()
+
+
+def _is_number(text: str) -> bool:
+    return is_whole_number(text) or _is_fraction(text)
 
 
 def _by_number(text: str) -> tuple[int, str]:
     return int(text), text  # 7 and 07 are two labels, in an order that is always the same
 
 
-def _is_whole(text: str) -> bool:
+def is_whole_number(text: str) -> bool:
+    """True for a canonical label that is a whole number, and so may be an id."""
     return len(text) < 19 and text.isascii() and text.removeprefix("-").isdigit()
 
 
@@ -52,10 +66,23 @@ class LabelMap:
         """The map for canonical labels found in data: numbers in numeric order, anything else alphabetically.
 
         Raises:
-            DataError: fewer than two classes, or so many that the column can hardly be one of labels.
+            DataError: fewer than two classes, so many that the column can hardly be one of labels, or scores.
         """
         found = set(values)
-        label_map = cls(tuple(sorted(found, key=_by_number if all(map(_is_whole, found)) else None)))
+        if {label.lower() for label in found} <= {"true", "false"}:
+            # JSON's true and Python's True are one label; it is spelled as in most rows.
+            spelled = Counter(values)
+            found = {
+                max((x for x in found if x.lower() == low), key=lambda x: (spelled[x], x))
+                for low in {label.lower() for label in found}
+            }
+        scores = [label for label in values if _is_fraction(label)]
+        if scores and all(map(_is_number, found)):
+            raise DataError(
+                f"the labels are scores, such as {scores[0]}, not classes",
+                "Regression is not supported. If each number is a class, list them: --set data.label_names=[...].",
+            )
+        label_map = cls(tuple(sorted(found, key=_by_number if all(map(is_whole_number, found)) else None)))
         if len(label_map.names) < 2:
             only = f"only {label_map.names[0]!r}" if label_map.names else "none"
             raise DataError(f"a classifier needs at least two classes, found {only}", "Check the label column.")
@@ -81,7 +108,7 @@ class LabelMap:
             return None
         if text in self._ids:
             return self._ids[text]
-        if _is_whole(text) and 0 <= int(text) < len(self.names) and not any(map(_is_whole, self.names)):
+        if is_whole_number(text) and 0 <= int(text) < len(self.names) and not any(map(is_whole_number, self.names)):
             return int(text)
         return None
 

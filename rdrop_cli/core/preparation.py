@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rdrop_cli.core import audit, models, prepared, starter, tokenization
-from rdrop_cli.core.columns import Columns, resolve_columns, screen
+from rdrop_cli.core.data import left_out
+from rdrop_cli.core.data.label_column import LabelReading, read_training_labels
+from rdrop_cli.core.data.reading import Example, Progress, Reading, named_columns, read_source
 from rdrop_cli.core.files import user_path
-from rdrop_cli.core.labels import LabelMap, canonical
+from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.prepared import Prepared, Split
-from rdrop_cli.core.readers import Row
 from rdrop_cli.core.sources import WHOLE, Source, open_source
 from rdrop_cli.core.splits import stratified_sample, stratified_split
 from rdrop_cli.errors import ConfigError, DataError
 from rdrop_cli.schema import Config, DataConfig
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with a stage's name, how many rows are done, and how many there are (None: not known)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Example:
-    text: str
-    pair: str | None
-    label: str
-    row: Row
 
 
 def prepare(
@@ -40,6 +29,7 @@ def prepare(
     out: Path | None = None,
     strict: bool = False,
     overwrite: bool = False,
+    columns: Mapping[str, str | None] | None = None,
     on_progress: Progress | None = None,
 ) -> Prepared:
     """Read, check, split and save the configured data, or load it where the same was prepared before.
@@ -48,6 +38,7 @@ def prepare(
         out: The folder to write; None: `prepared/` with a name made of the source and its settings.
         strict: Refuse data with unusable rows instead of leaving them out.
         overwrite: Other prepared data in `out` may be replaced.
+        columns: The columns that a run recorded, for data that it was trained on.
 
     Raises:
         DataError: unreadable, without two classes, (strict) with unusable rows, or `out` holds something else.
@@ -63,7 +54,7 @@ def prepare(
     existing = _existing(target, key, replaceable=overwrite or out is None)
     if existing is not None and not (strict and existing.rejected):
         return existing
-    data = build(source, config.data, strict=strict, on_progress=progress)
+    data = build(source, config.data, strict=strict, columns=columns, on_progress=progress)
     data.source["key"] = key
     # Another training may have prepared the same meanwhile, and be writing its tokens into the folder.
     return _existing(target, key, replaceable=overwrite or out is None) or data.save(target)
@@ -107,11 +98,28 @@ def check(config: Config) -> Config:
     if prepared.is_prepared(user_path(config.data.source)):
         return adopt_settings(config)
     source = open_source(config.data.source, config.hub)
-    for row in next(iter(source.splits.values()))():
+    for row in source.splits[WHOLE if WHOLE in source.splits else "train"]():
         if row.values:
-            _resolve(row, config.data)
+            named_columns(row, config.data)
             break
     return config
+
+
+def check_rejects(data: Prepared, config: Config) -> None:
+    """Refuse data of which too many rows cannot be used, unless the configuration allows it.
+
+    Raises:
+        DataError: more than 1 % of a split's rows were rejected.
+    """
+    listed_in = str(data.folder / prepared.REJECTED) if data.folder else None
+    found = left_out.record(data.report)
+    left_out.check_share(found, config.data.source, allow=config.data.allow_rejects, listed_in=listed_in)
+
+
+def notes(data: Prepared) -> list[str]:
+    """What was inferred of data and left out of it, a sentence each."""
+    inferred = [note] if (note := data.report.get("label_note")) else []
+    return inferred + left_out.sentences(left_out.record(data.report))
 
 
 def is_local(source: str) -> bool:
@@ -126,57 +134,72 @@ def adopt_settings(config: Config) -> Config:
         ConfigError: others are given.
     """
     folder = user_path(config.data.source)
-    stored = prepared.read_settings(folder)
+    stored = {**prepared.BEFORE, **prepared.read_settings(folder)}
     plain = DataConfig().model_dump()
-    given = config.data.model_dump(exclude={"source"})
+    given = config.data.model_dump(exclude=_NOT_OF_THE_DATA)
     ignored = [key for key, value in given.items() if value not in (plain[key], stored.get(key))]
     if ignored:
         raise ConfigError(
             f"{folder} is prepared already, so data.{ignored[0]} has no effect",
             "Name the source instead, or prepare it again with --out.",
         )
-    return config.model_copy(update={"data": DataConfig(**{**stored, "source": config.data.source})})
+    kept = {"source": config.data.source, "allow_rejects": config.data.allow_rejects}
+    return config.model_copy(update={"data": DataConfig(**{**stored, **kept})})
 
 
-def build(source: Source, config: DataConfig, *, strict: bool = False, on_progress: Progress) -> Prepared:
+_NOT_OF_THE_DATA = {"source", "allow_rejects"}
+"""Keys that do not change what prepared data holds."""
+
+
+def build(
+    source: Source,
+    config: DataConfig,
+    *,
+    strict: bool = False,
+    columns: Mapping[str, str | None] | None = None,
+    on_progress: Progress,
+) -> Prepared:
     """Read and split a source without saving anything. Arguments and errors as `prepare`."""
-    columns: Columns | None = None
-    rejected: list[dict[str, Any]] = []
-    examples: dict[str, list[_Example]] = {}
-    for split, rows in source.splits.items():
-        found: list[_Example] = []
-        stage = f"Reading {split}" if split != WHOLE else "Reading"
-        screened = screen(_counted(rows(), stage, on_progress), lambda row: _resolve(row, config))
-        for row, columns, problem in screened:
-            if problem is not None or columns is None or columns.label is None:
-                rejected.append({"file": row.file, "line": row.line, "reason": problem})
-                continue
-            pair = row.values[columns.text_pair] if columns.text_pair else None
-            label = canonical(row.values[columns.label]) or ""
-            found.append(_Example(row.values[columns.text], pair, label, Row({}, row.file, row.line)))
-        examples[split] = found
-    training = examples.get("train", examples.get(WHOLE, []))
-    if columns is None or not training:
-        first = f"; {rejected[0]['file']}, line {rejected[0]['line']}: {rejected[0]['reason']}" if rejected else ""
-        raise DataError(f"{config.source}: no usable rows{first}")
+    reading = read_source(source, config, columns=columns, on_progress=on_progress)
+    if reading.rejected and strict:
+        shown = "; ".join(f"{row.file}, line {row.line}: {row.reason}" for row in reading.rejected[:5])
+        more = f"; and {len(reading.rejected) - 5:,} more" if len(reading.rejected) > 5 else ""
+        raise DataError(f"{len(reading.rejected):,} unusable rows (--strict): {shown}{more}")
+    first, *others = reading.examples
+    labels = read_training_labels(
+        [example.label for example in reading.examples[first]],
+        {example.label for split in others for example in reading.examples[split]},
+        names=config.label_names,
+        names_of_ids=source.label_names.get(reading.columns.label or "", ()),
+        label_map=config.label_map,
+        positive=config.positive_label,
+    )
+    for split, examples in reading.examples.items():
+        _refuse_unknown_labels(labels, split, examples)
+    return _split_and_audit(reading, labels, source, config)
 
-    names = config.label_names or source.label_names.get(columns.label or "")
-    labels = LabelMap(tuple(names)) if names else LabelMap.from_values([example.label for example in training])
-    usable: dict[str, list[tuple[_Example, int]]] = {}
-    for split, found in examples.items():
-        usable[split] = []
-        for example in found:
-            label_id = labels.id_of(example.label)
-            if label_id is None:
-                reason = labels.explain_unknown(example.label)
-                rejected.append({"file": example.row.file, "line": example.row.line, "reason": reason})
-            else:
-                usable[split].append((example, label_id))
-    if rejected and strict:
-        shown = "; ".join(f"{row['file']}, line {row['line']}: {row['reason']}" for row in rejected[:5])
-        more = f"; and {len(rejected) - 5:,} more" if len(rejected) > 5 else ""
-        raise DataError(f"{len(rejected):,} unusable rows (--strict): {shown}{more}")
-    return _split_and_audit(usable, labels, columns, rejected, config)
+
+def _refuse_unknown_labels(reading: LabelReading, split: str, examples: list[Example]) -> None:
+    """One rule wherever a label stands: a test split is never shortened, and a class is never lost without a word."""
+    unknown = [example for example in examples if example.label not in reading.classes]
+    if unknown:
+        first = unknown[0]
+        of = "" if split in (WHOLE, "train") else f" in {split}, which train has no example of"
+        raise DataError(
+            f"{first.file}, line {first.line}: {reading.labels.explain_unknown(first.label)}"
+            f" ({len(unknown):,} such rows{of})",
+            f"Say which class it is, --label-map '{first.label}={reading.labels.names[0]}', or take these rows out.",
+        )
+
+
+def _refuse_empty_classes(labels: LabelMap, train: list[int], config: DataConfig) -> None:
+    present = set(train)
+    missing = [name for index, name in enumerate(labels.names) if index not in present]
+    if missing:
+        hint = "Give rows of that class, or name only classes that have some: --set data.label_names=[...]."
+        if config.train_examples is not None:
+            hint = "Raise --train-examples."
+        raise DataError(f"{config.source}: class {missing[0]!r} has no training row", hint)
 
 
 def tokenize(data: Prepared, config: Config, tokenizer: Any, *, on_progress: Progress | None = None) -> Prepared:
@@ -205,21 +228,15 @@ def tokenize(data: Prepared, config: Config, tokenizer: Any, *, on_progress: Pro
     return data.record_report(report) if report != data.report else data
 
 
-def _split_and_audit(
-    usable: dict[str, list[tuple[_Example, int]]],
-    labels: LabelMap,
-    columns: Columns,
-    rejected: list[dict[str, Any]],
-    config: DataConfig,
-) -> Prepared:
-    rows = [row for split in usable.values() for row in split]
-    keys = [(example.text, example.pair) for example, _ in rows]
-    label_ids = [label for _, label in rows]
+def _split_and_audit(reading: Reading, labels: LabelReading, source: Source, config: DataConfig) -> Prepared:
+    rows = [example for examples in reading.examples.values() for example in examples]
+    keys = [audit.repeat_key(example.text, example.pair, config.repeats) for example in rows]
+    label_ids = [labels.ids[example.label] for example in rows]
     indices: dict[str, list[int]] = {}
     start = 0
-    for split, split_rows in usable.items():
-        indices[split] = list(range(start, start + len(split_rows)))
-        start += len(split_rows)
+    for split, examples in reading.examples.items():
+        indices[split] = list(range(start, start + len(examples)))
+        start += len(examples)
     given, removed = audit.drop_crossing(
         {"train" if name == WHOLE else name: ids for name, ids in indices.items()}, keys
     )
@@ -241,39 +258,38 @@ def _split_and_audit(
         not_used = len(train) - len(sample)
     else:
         not_used = 0
+    _refuse_empty_classes(labels.labels, [label_ids[index] for index in given["train"]], config)
     kept = {name: given[name] for name in prepared.SPLITS if name in given}
 
     def split_of(chosen: list[int]) -> Split:
-        pairs = [rows[index][0].pair or "" for index in chosen] if columns.text_pair else None
+        pairs = [rows[index].pair or "" for index in chosen] if reading.columns.text_pair else None
         ids = np.asarray([label_ids[index] for index in chosen], dtype=np.int64)
-        return Split([rows[index][0].text for index in chosen], pairs, ids)
+        return Split([rows[index].text for index in chosen], pairs, ids)
 
     splits = {name: split_of(chosen) for name, chosen in kept.items()}
-    reasons: dict[str, int] = {}
-    for row in rejected:
-        reasons[row["reason"]] = reasons.get(row["reason"], 0) + 1
+    rejected = reading.rejected
     report = {
-        "classes": {name: audit.class_balance(split.labels.tolist(), labels) for name, split in splits.items()},
+        "classes": {name: audit.class_balance(split.labels.tolist(), labels.labels) for name, split in splits.items()},
         "repeats": audit.repeats(keys),
         "conflicts": audit.conflicts(keys, label_ids),
         "crossing": removed,
         "not_used": not_used,
         "rejected": len(rejected),
-        "reasons": reasons,
+        "reasons": left_out.by_reason(row.reason for row in rejected),
+        "rows": reading.rows,
+        "left_out": {
+            split: left_out.by_reason(row.reason for row in rejected if row.split == split)
+            for split in dict.fromkeys(row.split for row in rejected)
+        },
+        "unlabelled": reading.unlabelled,
+        "passed_over": list(source.passed_over),
+        "label_ids": labels.label_ids,
+        "label_note": labels.note,
     }
+    columns = reading.columns
     used = {"text": columns.text, "label": columns.label, "text_pair": columns.text_pair}
-    source = {"name": _portable(config.source), "settings": config.model_dump(exclude={"source"})}
-    return Prepared(labels, splits, used, report, source, rejected)
-
-
-def _resolve(row: Row, config: DataConfig) -> Columns:
-    return resolve_columns(
-        row.values,
-        row.file,
-        text=config.text_column,
-        label=config.label_column,
-        text_pair=config.text_pair_column,
-    )
+    settings = {"name": _portable(config.source), "settings": config.model_dump(exclude=_NOT_OF_THE_DATA)}
+    return Prepared(labels.labels, splits, used, report, settings, [row.as_dict() for row in rejected])
 
 
 def _portable(source: str) -> str:
@@ -282,15 +298,11 @@ def _portable(source: str) -> str:
 
 
 def _key(source: Source, config: DataConfig) -> str:
-    settings = json.dumps(config.model_dump(exclude={"source"}), sort_keys=True)
+    """What identifies prepared data. Settings as they were before a key existed leave it out, so that it stays."""
+    content = config.model_dump(exclude=_NOT_OF_THE_DATA)
+    content = {key: value for key, value in content.items() if prepared.BEFORE.get(key, _DIFFERENT) != value}
+    settings = json.dumps(content, sort_keys=True)
     return hashlib.sha256(f"{source.fingerprint}\n{settings}".encode()).hexdigest()
 
 
-def _counted(rows: Iterator[Row], stage: str, on_progress: Progress) -> Iterator[Row]:
-    count = 0
-    for row in rows:
-        yield row
-        count += 1
-        if count % 1000 == 0:
-            on_progress(stage, count, None)
-    on_progress(stage, count, count)
+_DIFFERENT = object()

@@ -26,6 +26,8 @@ from rdrop_cli.errors import DataError, StorageError
 MANIFEST = "prepared.json"
 REJECTED = "rejected.jsonl"
 SPLITS = ("train", "validation", "test")
+BEFORE: Mapping[str, Any] = {"label_map": {}, "positive_label": None, "repeats": "exact"}
+"""Settings of data that was prepared before these keys existed."""
 _FORMAT = 2
 _AGAIN = "Prepare it again, with --overwrite; or name the source instead."
 
@@ -135,7 +137,8 @@ class Prepared:
         """
         examples = self.split(split)
         cache = None
-        if self.folder is not None:
+        # A tokenizer without a backend does not tell all that it does: its tokens are made anew.
+        if self.folder is not None and getattr(tokenizer, "backend_tokenizer", None) is not None:
             # Of this data: other data may be prepared in this folder meanwhile.
             key = f"{self.fingerprint[:16]}-{tokenization.fingerprint(tokenizer)[:16]}-{max_length}"
             cache = self.folder / "tokens" / key / split

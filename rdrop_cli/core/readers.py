@@ -29,6 +29,9 @@ _SUFFIXES = {
 _MAX_FIELD = 2**27
 """Characters in a field of a table. More are a quote that was never closed, rather than a text."""
 
+_REGULAR = 0.99
+"""Share of the lines of a table that have as many tabs as its header."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -63,8 +66,9 @@ def read_rows(path: Path, file_format: str | None = None) -> Iterator[Row]:
         if file_format == "parquet":
             yield from _read_parquet(path)
             return
+        quoted = file_format != "tsv" or not _has_bare_quotes(path)
         with _open_text(path, newline_of(file_format)) as stream:
-            yield from read_stream(stream, file_format, str(path))
+            yield from read_stream(stream, file_format, str(path), quoted=quoted)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -73,10 +77,14 @@ def read_rows(path: Path, file_format: str | None = None) -> Iterator[Row]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def read_stream(stream: TextIO, file_format: str, name: str) -> Iterator[Row]:
-    """Stream rows from open text; undecodable bytes must have been read as surrogate escapes."""
+def read_stream(stream: TextIO, file_format: str, name: str, *, quoted: bool = True) -> Iterator[Row]:
+    """Stream rows from open text; undecodable bytes must have been read as surrogate escapes.
+
+    Args:
+        quoted: False: quotes are characters like any other, and every line is a record.
+    """
     if file_format in ("csv", "tsv"):
-        return _read_delimited(stream, "\t" if file_format == "tsv" else ",", name)
+        return _read_delimited(stream, "\t" if file_format == "tsv" else ",", name, quoted)
     if file_format == "jsonl":
         return _read_json_lines(stream, name)
     if file_format == "json":
@@ -117,7 +125,26 @@ def _as_text(raw: io.BufferedReader, newline: str, name: str) -> TextIO:
     return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline)
 
 
-def _read_delimited(stream: TextIO, delimiter: str, name: str) -> Iterator[Row]:
+def _has_bare_quotes(path: Path) -> bool:
+    """True for a table in which quotes are characters, as in GLUE's files: read as quoting, they would join rows.
+
+    So it is where the file breaks the rules of quoting, and nearly every line has the header's number of tabs.
+    """
+    csv.field_size_limit(_MAX_FIELD)
+    with _open_text(path, "") as stream:
+        try:
+            reader = csv.reader(stream, delimiter="\t", strict=True)
+            width = len(next(reader, []))
+            if all(len(record) in (0, width) for record in reader):
+                return False
+        except csv.Error:
+            pass
+    with _open_text(path, "") as stream:
+        widths = [line.count("\t") for line in stream if line.strip()]
+    return widths.count(widths[0]) >= _REGULAR * len(widths) if widths else False
+
+
+def _read_delimited(stream: TextIO, delimiter: str, name: str, quoted: bool) -> Iterator[Row]:
     csv.field_size_limit(_MAX_FIELD)
     record: list[str] = []  # the lines of the record that is being read
 
@@ -126,7 +153,7 @@ def _read_delimited(stream: TextIO, delimiter: str, name: str) -> Iterator[Row]:
             record.append(line)
             yield line
 
-    reader = csv.reader(lines(), delimiter=delimiter)
+    reader = csv.reader(lines(), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     start = 1
     try:
         header = next(reader, None)
@@ -144,7 +171,7 @@ def _read_delimited(stream: TextIO, delimiter: str, name: str) -> Iterator[Row]:
                 continue
             fields = fields or [""]  # with one column a blank line is an empty text
             problem = None
-            if len(last) > 1 and _is_open(last, delimiter):
+            if quoted and len(last) > 1 and _is_open(last, delimiter):
                 raise DataError(f"{name}, line {line}: a quote is opened here and never closed")
             if len(fields) != len(header):
                 problem = f"{len(fields)} fields where the header has {len(header)}"

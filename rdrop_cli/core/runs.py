@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rdrop_cli import processes
-from rdrop_cli.config import differences, load_config
+from rdrop_cli.config import differences, load_config, load_recorded
 from rdrop_cli.core import checkpoints
 from rdrop_cli.core.files import is_leftover, sweep, unwritable, user_path
 from rdrop_cli.core.lock import LOCK, only_writer, refuse_if_in_use
@@ -61,7 +61,8 @@ def open_run(
         raise CheckpointError(f"{run}: this run has finished", f"Look at it with: rdrop evaluate {run}")
     if processes.is_main():
         refuse_if_in_use(run)
-    wanted, changed = as_recorded(run, load_config(config or str(saved), overrides))
+    given = load_config(config, overrides) if config else load_recorded(saved, overrides)
+    wanted, changed = as_recorded(run, given)
     _check_shares(wanted)
     if changed:
         raise ConfigError(
@@ -151,7 +152,7 @@ def _is_vacant(run: Path) -> bool:
 
 def _is_run(run: Path) -> bool:
     try:
-        load_config(str(run / checkpoints.CONFIG))
+        load_recorded(run / checkpoints.CONFIG)
     except ConfigError:
         return False
     return True
@@ -161,10 +162,13 @@ def as_recorded(run: Path, wanted: Config) -> tuple[Config, list[str]]:
     """A configuration in the words of a run's own, and where the two differ in more than memory.
 
     Other words for the same are: `auto` for the precision it chose, another path to the data, prepared data's own
-    settings.
+    settings, and another rule for repeats that gives the same splits.
     """
-    recorded = load_config(str(run / checkpoints.CONFIG))
-    train, data = wanted.train, wanted.data
+    recorded = load_recorded(run / checkpoints.CONFIG)
+    train = wanted.train
+    # Whether the data is the same, its fingerprint tells.
+    kept = {key: getattr(recorded.data, key) for key in ("repeats", "allow_rejects")}
+    data = wanted.data.model_copy(update=kept)
     if train.precision == "auto":
         train = train.model_copy(update={"precision": recorded.train.precision})
     if user_path(data.source).resolve() == user_path(recorded.data.source).resolve():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rdrop_cli.core import checkpoints, prepared
+from rdrop_cli.core.audit import Key, repeat_key
 from rdrop_cli.core.checkpoints import Checkpoint
 from rdrop_cli.core.examples import Examples
-from rdrop_cli.core.prepared import Split
 from rdrop_cli.errors import CheckpointError
 
 
@@ -29,11 +31,16 @@ def seen(checkpoint: Checkpoint, examples: Examples) -> Seen | None:
         return None
     if data is None:
         return None
-    texts = list(zip(examples.texts, examples.pairs or [""] * len(examples.texts), strict=True))
-    known = {name: _texts(data.splits[name]) for name in ("train", "validation") if name in data.splits}
+    rule = {**prepared.BEFORE, **data.source.get("settings", {})}["repeats"]
+    texts = _keys(examples.texts, examples.pairs, rule)
+    known = {
+        name: set(_keys(data.splits[name].texts, data.splits[name].pairs, rule))
+        for name in ("train", "validation")
+        if name in data.splits
+    }
     counts = {name: sum(text in split for text in texts) for name, split in known.items()}
     return Seen(counts.get("train", 0), counts.get("validation", 0))
 
 
-def _texts(split: Split) -> set[tuple[str, str]]:
-    return set(zip(split.texts, split.pairs or [""] * len(split), strict=True))
+def _keys(texts: Sequence[str], pairs: Sequence[str] | None, rule: Literal["normalized", "exact"]) -> list[Key]:
+    return [repeat_key(text, pair, rule) for text, pair in zip(texts, pairs or [""] * len(texts), strict=True)]

@@ -18,6 +18,7 @@ from rdrop_cli.core.readers import Row, format_of, read_rows
 from rdrop_cli.errors import DataError
 from rdrop_cli.schema import HubConfig
 
+_UNLABELLED = "unsup"
 WHOLE = "all"
 """The split name of data that comes unsplit."""
 
@@ -41,12 +42,14 @@ class Source:
         fingerprint: SHA-256 over the content (for a hub data set: over its id and commit).
         splits: A stream of rows for each split: train, validation, test, or `all` alone.
         label_names: Class names in the order of their ids, for each column of which the source knows them.
+        passed_over: Files and splits in it that are not used.
     """
 
     slug: str
     fingerprint: str
     splits: Mapping[str, Callable[[], Iterator[Row]]]
     label_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    passed_over: tuple[str, ...] = ()
 
 
 def open_source(name: str, hub_config: HubConfig | None = None) -> Source:
@@ -69,8 +72,9 @@ def open_source(name: str, hub_config: HubConfig | None = None) -> Source:
         raise DataError(f"{name}: is not a regular file", "Save it to one first: it is read more than once.")
     if path.is_symlink():
         raise DataError(f"{name}: the link leads nowhere")
-    if hub.looks_like_id(name) and format_of(path) is None:
-        return _hub_dataset(name, hub_config or HubConfig())
+    repository, configuration = hub.parse_dataset(name)
+    if hub.looks_like_id(repository) and format_of(path) is None:
+        return _hub_dataset(repository, configuration, hub_config or HubConfig())
     near = difflib.get_close_matches(name, starter.DATASETS, n=1)
     raise DataError(
         f"{name}: no such file or folder",
@@ -103,7 +107,9 @@ def _folder(folder: Path) -> Source:
         if "train" not in by_split:
             raise DataError(f"{folder}: found {', '.join(path.name for path in by_split.values())} but no train file")
         splits = {split: partial(read_rows, path) for split, path in by_split.items()}
-        return Source(_slug(folder.resolve().name), _digest(list(by_split.values()), folder), splits)
+        others = tuple(path.name for path in files if path not in by_split.values())
+        slug, digest = _slug(folder.resolve().name), _digest(list(by_split.values()), folder)
+        return Source(slug, digest, splits, passed_over=others)
 
     split_folders = {
         split: child
@@ -120,7 +126,10 @@ def _folder(folder: Path) -> Source:
         raise DataError(f"{folder}: found {', '.join(sorted(split_folders))} but no train folder")
     texts = [path for root in roots.values() for paths in _class_files(root).values() for path in paths]
     class_splits = {split: partial(_class_rows, root) for split, root in roots.items()}
-    return Source(_slug(folder.resolve().name), _digest(texts, folder), class_splits)
+    unused = [path.name for path in files]
+    unused += [f"{root.name}/{_UNLABELLED}" for root in roots.values() if (root / _UNLABELLED).is_dir()]
+    slug, digest = _slug(folder.resolve().name), _digest(texts, folder)
+    return Source(slug, digest, class_splits, passed_over=tuple(unused))
 
 
 def _class_files(folder: Path) -> dict[str, list[Path]]:
@@ -128,7 +137,7 @@ def _class_files(folder: Path) -> dict[str, list[Path]]:
     classes = {
         child.name: sorted(child.glob("*.txt"))
         for child in sorted(folder.iterdir())
-        if child.is_dir() and child.name != "unsup" and child.name.lower() not in _SPLIT_NAMES
+        if child.is_dir() and child.name != _UNLABELLED and child.name.lower() not in _SPLIT_NAMES
     }
     found = {name: paths for name, paths in classes.items() if paths}
     return found if len(found) > 1 else {}
@@ -141,17 +150,20 @@ def _class_rows(folder: Path) -> Iterator[Row]:
             yield Row({"text": text, "label": label}, str(path), 1, encoding_problem(text))
 
 
-def _hub_dataset(name: str, hub_config: HubConfig) -> Source:
-    dataset = hub.load_dataset(name, hub_config)
+def _hub_dataset(name: str, configuration: str | None, hub_config: HubConfig) -> Source:
+    dataset = hub.load_dataset(name, hub_config, configuration)
     splits: dict[str, Callable[[], Iterator[Row]]] = {}
+    others = []
     for split_name, split in dataset.splits.items():
         canonical = _SPLIT_NAMES.get(split_name.lower())
-        if canonical is None:
-            continue
-        splits[canonical] = partial(_hub_rows, split, f"{name}/{split_name}")
+        if canonical is None or canonical in splits:
+            others.append(f"split {split_name}")
+        else:
+            splits[canonical] = partial(_hub_rows, split, f"{name}/{split_name}")
     if "train" not in splits:
         raise DataError(f"{name}: splits {', '.join(dataset.splits)}, none of them train")
-    return Source(_slug(name), dataset.fingerprint, splits, dataset.label_names)
+    slug = _slug(f"{name}-{configuration}" if configuration else name)
+    return Source(slug, dataset.fingerprint, splits, dataset.label_names, tuple(others))
 
 
 def _hub_rows(split: Iterable[Mapping[str, Any]], where: str) -> Iterator[Row]:

@@ -13,6 +13,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
 from rdrop_cli import processes
 from rdrop_cli.core import (
+    audit,
     checkpoints,
     failures,
     models,
@@ -148,7 +149,11 @@ class Training:
             folder = Path(str(checkpoints.read_record(self.run).get("prepared")))
             if prepared.is_prepared(folder):
                 return prepared.load(folder)
-        return preparation.prepare(self.config, on_progress=self.observer.stage)
+        columns = checkpoints.read_record(self.run).get("columns") if self.resume and record.is_file() else None
+        data = preparation.prepare(self.config, columns=columns, on_progress=self.observer.stage)
+        if not self.resume:
+            preparation.check_rejects(data, self.config)
+        return data
 
     def _tokens(self, split: str) -> tokenization.Tokens:
         return self.data.tokens(split, self.tokenizer, max_length=self.config.model.max_length)
@@ -298,6 +303,9 @@ class Training:
             ce_reduction=self.config.rdrop.ce_reduction,
             label_smoothing=train.label_smoothing,
             metric=train.metric,
+            columns=self.data.columns,
+            classes=audit.class_balance(self.data.splits["train"].labels.tolist(), self.data.labels),
+            data_notes=preparation.notes(self.data),
         )
 
     @property

@@ -79,9 +79,12 @@ def test_a_label_the_model_does_not_know_is_named_with_its_line(rdrop, named, tm
 
 def test_unusable_rows_are_left_out_and_said(rdrop, named, tmp_path):
     path = write_csv(tmp_path / "x.csv", [("fine", "positive"), ("", "negative"), ("dull", "negative")])
-    result = rdrop("evaluate", "run", path)
-    assert "Left out: 1 row; the first:" in result.stdout
-    assert rdrop.json("evaluate", "run", path)["examples"] == 2
+    message = rdrop.error("evaluate", "run", path)
+    assert "x.csv: 1 of 3 rows (33%) cannot be used: text is empty: 1. Correct them, or" in message
+    shown = rdrop("evaluate", "run", path, "--allow-rejects").stdout
+    assert f"Left out: 1 row (text is empty: 1); the first: {path}, line 3" in shown
+    found = rdrop.json("evaluate", "run", path, "--allow-rejects")
+    assert (found["examples"], found["rejected"], found["left_out"]) == (2, 1, {"text is empty": 1})
 
 
 def test_one_class_only_has_undefined_metrics_with_reasons(rdrop, named, tmp_path):
@@ -125,6 +128,13 @@ def test_a_checkpoint_of_another_tool_takes_ids(rdrop, named, tmp_path):
     Path("run/best/rdrop.json").unlink()
     path = write_csv(tmp_path / "ids.csv", make_reviews(40, seed=3))
     assert rdrop.json("evaluate", "run/best", path)["labels"] == ["LABEL_0", "LABEL_1"]
+    other = write_csv(tmp_path / "other.csv", [(text, "good" if label else "bad") for text, label in make_reviews(40)])
+    assert "label 'bad' is not one of LABEL_0, LABEL_1" in rdrop.error("evaluate", "run/best", other)
+    mapped = rdrop.json("evaluate", "run/best", other, "--label-map", "good=LABEL_1,bad=LABEL_0")
+    assert (
+        mapped["confusion_matrix"]
+        == rdrop.json("evaluate", "run", write_csv(tmp_path / "y.csv", make_reviews(40)))["confusion_matrix"]
+    )
     assert rdrop.json("evaluate", "run/best", "rotten-tomatoes")["examples"] == 8530
 
 
@@ -224,3 +234,49 @@ def test_checkpoints_for_other_classes_are_not_compared(rdrop, named, tmp_path, 
     said = rdrop.error("evaluate", "run", "--against", "stars")
     assert "stars/best: its classes are five, one, not negative, positive" in said
     assert "no such run" in rdrop.error("evaluate", "run", "--against", "nothing")
+
+
+def test_class_names_that_are_not_the_checkpoints_are_refused_and_can_be_mapped(rdrop, named, tmp_path, monkeypatch):
+    """A data set with names for its ids, in another order than the checkpoint's classes."""
+    import datasets
+
+    from rdrop_cli.core import hub
+
+    rows = make_reviews(60, seed=9)
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["pos", "neg"])})
+    content = {"text": [text for text, _ in rows], "label": [1 - label for _, label in rows]}
+    made = datasets.DatasetDict(test=datasets.Dataset.from_dict(content, features=features))
+    made["train"] = made["test"]
+    monkeypatch.setattr(hub, "require", lambda *_: None)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: made)
+    message = rdrop.error("evaluate", "run", "owner/name")
+    assert "owner/name: its classes are pos, neg, the checkpoint's are negative, positive" in message
+    assert "--label-map pos=" in message
+    mapped = rdrop.json("evaluate", "run", "owner/name", "--label-map", "pos=positive,neg=negative")
+    by_name = write_csv(tmp_path / "names.csv", [(text, NAMES[label]) for text, label in rows])
+    assert mapped["metrics"] == rdrop.json("evaluate", "run", by_name)["metrics"]
+    assert "label 'happy' is not one of" in rdrop.error("evaluate", "run", "owner/name", "--label-map", "pos=happy")
+
+
+def test_labels_are_numbered_as_in_the_data_of_the_training(rdrop, tmp_path, tiny_args):
+    """From 1 there, so from 1 here, even where no row has the last number."""
+    rows = [(text, index % 3) for index, (text, _) in enumerate(make_reviews(90))]
+    data = write_csv(tmp_path / "news.csv", [(text, label + 1) for text, label in rows])
+    names = ["--set", "data.label_names=[World,Sports,Business]"]
+    rdrop("train", data, *tiny_args, *names, "--epochs", "1", "--out", "news")
+    few = write_csv(tmp_path / "few.csv", [(text, label + 1) for text, label in rows if label < 2])
+    by_name = write_csv(
+        tmp_path / "named.csv", [(text, ["World", "Sports"][label]) for text, label in rows if label < 2]
+    )
+    found, same = (rdrop.json("evaluate", "news", path) for path in (few, by_name))
+    assert found["metrics"] == same["metrics"]
+    assert "1 as World, 2 as Sports" in rdrop("evaluate", "news", few).stdout
+    from_0 = write_csv(tmp_path / "zero.csv", rows)
+    assert "zero.csv, line 2: label '0' is not one of" in rdrop.error("evaluate", "news", from_0)
+
+
+def test_the_columns_in_use_are_shown(rdrop, named, tmp_path):
+    path = write_csv(tmp_path / "x.csv", [("fine", "positive", 1), ("dull", "negative", 2)], ("text", "label", "stars"))
+    assert "Columns: text text, label label" in rdrop("evaluate", "run", path).stdout
+    assert rdrop.json("evaluate", "run", path)["columns"] == {"text": "text", "label": "label", "text_pair": None}
+    assert "Columns: text text" in rdrop("predict", "--checkpoint", "run", "--input", path).stderr

@@ -44,7 +44,8 @@ def test_rejected_rows_are_shown_and_kept(rdrop, tmp_path, tiny_model):
 
 def test_an_earlier_preparation_with_rejected_rows_does_not_satisfy_strict(rdrop, tmp_path, tiny_model):
     path = write_csv(tmp_path / "x.csv", [*make_reviews(40), ("", 1)])
-    rdrop("prepare", path, "--model", tiny_model)
+    assert "rdrop train asks for --allow-rejects" in rdrop("prepare", path, "--model", tiny_model).stdout
+    assert "1 of 41 rows (2%) cannot be used" in rdrop.error("train", path, "--model", tiny_model)
     assert "1 unusable rows (--strict)" in rdrop.error("prepare", path, "--model", tiny_model, "--strict")
 
 

@@ -1,5 +1,6 @@
 """From rows to splits: what is rejected, dropped, kept, and reported."""
 
+import hashlib
 import json
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from conftest import make_reviews, write_csv
 from rdrop_cli.config import load_config
 from rdrop_cli.core import preparation, prepared, tokenization
+from rdrop_cli.core.manifest import signed
 from rdrop_cli.errors import ConfigError, DataError
 
 
@@ -174,3 +176,54 @@ def test_a_sample_of_train_leaves_validation_and_test_as_they_are(reviews):
         assert part.splits[split].texts == whole.splits[split].texts
     assert (part.report["not_used"], whole.report["not_used"]) == (110, 0)
     assert part.folder != whole.folder
+
+
+def test_texts_that_differ_in_case_and_spacing_stay_in_one_split(tmp_path):
+    rows = [(variant, label) for text, label in make_reviews(60) for variant in (text, f"{text.upper()}  ")]
+    path = write_csv(tmp_path / "r.csv", rows)
+    for rule, apart in (("normalized", 0), ("exact", 1)):
+        splits = prepare(path, repeats=rule).splits
+        found = [{" ".join(text.lower().split()) for text in split.texts} for split in splits.values()]
+        assert sum(len(a & b) for i, a in enumerate(found) for b in found[:i]) >= apart
+        assert (sum(map(len, found)) == 60) is (rule == "normalized")
+
+
+def test_data_that_an_earlier_version_prepared_is_found_and_read_as_before(tmp_path):
+    """Its settings know no rule for repeats, and its report does not say what was left out of which split."""
+    path = write_csv(tmp_path / "r.csv", make_reviews(60))
+    data = prepare(path, repeats="exact")
+    settings = data.source["settings"]
+    earlier = {key: settings[key] for key in settings if key not in ("label_map", "positive_label", "repeats")}
+    content = f"{preparation.open_source(str(path)).fingerprint}\n{json.dumps(earlier, sort_keys=True)}"
+    assert data.source["key"] == hashlib.sha256(content.encode()).hexdigest()
+    manifest = json.loads((data.folder / "prepared.json").read_text())
+    manifest["source"]["settings"] = earlier
+    for key in ("rows", "left_out", "unlabelled", "passed_over", "label_ids", "label_note"):
+        del manifest["report"][key]
+    (data.folder / "prepared.json").write_text(signed(manifest))
+    config = load_config("starter", [("data.source", str(data.folder))])
+    assert preparation.check(config).data.repeats == "exact"
+    assert preparation.notes(prepared.load(data.folder)) == []
+
+
+def test_tokens_of_a_tokenizer_without_a_backend_are_made_anew(tmp_path, tiny_model):
+    """Two of them can have one vocabulary and split texts differently."""
+    data = prepare(write_csv(tmp_path / "r.csv", make_reviews(60)))
+    tokenizer = tokenization.load_tokenizer(str(tiny_model), max_length=8)
+
+    class Slow:
+        backend_tokenizer = None
+
+        def __call__(self, *args, **kwargs):
+            return tokenizer(*args, **kwargs)
+
+        def __len__(self):
+            return len(tokenizer)
+
+        def __getattr__(self, name):
+            return getattr(tokenizer, name)
+
+    data.tokens("train", Slow(), max_length=8)
+    assert not (data.folder / "tokens").exists()
+    data.tokens("train", tokenizer, max_length=8)
+    assert (data.folder / "tokens").exists()

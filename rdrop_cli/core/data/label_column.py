@@ -1,0 +1,224 @@
+"""What the labels of a column mean: class names, ids counted from 0 or from 1, or what a user's map says.
+
+This is decided over all labels of a column at once, never row by row: whether 1 is the first or the second class cannot
+be seen in a row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from rdrop_cli.core.labels import LabelMap, is_whole_number
+from rdrop_cli.errors import DataError
+
+_SHOWN = 10
+_PLACEHOLDER = re.compile(r"LABEL_\d+")
+"""What transformers calls classes that nobody has named."""
+
+
+@dataclass(frozen=True)
+class LabelReading:
+    """How a column's labels are read.
+
+    Attributes:
+        labels: The classes.
+        classes: The class's name for each label found; a label that is missing here is unknown.
+        note: What was inferred, in one sentence; None: the labels are the names.
+    """
+
+    labels: LabelMap
+    classes: Mapping[str, str] = field(default_factory=dict)
+    note: str | None = None
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The class id of each label that is known."""
+        ids = {name: index for index, name in enumerate(self.labels.names)}
+        return {label: ids[name] for label, name in self.classes.items()}
+
+    @property
+    def label_ids(self) -> dict[str, str]:
+        """Labels that are not the name of their class, with that name."""
+        return {label: name for label, name in self.classes.items() if label != name}
+
+
+def read_training_labels(
+    train: Sequence[str],
+    elsewhere: Collection[str] = (),
+    *,
+    names: Sequence[str] | None = None,
+    names_of_ids: Sequence[str] = (),
+    label_map: Mapping[str, str] | None = None,
+    positive: str | None = None,
+) -> LabelReading:
+    """The classes of training data, and how its labels are read.
+
+    Args:
+        train: The label of each training row, canonical.
+        elsewhere: Labels of the other splits.
+        names: The user's names of the classes in the order of their ids; None: as the data has them.
+        names_of_ids: The source's own names of its ids, which count from 0.
+        label_map: Other names for some labels: a label, or the source's name of it, with its class.
+        positive: The class that becomes the second of two.
+
+    Raises:
+        DataError: no classes, labels that do not fit the names, or a map or positive class that does not occur.
+    """
+    of_ids, renaming = tuple(names_of_ids), dict(label_map or {})
+    if names and of_ids and len(names) == len(of_ids) and not set(names) & set(of_ids):
+        of_ids = tuple(names)  # new names for the source's ids, in their order
+    own = _own_names({*train, *elsewhere}, of_ids)
+    _check_map(renaming, own)
+    mapped = {label: renaming.get(label, renaming.get(name, name)) for label, name in own.items()}
+    target = tuple(names or dict.fromkeys(renaming.get(name, name) for name in of_ids))
+    labels = LabelMap(target) if target else LabelMap.from_values([mapped[label] for label in train])
+    labels = _with_positive(labels, positive)
+    classes, note = _resolve(mapped, LabelMap(target) if target else labels)
+    return LabelReading(labels, classes, note)
+
+
+def read_labels_as(
+    labels: LabelMap,
+    found: Collection[str],
+    *,
+    names_of_ids: Sequence[str] = (),
+    label_map: Mapping[str, str] | None = None,
+    label_ids: Mapping[str, str] | None = None,
+    where: str = "the data",
+) -> LabelReading:
+    """How data's labels are read as the classes of a checkpoint.
+
+    Ids are read as the checkpoint's ids only where the data or the checkpoint has no names.
+
+    Args:
+        labels: The checkpoint's classes.
+        found: The data's distinct labels, canonical.
+        names_of_ids: The data's own names of its ids.
+        label_map: As in `read_training_labels`, with the checkpoint's classes.
+        label_ids: How the checkpoint's training read labels that are not names, where that is known.
+        where: The data, for messages.
+
+    Raises:
+        DataError: the data's class names are not the checkpoint's, or its numbers do not fit.
+    """
+    renaming = dict(label_map or {})
+    own = _own_names(found, names_of_ids)
+    _check_map(renaming, own)
+    for name in renaming.values():
+        if _match(name, labels) is None:
+            raise DataError(f"--label-map: {labels.explain_unknown(name)}")
+    mapped = {label: renaming.get(label, renaming.get(name, name)) for label, name in own.items()}
+    foreign = [name for label, name in mapped.items() if name != label and _match(name, labels) is None]
+    if foreign:
+        if not _has_names(labels):
+            mapped = {label: renaming.get(label, label) for label in own}
+        else:
+            raise DataError(
+                f"{where}: its classes are {_listed(names_of_ids)}, the checkpoint's are {_listed(labels.names)}",
+                f"Say which is which: --label-map {names_of_ids[0]}={labels.names[0]},...",
+            )
+    if label_ids:
+        mapped = {label: name if _match(name, labels) else label_ids.get(name, name) for label, name in mapped.items()}
+        if any(map(is_whole_number, label_ids)):  # numbers that training did not see are unknown, never ids
+            classes = _named(mapped, labels)
+            return LabelReading(labels, classes, _said(classes) if set(classes) - set(classes.values()) else None)
+    classes, note = _resolve(mapped, labels)
+    return LabelReading(labels, classes, note)
+
+
+def parse_label_map(text: str) -> dict[str, str]:
+    """`pos=positive,neg=negative` as a dictionary.
+
+    Raises:
+        DataError: a part without `=`, or a label twice.
+    """
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        label, equals, name = (side.strip() for side in part.partition("="))
+        if not (equals and label and name):
+            raise DataError(f"--label-map {text}: expected LABEL=CLASS,...", "For example pos=positive,neg=negative.")
+        if label in found:
+            raise DataError(f"--label-map {text}: {label!r} appears twice")
+        found[label] = name
+    return found
+
+
+def _own_names(labels: Collection[str], names_of_ids: Sequence[str]) -> dict[str, str]:
+    """Each label with the source's own name of it, which is itself where the source names no ids."""
+    of_ids = {str(index): name for index, name in enumerate(names_of_ids)}
+    if set(labels) <= set(names_of_ids):  # names already, even where they look like ids
+        of_ids = {}
+    return {label: of_ids.get(label, label) for label in sorted(labels)}
+
+
+def _check_map(renaming: Mapping[str, str], own: Mapping[str, str]) -> None:
+    known = {*own, *own.values()}
+    for label in renaming:
+        if label not in known:
+            raise DataError(f"label_map: no row has the label {label!r}", f"The labels are {_listed(sorted(own))}.")
+
+
+def _resolve(mapped: Mapping[str, str], labels: LabelMap) -> tuple[dict[str, str], str | None]:
+    """Each label's class by name, or, where all are numbers and no name is, by id."""
+    values = set(mapped.values())
+    if values and all(map(is_whole_number, values)) and not any(map(is_whole_number, labels.names)):
+        first = _first_number(values, labels)
+        by_id = {label: labels.names[int(value) - first] for label, value in mapped.items()}
+        return by_id, _said(by_id)
+    return _named(mapped, labels), None
+
+
+def _first_number(values: Collection[str], labels: LabelMap) -> int:
+    """The number of the first class: 0, or 1 where there is no 0 and the last class's number is that of all."""
+    numbers, count = sorted(map(int, values)), len(labels)
+    if numbers[0] >= 0 and numbers[-1] < count:
+        return 0
+    if numbers[0] >= 1 and numbers[-1] == count:
+        return 1
+    raise DataError(
+        f"the labels {_listed(list(map(str, numbers)))} do not fit the {count} classes {_listed(labels.names)}",
+        f"Number them from 0 to {count - 1} or from 1 to {count}, or say which is which: --label-map"
+        f" {numbers[0]}={labels.names[0]},...",
+    )
+
+
+def _said(classes: Mapping[str, str]) -> str:
+    pairs = sorted(classes.items(), key=lambda pair: int(pair[0]) if is_whole_number(pair[0]) else 0)
+    shown = ", ".join(f"{label} as {name}" for label, name in pairs[:_SHOWN])
+    return f"The data's labels were read as ids: {shown}" + (", ..." if len(pairs) > _SHOWN else "")
+
+
+def _named(mapped: Mapping[str, str], labels: LabelMap) -> dict[str, str]:
+    matched = {label: _match(value, labels) for label, value in mapped.items()}
+    return {label: name for label, name in matched.items() if name is not None}
+
+
+def _match(value: str, labels: LabelMap) -> str | None:
+    """The class that a label names. JSON's true and Python's True are one label."""
+    if value in labels.names:
+        return value
+    if value.lower() in ("true", "false"):
+        return next((name for name in labels.names if name.lower() == value.lower()), None)
+    return None
+
+
+def _with_positive(labels: LabelMap, positive: str | None) -> LabelMap:
+    if positive is None:
+        return labels
+    name = _match(positive, labels)
+    if name is None:
+        raise DataError(f"data.positive_label: {labels.explain_unknown(positive)}")
+    if len(labels) != 2:
+        raise DataError(f"data.positive_label is for two classes, this data has {len(labels)}")
+    return LabelMap((*(other for other in labels.names if other != name), name))
+
+
+def _has_names(labels: LabelMap) -> bool:
+    return not all(is_whole_number(name) or _PLACEHOLDER.fullmatch(name) for name in labels.names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -1,0 +1,110 @@
+"""What was left out of data and why: counted, put into sentences, and refused where it is too much."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rdrop_cli.errors import DataError
+
+LIMIT = 0.01
+"""Share of a split's rows that may be unusable without `--allow-rejects`."""
+_REASONS = 3
+
+
+def by_reason(reasons: Iterable[str]) -> dict[str, int]:
+    """How often each reason occurs, the most frequent first."""
+    return dict(Counter(reasons).most_common())
+
+
+def record(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's records and `--json` say of what was left out.
+
+    Args:
+        report: Of prepared data; one of an earlier version says less.
+
+    Returns:
+        rows: by split; rejected: by split, by reason; unlabelled: rows of splits without labels; crossing: rows dropped
+        because their text stands in another split; passed_over: files and splits of the source that are not used.
+    """
+    return {
+        "rows": report.get("rows", {}),
+        "rejected": report.get("left_out", {"all": report["reasons"]} if report.get("reasons") else {}),
+        "unlabelled": report.get("unlabelled", {}),
+        "crossing": report.get("crossing", 0),
+        "passed_over": report.get("passed_over", []),
+    }
+
+
+def sentences(found: Mapping[str, Any]) -> list[str]:
+    """What a user must know of what was left out, a sentence each; none where nothing was.
+
+    Args:
+        found: As `record` gives it; empty where an earlier version recorded nothing.
+    """
+    said = []
+    for split, reasons in found.get("rejected", {}).items():
+        if reasons:
+            rows = found["rows"].get(split)
+            of = f" of {rows:,} rows" if rows else " rows"
+            where = "" if split == "all" else f" of {split}"
+            said.append(f"Left out{where}: {sum(reasons.values()):,}{of} ({listed(reasons)})")
+    for split, rows in found.get("unlabelled", {}).items():
+        said.append(f"The {split} split is left out: none of its {rows:,} rows has a label")
+    if found.get("crossing"):
+        said.append(
+            f"Dropped from train or validation: {found['crossing']:,} rows whose text is also in test or validation"
+        )
+    if found.get("passed_over"):
+        said.append(f"Not used: {', '.join(found['passed_over'])}")
+    return said
+
+
+def listed(reasons: Mapping[str, int]) -> str:
+    """Reasons with their counts; of many the most frequent."""
+    parts = [f"{reason}: {count:,}" for reason, count in list(reasons.items())[:_REASONS]]
+    rest = sum(list(reasons.values())[_REASONS:])
+    return "; ".join(parts) + (f"; other reasons: {rest:,}" if rest else "")
+
+
+def check_share(found: Mapping[str, Any], where: str, *, allow: bool = False, listed_in: str | None = None) -> None:
+    """Refuse data of which too many rows cannot be used.
+
+    Args:
+        found: As `record` gives it.
+        where: The data, for the message.
+        allow: The user said `--allow-rejects`.
+        listed_in: The file that lists every such row.
+
+    Raises:
+        DataError: more than `LIMIT` of a split's rows are unusable.
+    """
+    if allow:
+        return
+    for split, reasons in found["rejected"].items():
+        check_rows(where if split == "all" else f"{where}, {split}", reasons, found["rows"].get(split), listed_in)
+
+
+def is_too_much(found: Mapping[str, Any]) -> bool:
+    """True where `check_share` would refuse."""
+    try:
+        check_share(found, "")
+    except DataError:
+        return True
+    return False
+
+
+def check_rows(where: str, reasons: Mapping[str, int], rows: int | None, listed_in: str | None = None) -> None:
+    """As `check_share`, for one split.
+
+    Args:
+        rows: How many it has in all; None: not known, and then nothing is refused.
+    """
+    unusable = sum(reasons.values())
+    if rows and unusable > LIMIT * rows:
+        every = f" (all listed in {listed_in})" if listed_in else ""
+        raise DataError(
+            f"{where}: {unusable:,} of {rows:,} rows ({unusable / rows:.0%}) cannot be used: {listed(reasons)}{every}",
+            "Correct them, or train and measure without them: --allow-rejects.",
+        )

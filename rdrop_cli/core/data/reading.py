@@ -1,0 +1,170 @@
+"""A source's rows as examples by split, with every row that is left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rdrop_cli.core.columns import Columns, choose_columns, resolve_columns, screen
+from rdrop_cli.core.labels import canonical
+from rdrop_cli.core.readers import Row
+from rdrop_cli.core.sources import WHOLE, Source
+from rdrop_cli.errors import DataError
+from rdrop_cli.schema import DataConfig
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a stage's name, how many rows are done, and how many there are (None: not known)."""
+
+UNLABELLED = "-1"
+"""The id that data sets of the hub give to examples without a label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A usable row: its texts, its label as the data has it, and where it stood."""
+
+    text: str
+    pair: str | None
+    label: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that is left out."""
+
+    split: str
+    file: str
+    line: int
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As in rejected.jsonl."""
+        return {"file": self.file, "line": self.line, "reason": self.reason}
+
+
+@dataclass
+class Reading:
+    """What was read from a source.
+
+    Attributes:
+        columns: Those of the train split.
+        examples: By split: `all` alone, or train first.
+        rows: How many rows each split has.
+        unlabelled: Rows of each split that has no labels at all, and is left out for that.
+    """
+
+    columns: Columns
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+    unlabelled: dict[str, int] = field(default_factory=dict)
+
+
+def named_columns(row: Row, config: DataConfig) -> Columns:
+    """The columns of training data: those that are configured, else those with usual names.
+
+    Raises:
+        DataError: a column is not there.
+    """
+    return resolve_columns(
+        row.values,
+        row.file,
+        text=config.text_column,
+        label=config.label_column,
+        text_pair=config.text_pair_column,
+    )
+
+
+def read_source(
+    source: Source,
+    config: DataConfig,
+    *,
+    columns: Mapping[str, str | None] | None = None,
+    on_progress: Progress,
+) -> Reading:
+    """Read all splits; train, or all, decides on the columns.
+
+    Args:
+        columns: The train split's, where a run has recorded them.
+
+    Raises:
+        DataError: unreadable, a column is missing, or no usable row to train on.
+    """
+    first = WHOLE if WHOLE in source.splits else "train"
+    recorded = Columns(str(columns["text"]), columns["label"], columns["text_pair"]) if columns else None
+    train = _read_split(source, first, lambda row: recorded or named_columns(row, config), on_progress)
+    if train.columns is None or not train.examples:
+        shown = train.rejected[:1]
+        where = "".join(f"; {row.file}, line {row.line}: {row.reason}" for row in shown)
+        raise DataError(f"{config.source}: no usable rows{where}")
+    used = train.columns
+    reading = Reading(used, {first: train.examples}, {first: train.rows}, train.rejected)
+    # Where -1 is no class of train's, it stands for a missing label, as in data sets of the hub.
+    is_class = any(example.label == UNLABELLED for example in train.examples)
+    for name in source.splits:
+        if name == first:
+            continue
+        split = _read_split(source, name, lambda row: _like_train(row, used), on_progress, none=not is_class)
+        reading.rows[name] = split.rows
+        if split.rows and not split.has_labels:
+            reading.unlabelled[name] = split.rows
+        else:
+            reading.examples[name] = split.examples
+            reading.rejected += split.rejected
+    return reading
+
+
+@dataclass
+class _Split:
+    columns: Columns | None = None
+    examples: list[Example] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    rows: int = 0
+    has_labels: bool = False
+
+
+def _read_split(
+    source: Source, name: str, choose: Callable[[Row], Columns], on_progress: Progress, *, none: bool = False
+) -> _Split:
+    """One split.
+
+    Args:
+        none: -1 is no label; it is none either where the source names the ids.
+    """
+    split = _Split()
+    stage = f"Reading {name}" if name != WHOLE else "Reading"
+    for row, columns, problem in screen(_counted(source.splits[name](), stage, on_progress), choose):
+        split.columns = columns
+        split.rows += 1
+        label = canonical(row.values.get(columns.label)) if columns and columns.label and not row.problem else None
+        if columns and label == UNLABELLED and (none or columns.label in source.label_names):
+            label, problem = None, problem or f"{columns.label} is missing (-1)"
+        split.has_labels |= label is not None
+        if problem is not None or columns is None or label is None:
+            split.rejected.append(Rejected(name, row.file, row.line, problem or "the label is missing"))
+            continue
+        pair = row.values[columns.text_pair] if columns.text_pair else None
+        split.examples.append(Example(row.values[columns.text], pair, label, row.file, row.line))
+    return split
+
+
+def _like_train(row: Row, train: Columns) -> Columns:
+    """Another split's columns: the train split's where it has them; it may come without labels."""
+    defaults = {"text": train.text, "label": train.label, "text_pair": train.text_pair}
+    try:
+        return choose_columns(row.values, row.file, None, None, None, defaults)
+    except DataError:
+        return choose_columns(row.values, row.file, None, None, None, defaults, need_label=False)
+
+
+def _counted(rows: Iterator[Row], stage: str, on_progress: Progress) -> Iterator[Row]:
+    count = 0
+    for row in rows:
+        yield row
+        count += 1
+        if count % 1000 == 0:
+            on_progress(stage, count, None)
+    on_progress(stage, count, count)
