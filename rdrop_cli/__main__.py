@@ -4,11 +4,13 @@ import os
 import sys
 from pathlib import Path
 
-from rdrop_cli.app import app
+from rdrop_cli import threads
+from rdrop_cli.app import app  # imports nothing heavy
 
 
 def main() -> None:
     """Run the command line; standard streams that are closed, or of a narrow encoding, are no reason to fail."""
+    threads.let_waiting_threads_sleep()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the end

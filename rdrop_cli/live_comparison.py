@@ -124,7 +124,7 @@ class _QuietTraining(Observer):
         self.screen.say(describe_micro_batch(size))
 
     def notice(self, message: str) -> None:
-        self.screen.say(f"{self.cell}: {message}" if self.cell else message, style="yellow")
+        self.screen.say(_named(self.cell, message), style="yellow")
 
     def stopping(self) -> None:
         self.screen.say(STOPPING)
@@ -258,7 +258,7 @@ class _LiveTraining(Observer):
         self.view.screen.say(describe_micro_batch(size))
 
     def notice(self, message: str) -> None:
-        self.view.screen.say(f"{self.cell}: {message}" if self.cell else message, style="yellow")
+        self.view.screen.say(_named(self.cell, message), style="yellow")
 
     def stopping(self) -> None:
         self.view.newest = Text(STOPPING, style="yellow")
@@ -266,6 +266,11 @@ class _LiveTraining(Observer):
 
     def _describe(self, what: str) -> None:
         self.view.steps.update(self.view.step, description=safe(f"{self.cell}: {what}"))
+
+
+def _named(cell: str, message: str) -> str:
+    """With the cell that it is about; before the first one begins there is none."""
+    return f"{cell}: {message}" if cell else message
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

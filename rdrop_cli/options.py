@@ -122,6 +122,17 @@ BatchOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--batch-size", min=1, help="Texts per forward pass."),
 ]
+ThreadsOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--threads",
+        min=1,
+        max=1024,
+        metavar="N",
+        help="CPU threads. Default: OMP_NUM_THREADS, else the cores this process may use; a training takes fewer on a"
+        " busy machine.",
+    ),
+]
 TrustRemoteCodeOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the checkpoint.")
 ]

@@ -34,6 +34,11 @@ def rank() -> int:
     return _number("RANK", 0) if count() > 1 else 0
 
 
+def count_here() -> int:
+    """How many of them work on this machine, where the launcher says so."""
+    return max(1, _number("LOCAL_WORLD_SIZE", 1)) if count() > 1 else 1
+
+
 def is_main() -> bool:
     """True in the one that shows and saves."""
     return rank() == 0

@@ -17,6 +17,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: a thread 
 import pytest
 from typer.testing import CliRunner
 
+from rdrop_cli import threads
+
+# Before PyTorch is loaded. The number must not depend on what else the machine does, as it changes the last bits.
+os.environ.setdefault("OMP_NUM_THREADS", str(threads.cores()))
+threads.let_waiting_threads_sleep()
+
 GOOD = ["great", "fine", "lovely", "warm", "funny", "clever"]
 BAD = ["dull", "awful", "boring", "cold", "clumsy", "tired"]
 NEUTRAL = ["the", "movie", "was", "a", "plot", "and", "actors", "with", "some", "film", "it", "seemed"]

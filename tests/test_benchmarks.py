@@ -24,6 +24,29 @@ def test_training_speed_runs_with_a_tiny_model():
     assert "bfloat16 products" in done.stdout
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="stops processes with signals")
+def test_busy_machine_runs_with_a_tiny_model(tiny_model):
+    script = ROOT / "benchmarks" / "busy_machine.py"
+    shape = [
+        "--model",
+        tiny_model,
+        "--copies",
+        "1",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.1",
+        "--conditions",
+        "quiet,spinner",
+    ]
+    command = [sys.executable, script, "--vary", "GOMP_SPINCOUNT=0", "--max-length", "64", *shape]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+
+    for condition in ("quiet", "spinner"):
+        assert f"round 1, {condition}: GOMP_SPINCOUNT 0" in done.stdout
+    assert "examples/s" in done.stdout and "texts of" in done.stdout
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_the_readme_shows_the_kept_results(path):
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -34,6 +57,9 @@ def test_the_readme_shows_the_kept_results(path):
     if "texts_per_second" in kept:
         figures += [f"{value:.1f}" for value in kept["texts_per_second"].values()]
         figures.append(f"{kept['rdrop_is_faster_by']:.2f}")
+    for by_version in kept.get("conditions", {}).values():
+        figures += [f"{row['examples_per_second']:.1f}" for row in by_version.values()]
+        figures += [f"{row['ratio']:.2f}" for row in list(by_version.values())[1:]]
     if "mean_f1_difference" in kept:
         figures += [f"{value:+.4f}" for value in (kept["mean_f1_difference"], *kept["interval_95"])]
         figures += [f"{run[arm]:.4f}" for run in kept["runs"] for arm in ("fast_f1", "plain_f1")]

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rdrop_cli import options, processes
 from rdrop_cli.console import Screen, count, safe
+from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison import Comparison
@@ -81,6 +82,7 @@ def compare(
     train_examples: options.TrainExamplesOption = None,
     label_map: options.LabelMapOption = None,
     allow_rejects: options.AllowRejectsOption = None,
+    threads: options.ThreadsOption = None,
     set_: options.SetOption = None,
     out: options.OutOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and forecast the time.")] = False,
@@ -101,6 +103,7 @@ def compare(
     from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.files import user_path
 
+    choose_threads(threads)
     if processes.count() > 1:
         raise typer.BadParameter("compare trains in one process; run it without a launcher")
     flags = {

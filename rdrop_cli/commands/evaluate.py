@@ -9,6 +9,7 @@ import typer
 
 from rdrop_cli import options
 from rdrop_cli.console import Screen, count
+from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
     from rdrop_cli.core.checkpoints import Checkpoint
@@ -58,6 +59,7 @@ def evaluate(
     precision: options.PrecisionOption = None,
     device: options.DeviceOption = None,
     batch_size: options.BatchOption = None,
+    threads: options.ThreadsOption = None,
     trust_remote_code: options.TrustRemoteCodeOption = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -69,6 +71,7 @@ def evaluate(
     from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.schema import HubConfig
 
+    choose_threads(threads)
     if data is None and any((text_column, label_column, text_pair_column, label_map)):
         raise typer.BadParameter("column options and --label-map are for DATA; the run's own data has its columns")
     renaming = parse_label_map(label_map) if label_map is not None else None
@@ -93,8 +96,11 @@ def evaluate(
             )
         from rdrop_cli.core import evaluation, head_to_head, resampling
         from rdrop_cli.core.inference import Classifier
+        from rdrop_cli.core.model.torch_threads import limit as limit_threads
         from rdrop_cli.core.outcome import Predictions
         from rdrop_cli.core.seen import seen
+
+        limit_threads()
 
         def load(checkpoint: Checkpoint) -> Classifier:
             return Classifier(

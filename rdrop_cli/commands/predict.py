@@ -13,6 +13,7 @@ import typer
 
 from rdrop_cli import options, processes
 from rdrop_cli.console import Screen, Stages, count, json_text, safe
+from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
     from rdrop_cli.core.prediction import Prediction
@@ -59,6 +60,7 @@ def predict(
     precision: options.PrecisionOption = None,
     device: options.DeviceOption = None,
     batch_size: options.BatchOption = None,
+    threads: options.ThreadsOption = None,
     trust_remote_code: options.TrustRemoteCodeOption = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -70,6 +72,7 @@ def predict(
     from rdrop_cli.core.columns import in_words
     from rdrop_cli.core.files import user_path
 
+    choose_threads(threads)
     if bool(texts) == (input_ is not None):
         raise typer.BadParameter("give either TEXT or --input FILE (--input - reads stdin)")
     if input_ == "-" and processes.count() > 1:
@@ -98,7 +101,9 @@ def predict(
 
     from rdrop_cli.core import prediction
     from rdrop_cli.core.inference import Classifier
+    from rdrop_cli.core.model.torch_threads import limit as limit_threads
 
+    limit_threads()
     with screen.stages() as stages:
         classifier = Classifier(
             found,

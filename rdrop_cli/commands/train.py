@@ -10,6 +10,7 @@ import typer
 
 from rdrop_cli import options, processes
 from rdrop_cli.console import Screen, size
+from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
     from rdrop_cli.core.training import Training, TrainingResult
@@ -65,6 +66,7 @@ def train(
     train_examples: options.TrainExamplesOption = None,
     label_map: options.LabelMapOption = None,
     allow_rejects: options.AllowRejectsOption = None,
+    threads: options.ThreadsOption = None,
     set_: options.SetOption = None,
     out: options.OutOption = None,
     resume: Annotated[
@@ -87,6 +89,7 @@ def train(
     from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.files import user_path
 
+    choose_threads(threads)
     if resume and overwrite:
         raise typer.BadParameter("--resume goes on with a run, --overwrite lets it go")
     if overwrite and out is None:

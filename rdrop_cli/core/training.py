@@ -38,7 +38,7 @@ from rdrop_cli.core.export import data_record, export
 from rdrop_cli.core.files import write_text
 from rdrop_cli.core.loss import cross_entropy, log_probabilities, rdrop_loss
 from rdrop_cli.core.measuring import measure_best, validation_metrics
-from rdrop_cli.core.model import probes, trial
+from rdrop_cli.core.model import probes, torch_threads, trial
 from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.prepared import Prepared
@@ -111,6 +111,7 @@ class Training:
         name = models.locate(config.model, config.hub)
         with processes.main_first():
             name = models.fetch(name, config.model.revision, self.observer.stage)
+        self.threads = self._settle_threads()
         self.tokenizer = tokenization.load_tokenizer(
             name, max_length=config.model.max_length, trust_remote_code=config.model.trust_remote_code
         )
@@ -202,6 +203,16 @@ class Training:
         if message not in self._said:
             self._said.add(message)
             self.observer.notice(message)
+
+    def _settle_threads(self) -> torch_threads.Threads:
+        is_recorded = self.resume and (self.run / checkpoints.DATA).is_file()
+        recorded = checkpoints.read_record(self.run).get("threads") if is_recorded else None
+        return torch_threads.settle(
+            self.device,
+            resume=self.resume,
+            recorded=recorded if isinstance(recorded, int) else None,  # runs of earlier versions do not say
+            notice=self.observer.notice,
+        )
 
     def _load_data(self) -> Prepared:
         """The configured data; to resume, the prepared copy where the source is out of reach from here."""
@@ -325,6 +336,8 @@ class Training:
             "resumed_from_step": result.first_step or None,
             "best_epoch": result.best_epoch,
             "device": devices.describe(self.device),
+            "threads": self.threads.count,
+            "threads_reason": self.threads.reason,
             "versions": outcome.versions(),
         }
         outcome.save(self.run, test, cost)
@@ -336,7 +349,12 @@ class Training:
 
     def _open_run(self) -> Start:
         """Make or check the run folder; where to begin."""
-        record = {"model": self.model_record, "device": self.device.type, "fallbacks": self.fallbacks}
+        record = {
+            "model": self.model_record,
+            "device": self.device.type,
+            "threads": self.threads.count,
+            "fallbacks": self.fallbacks,
+        }
         if self.resume:
             return opening.go_on(self.run, self.config, self.data, record, self._notice)
         return opening.begin(self.run, self.config, self.data, record, overwrite=self.overwrite)
