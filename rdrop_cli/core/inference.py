@@ -16,6 +16,7 @@ from rdrop_cli.core.acceleration import accelerate_inference
 from rdrop_cli.core.checkpoints import Checkpoint
 from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.metrics import softmax
+from rdrop_cli.core.model.collator import make_collator
 from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.errors import CheckpointError, ModelError
 from rdrop_cli.schema import Precision
@@ -76,7 +77,7 @@ class Classifier:
         self.tokenizer = tokenization.load_tokenizer(
             name, max_length=self.max_length, trust_remote_code=trust_remote_code
         )
-        self.collate = models.collator(self.tokenizer)
+        self.collate = make_collator(self.tokenizer, self.model)
         self.memory_hint = memory_hint
         self.batch_size = batch_size or checkpoint.batch_size or DEFAULT_BATCH_SIZE
 

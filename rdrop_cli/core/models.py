@@ -181,13 +181,6 @@ def usable_positions(model_config: Any) -> int | None:
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl", "longformer"}
 
 
-def collator(tokenizer: Any) -> Any:
-    """Pads a list of features to the longest among them and makes tensors."""
-    from transformers import DataCollatorWithPadding
-
-    return DataCollatorWithPadding(tokenizer)
-
-
 def quiet_transformers() -> None:
     """Keep transformers' bars and reports off the terminal: the commands show their own."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

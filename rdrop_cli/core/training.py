@@ -33,6 +33,7 @@ from rdrop_cli.core.diagnosis import diagnosis_of
 from rdrop_cli.core.export import data_record, export
 from rdrop_cli.core.files import write_text
 from rdrop_cli.core.measuring import measure_best, validation_metrics
+from rdrop_cli.core.model.collator import make_collator
 from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.recovery import Start
@@ -97,6 +98,7 @@ class Training:
         self.overwrite = overwrite
         self.observer = observer or Observer()
         self.device = devices.pick_device()
+        devices.reset_peak_memory(self.device)  # an earlier training's, in a comparison
         self.precision = devices.pick_precision(config.train.precision, self.device)
         # What was chosen is recorded, so that a resumed run and an evaluation compute as this one does.
         train = config.train.model_copy(update={"precision": self.precision})
@@ -118,11 +120,11 @@ class Training:
         tokenization.strip_state(self.tokenizer)  # checkpoints save it
         self.model = models.load_classifier(name, config.model, self.data.labels, seed=config.train.seed)
         self.model_record = opening.model_record(Path(name), self.tokenizer, self.model.config)
-        self.collate = models.collator(self.tokenizer)
         example = {name: value for name, value in self.datasets["train"][0].items() if name != "labels"}
         with models.loading_errors(config.model.name, "model"):  # its first passes show what its settings are worth
             if config.train.fast:
                 accelerate_training(self.model)
+            self.collate = make_collator(self.tokenizer, self.model)
             check_dropout(self.model, self.collate([example]), config)
         self._has_unused_parameters = processes.count() > 1 and has_unused_parameters(
             self.model, self.collate([example])
@@ -199,7 +201,7 @@ class Training:
             for row in map(history_row, recovery.log_history(checkpoint)):
                 if "validation_accuracy" in row:
                     self.observer.log(row)
-        set_seed(self.config.train.seed + processes.rank())  # or all would draw the same dropout masks
+        set_seed(processes.own_seed(self.config.train.seed))  # or all would draw the same dropout masks
         began = time.perf_counter()
         if checkpoint is None or not recovery.has_ended(checkpoint):
             with self.stopper.listening():
@@ -219,6 +221,7 @@ class Training:
         if processes.is_main() and not (self.run / checkpoints.BEST).is_dir():
             self._export(state.global_step)  # the metric was undefined at every evaluation
         processes.wait()
+        trainer.release()  # the best model is loaded beside it
         metrics, test = measure_best(self.config, self.data, self.datasets, self.run, self.observer)
         result = TrainingResult(
             run=self.run,

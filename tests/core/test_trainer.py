@@ -37,7 +37,7 @@ def make_dataset(count, seed=0):
 def collate(features):
     width = max(len(feature["input_ids"]) for feature in features)
     return {
-        "input_ids": torch.tensor([f["input_ids"] + [0] * (width - len(f["input_ids"])) for f in features]),
+        "input_ids": torch.tensor([[*f["input_ids"], *[0] * (width - len(f["input_ids"]))] for f in features]),
         "attention_mask": torch.tensor(
             [[1] * len(f["input_ids"]) + [0] * (width - len(f["input_ids"])) for f in features]
         ),
