@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.masking_utils import AttentionMaskInterface, bidirectional_mask_function, sdpa_mask
 
 from rdrop_cli.core.dropout import drop_level, keep_mask, keep_scale
 
@@ -150,7 +150,15 @@ def _bias(mask: Tensor | None, batch: int, heads: int, keys: int, dtype: torch.d
 
 
 def attention_mask(
-    *, attention_mask: Tensor | None = None, device: torch.device | str = "cpu", **kwargs: Any
+    *,
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    kv_offset: int = 0,
+    mask_function: Any,
+    attention_mask: Tensor | None = None,
+    device: torch.device | str = "cpu",
+    **kwargs: Any,
 ) -> Tensor | None:
     """What transformers calls to make the mask of a forward pass: its own for PyTorch's attention, without looking.
 
@@ -160,6 +168,7 @@ def attention_mask(
     mask is still left to the kernel where nothing is padded.
 
     Args:
+        mask_function: Which keys a query may see, as transformers' functions of four indices say it.
         attention_mask: (batch, keys) bool, True for what is no padding; None: nothing is padded.
         device: Of the mask.
         kwargs: As `transformers.masking_utils.sdpa_mask` takes them.
@@ -168,10 +177,22 @@ def attention_mask(
         (batch, 1, queries, keys) bool, True where a key counts; None where nothing is masked or the kernel does it.
     """
     if attention_mask is not None:
+        if mask_function is bidirectional_mask_function and attention_mask.shape[-1] == kv_offset + kv_length:
+            row = attention_mask[:, None, None, kv_offset:]
+            return row.expand(batch_size, 1, q_length, kv_length)
         kwargs["allow_is_bidirectional_skip"] = False
         if torch.device(device).type != "cpu":
             kwargs["allow_is_causal_skip"] = False
-    mask: Tensor | None = sdpa_mask(attention_mask=attention_mask, device=device, **kwargs)
+    mask: Tensor | None = sdpa_mask(
+        batch_size=batch_size,
+        q_length=q_length,
+        kv_length=kv_length,
+        kv_offset=kv_offset,
+        mask_function=mask_function,
+        attention_mask=attention_mask,
+        device=device,
+        **kwargs,
+    )
     return mask
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _READS = frozenset(
@@ -14,7 +15,7 @@ _READS = frozenset(
         "aten.is_nonzero",
         "aten.item",
         "aten.masked_select",
-        "aten.nonzero",  # indexing with booleans too
+        "aten.nonzero",
         "aten.repeat_interleave",
         "aten._unique2",
         "aten.unique_consecutive",
@@ -22,6 +23,9 @@ _READS = frozenset(
     }
 )
 """Operations whose result, or its shape, Python must know: on a GPU everything queued before has to end first."""
+
+_INDEXING = frozenset({"aten.index", "aten.index_put", "aten.index_put_"})
+"""Take a list with an index, or None, for each dimension."""
 
 
 class ValueReads(TorchDispatchMode):
@@ -36,7 +40,10 @@ class ValueReads(TorchDispatchMode):
         self.operations: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.operations[str(func.overloadpacket)] += 1
+        name = str(func.overloadpacket)
+        if name in _INDEXING and any(index is not None and index.dtype == torch.bool for index in args[1]):
+            name = "aten.nonzero"  # what indexing with booleans does inside
+        self.operations[name] += 1
         return func(*args, **(kwargs or {}))
 
     @property
