@@ -54,3 +54,8 @@ def test_memory_that_nccl_lacks_is_no_lost_process(third_of_four, tmp_path):
         raise RuntimeError(NCCL_MEMORY)
     with pytest.raises(ProcessLost), failures.naming_failures(tmp_path, torch.device("cpu")):
         raise RuntimeError(NCCL_LOST)
+
+
+def test_nor_is_it_one_to_what_only_names_lost_processes(third_of_four):
+    with pytest.raises(RuntimeError, match="unhandled cuda error"), processes.naming_lost_processes():
+        raise RuntimeError(NCCL_MEMORY)
