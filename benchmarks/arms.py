@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    DataCollatorWithPadding,
     PrinterCallback,
     RobertaConfig,
     RobertaForSequenceClassification,
@@ -28,6 +29,7 @@ from rdrop_cli.core import models, starter, tokenization
 from rdrop_cli.core.acceleration import accelerate_training
 from rdrop_cli.core.device import pick_device, pick_precision
 from rdrop_cli.core.labels import LabelMap
+from rdrop_cli.core.model.collator import make_collator
 from rdrop_cli.core.tokenization import TokenDataset, Tokens
 from rdrop_cli.core.trainer import RDropTrainer
 
@@ -115,9 +117,10 @@ def trainer(arm: str, job: Job, folder: str) -> Trainer:
     model = build_model(job.model)
     dataset = TokenDataset(job.tokens, job.labels, np.asarray(job.order))
     tokenizer = tokenization.load_tokenizer(str(starter.model_folder()), max_length=512)
-    common = {"model": model, "train_dataset": dataset, "data_collator": models.collator(tokenizer)}
+    common = {"model": model, "train_dataset": dataset, "data_collator": DataCollatorWithPadding(tokenizer)}
     if arm == "rdrop":
         accelerate_training(model)
+        common["data_collator"] = make_collator(tokenizer, model)
         args = arguments(folder, job, bf16=pick_precision("auto", device) == "bfloat16")
         made: Trainer = GivenOrder(args=args, alpha=ALPHA, label_smoothing=SMOOTHING, **common)
     else:

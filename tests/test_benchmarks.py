@@ -1,6 +1,7 @@
 """The benchmarks run, and the README says what their kept results say."""
 
 import csv
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -45,6 +46,53 @@ def test_busy_machine_runs_with_a_tiny_model(tiny_model):
     for condition in ("quiet", "spinner"):
         assert f"round 1, {condition}: GOMP_SPINCOUNT 0" in done.stdout
     assert "examples/s" in done.stdout and "texts of" in done.stdout
+
+
+def run_gpu(*options, code=0):
+    script = [sys.executable, ROOT / "benchmarks" / "gpu.py", "--device", "cpu", "--tiny", *map(str, options)]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_benchmark_for_gpus_runs_without_one(tmp_path):
+    out = tmp_path / "gpu.json"
+    shown = run_gpu("--only", "correctness", "--only", "micro_batch", "--out", out)
+    kept = json.loads(out.read_text(encoding="utf-8"))
+
+    assert kept["command"] == "bash benchmarks/gpu.sh --device cpu --tiny"
+    assert 0 < kept["parts"]["correctness"]["bfloat16"]["gradient_relative_difference"] < 0.08
+    assert kept["parts"]["micro_batch"] | {"seconds": 0} == kept["parts"]["micro_batch"] | {
+        "simulated": True, "sizes": [8, 4], "steps": 4, "seconds": 0,
+    }  # fmt: skip
+    assert "16 -> 8 -> 4 examples" in " ".join(shown.split())
+
+
+def test_a_part_that_fails_leaves_the_others_and_says_so(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import gpu
+    from gpu_common import Setting
+
+    monkeypatch.setitem(gpu.PARTS, "resume", (gpu.PARTS["resume"][0], 0.1))
+    found = gpu.run_part("resume", Setting("cpu", True))
+
+    assert found["error"] == "not done within 0.1 seconds"
+    assert found["seconds"] >= 0.1
+
+
+def test_the_benchmark_for_gpus_says_which_wheels_to_bring(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import gpu_setup
+
+    assert gpu_setup.missing() == []
+    version = importlib.metadata.version
+    old = {"transformers": "4.57.1", "torch": "2.8.0+cu128"}
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: old.get(name) or version(name))
+    (lacking,) = gpu_setup.missing()
+
+    assert lacking.startswith("transformers>=")
+    assert f"'{lacking}'" in gpu_setup.explain([lacking])
+    assert "pip download --dest wheels" in gpu_setup.explain([lacking])
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

@@ -50,6 +50,9 @@ def training_arguments(
         activation_checkpointing=train.gradient_checkpointing,
         dataloader_num_workers=train.num_workers,
         dataloader_pin_memory=device.type == "cuda",
+        # Copies from pinned memory do not wait for the device; workers keep what they imported.
+        accelerator_config={"non_blocking": device.type == "cuda"},
+        dataloader_persistent_workers=device.type == "cuda" and train.num_workers > 0,
         remove_unused_columns=False,
         label_names=["labels"],
         report_to=["tensorboard"] if train.tensorboard else "none",
@@ -57,6 +60,9 @@ def training_arguments(
         disable_tqdm=True,
         log_level_replica="error",
         ddp_find_unused_parameters=unused_parameters,
+        ddp_broadcast_buffers=False,  # positions and the like: equal everywhere, and never changed
+        # A fused step hides from accelerate that the scaler skipped it, so the schedule would run ahead.
+        optim="adamw_torch" if precision == "float16" else "adamw_torch_fused",
         seed=train.seed,
         data_seed=train.seed,
     )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
+from transformers.masking_utils import AttentionMaskInterface, bidirectional_mask_function, sdpa_mask
 
 from rdrop_cli.core.dropout import drop_level, keep_mask, keep_scale
 
@@ -23,6 +23,12 @@ NAME = "rdrop"
 
 _CHUNK = 2**20
 """Scores computed at once: 2 MB in bfloat16."""
+
+_HARMLESS = frozenset(
+    {"is_causal", "position_ids", "use_cache", "cache_position", "sliding_window", "deterministic"}
+    | {"output_attentions", "output_hidden_states", "return_dict"}
+)
+"""Keyword arguments of models that change nothing here: the mask carries what they say, or it is asked for below."""
 
 
 def _attend(
@@ -100,17 +106,22 @@ def attention_forward(
         attention_mask: (batch, 1, queries, keys): bool, True where a key counts, or added to the scores.
         dropout: Probability of dropping an attention weight.
         scaling: Of the scores; None: 1 / sqrt(width).
+        kwargs: What a model adds. One that is not known here, such as a soft cap, goes to PyTorch's attention, which
+            takes or refuses it.
 
     Returns:
         (batch, queries, heads, width), and no weights.
     """
     batch, heads, queries, width = query.shape
+    if attention_mask is not None and attention_mask.ndim == 4 and attention_mask.stride(2) == 0:
+        # All queries share one row, that is, it is padding alone: CUDA's kernels would write out the whole square.
+        attention_mask = attention_mask[:, :, :1]
     is_plain = (
         query.device.type == "cpu"
         and (query.dtype == torch.bfloat16 if not drop_level(dropout) else drop_level(dropout) < drop_level(1))
         and key.shape == value.shape
         and key.shape[1] == heads
-        and kwargs.get("position_bias") is None
+        and all(value is None for name, value in kwargs.items() if name not in _HARMLESS)
         and (attention_mask is None or not attention_mask.requires_grad)
         and (attention_mask is not None or not (kwargs.get("is_causal") or getattr(module, "is_causal", False)))
     )
@@ -131,8 +142,6 @@ def _bias(mask: Tensor | None, batch: int, heads: int, keys: int, dtype: torch.d
     """What is added to the scores, (batch * heads, 1 or queries, keys); one row where all queries share it."""
     if mask is None:
         return torch.zeros(1, dtype=dtype).expand(batch * heads, 1, keys)
-    if torch.equal(mask, mask[:, :, :1].expand_as(mask)):
-        mask = mask[:, :, :1]  # padding alone: a row instead of a square for every head
     if mask.dtype == torch.bool:
         mask = torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
     return (
@@ -140,5 +149,52 @@ def _bias(mask: Tensor | None, batch: int, heads: int, keys: int, dtype: torch.d
     )
 
 
+def attention_mask(
+    *,
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    kv_offset: int = 0,
+    mask_function: Any,
+    attention_mask: Tensor | None = None,
+    device: torch.device | str = "cpu",
+    **kwargs: Any,
+) -> Tensor | None:
+    """What transformers calls to make the mask of a forward pass: its own for PyTorch's attention, without looking.
+
+    That one asks whether the batch holds any padding at all, and waits for the device to answer in every forward pass.
+    The collator knows it beforehand and gives no mask then. With one, the mask of an encoder is a row for all queries
+    (its stride over them is 0), and a causal one is written out; only on a CPU, where looking costs nothing, a causal
+    mask is still left to the kernel where nothing is padded.
+
+    Args:
+        mask_function: Which keys a query may see, as transformers' functions of four indices say it.
+        attention_mask: (batch, keys) bool, True for what is no padding; None: nothing is padded.
+        device: Of the mask.
+        kwargs: As `transformers.masking_utils.sdpa_mask` takes them.
+
+    Returns:
+        (batch, 1, queries, keys) bool, True where a key counts; None where nothing is masked or the kernel does it.
+    """
+    if attention_mask is not None:
+        if mask_function is bidirectional_mask_function and attention_mask.shape[-1] == kv_offset + kv_length:
+            row = attention_mask[:, None, None, kv_offset:]
+            return row.expand(batch_size, 1, q_length, kv_length)
+        kwargs["allow_is_bidirectional_skip"] = False
+        if torch.device(device).type != "cpu":
+            kwargs["allow_is_causal_skip"] = False
+    mask: Tensor | None = sdpa_mask(
+        batch_size=batch_size,
+        q_length=q_length,
+        kv_length=kv_length,
+        kv_offset=kv_offset,
+        mask_function=mask_function,
+        attention_mask=attention_mask,
+        device=device,
+        **kwargs,
+    )
+    return mask
+
+
 AttentionInterface.register(NAME, attention_forward)
-AttentionMaskInterface.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
+AttentionMaskInterface.register(NAME, attention_mask)

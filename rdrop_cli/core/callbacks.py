@@ -7,6 +7,7 @@ import io
 import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from rdrop_cli import processes
 from rdrop_cli.core.files import write_text
 from rdrop_cli.core.metrics import SCALARS
 from rdrop_cli.errors import StorageError
+
+_STEPS_TO_ASK, _SECONDS_TO_ASK = 10, 2.0
+"""Several processes ask one another whether to stop after so many steps, or so much time, whichever comes first."""
 
 HISTORY_COLUMNS = (
     "step",
@@ -197,9 +201,10 @@ class KeepBest(TrainerCallback):
 class StopOnSignal(TrainerCallback):
     """On SIGINT or SIGTERM finishes the step, saves and stops; a second signal ends the process at once.
 
-    The signal only sets a flag, so that no write is cut in the middle. Several processes agree at every step, so that
-    all stop at the same one; as their launcher passes a signal on, and the terminal sends it too, a second one is
-    nothing special then.
+    The signal only sets a flag, so that no write is cut in the middle. Several processes ask one another every tenth
+    step, or after two seconds' worth of longer ones, so that all stop at the same step and none waits for the others at
+    every one. As their launcher passes a signal on, and the terminal sends it too, a second one is nothing special
+    then, but for a SIGTERM that comes seconds later: it ends the process, even one that hangs.
 
     Attributes:
         stopping: Every process knows that training stops here.
@@ -210,6 +215,8 @@ class StopOnSignal(TrainerCallback):
         self.stopping = False
         self._requested = False
         self._mid_epoch = False
+        self._asked: tuple[int, float] | None = None
+        self._ask_at = 0
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -219,7 +226,8 @@ class StopOnSignal(TrainerCallback):
             return
         previous = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            yield
+            with processes.ended_by_second_sigterm():
+                yield
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -237,9 +245,23 @@ class StopOnSignal(TrainerCallback):
         self._requested = True
         self.observer.stopping()
 
+    def _agree_now_and_then(self, step: int) -> bool:
+        """As `agree`, at the steps that all processes ask at; False in between."""
+        if processes.count() == 1:
+            return self.agree()
+        if step < self._ask_at:
+            return False
+        now = time.monotonic()
+        own = (now - self._asked[1]) / (step - self._asked[0]) if self._asked else _SECONDS_TO_ASK
+        asked, seconds = processes.largest(float(self._requested), own)
+        self._asked = step, now
+        self._ask_at = step + max(1, min(_STEPS_TO_ASK, int(_SECONDS_TO_ASK / max(seconds, 1e-9))))
+        self.stopping = bool(asked)
+        return self.stopping
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         steps_in_epoch = state.max_steps // int(args.num_train_epochs)
-        if self.agree() and state.global_step % steps_in_epoch:
+        if self._agree_now_and_then(state.global_step) and state.global_step % steps_in_epoch:
             self._mid_epoch = True
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,10 +120,17 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     """True when a device, or a library that works on it, had no room."""
     from accelerate.utils.memory import should_reduce_batch_size
 
-    signs = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    signs = (
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "Failed to CUDA calloc",  # NCCL's buffers
+        "Failed to CUDA host alloc",
+    )
+    is_nccl = "NCCL" in str(error) and "out of memory" in str(error)
     return (
         isinstance(error, torch.OutOfMemoryError)
         or should_reduce_batch_size(error)
+        or is_nccl
         or any(sign in str(error) for sign in signs)
     )
 
@@ -148,12 +156,23 @@ def describe(device: torch.device) -> str:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes used so far: of the GPU on one, else of this process."""
+    """Most bytes taken since `reset_peak_memory`: of a GPU with what its allocator keeps, else of this process.
+
+    What CUDA and its libraries take beside that, about half a gibibyte, is not in it.
+    """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_reserved(device)
     try:
         import resource
     except ImportError:  # not on Windows
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Measure a GPU's peak anew, without what earlier work left in its allocator; a process's cannot be."""
+    if device.type == "cuda":
+        gc.collect()  # a trainer and its model refer to each other
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)

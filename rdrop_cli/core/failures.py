@@ -32,7 +32,7 @@ def naming_failures(run: Path, device: torch.device) -> Iterator[None]:
         " or train anew with a smaller --max-length"
     )
     try:
-        with devices.naming_memory_errors(device, smaller), processes.naming_lost_processes():
+        with processes.naming_lost_processes(), devices.naming_memory_errors(device, smaller):
             yield
     except FloatingPointError as error:
         raise ModelError(

@@ -18,6 +18,7 @@ from rdrop_cli.core.exact_length import PADDING_MATTERS, batches_of
 from rdrop_cli.core.labels import LabelMap
 from rdrop_cli.core.metrics import softmax
 from rdrop_cli.core.model import probes, trial
+from rdrop_cli.core.model.collator import make_collator
 from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.tokenization import TokenDataset
 from rdrop_cli.errors import CheckpointError, ModelError
@@ -82,7 +83,7 @@ class Classifier:
         self.tokenizer = tokenization.load_tokenizer(
             name, max_length=checkpoint.max_length, trust_remote_code=trust_remote_code
         )
-        self.collate = models.collator(self.tokenizer)
+        self.collate = make_collator(self.tokenizer, self.model)
         self.max_length = self.tokenizer.model_max_length = checkpoint.max_length or self._default_max_length()
         self._settle(notice)
         self.memory_hint = memory_hint
@@ -116,6 +117,7 @@ class Classifier:
             self.by_exact_length = probes.depends_on_padding(model, self.tokenizer, self.collate)
             model.to(self.device)
             settled = trial.settle_inference(model, self.tokenizer, self.collate, self.device, self.precision, notice)
+            self.collate = make_collator(self.tokenizer, model)  # for the kernels that it will run with
         self.precision = settled.precision
         if self.by_exact_length:
             notice(PADDING_MATTERS)

@@ -28,6 +28,7 @@ def rdrop_loss(
     alpha: float,
     label_smoothing: float = 0.0,
     ce_reduction: CEReduction = "mean",
+    weights: Tensor | None = None,
 ) -> RDropLoss:
     """Cross-entropy of two dropout passes plus alpha times their symmetric KL divergence.
 
@@ -48,6 +49,7 @@ def rdrop_loss(
         alpha: Weight of the divergence, finite and not negative.
         label_smoothing: Share of the target spread evenly over the classes, in [0, 1).
         ce_reduction: How the two cross-entropies combine.
+        weights: (batch,) float; sums over the examples times these instead of means.
 
     Returns:
         total, ce and kl: scalars in nats per example.
@@ -64,11 +66,13 @@ def rdrop_loss(
     check_parameters(alpha, label_smoothing, ce_reduction)
 
     log_p_a, log_p_b = log_probabilities(logits_a), log_probabilities(logits_b)
-    ce = cross_entropy(log_p_a, labels, label_smoothing) + cross_entropy(log_p_b, labels, label_smoothing)
+    ce_a, ce_b = (cross_entropy(log_p, labels, label_smoothing, weights) for log_p in (log_p_a, log_p_b))
+    ce = ce_a + ce_b
     if ce_reduction == "mean":
         ce = ce / 2
     # KL(a||b) + KL(b||a) = sum (p_a - p_b) (log p_a - log p_b): exactly 0 for equal passes, and never negative.
-    kl = ((log_p_a.exp() - log_p_b.exp()) * (log_p_a - log_p_b)).sum(dim=-1).mean() / 2
+    kls = ((log_p_a.exp() - log_p_b.exp()) * (log_p_a - log_p_b)).sum(dim=-1)
+    kl = (kls.mean() if weights is None else (kls * weights).sum()) / 2
     return RDropLoss(ce + alpha * kl, ce, kl)
 
 
@@ -92,13 +96,16 @@ def log_probabilities(logits: Tensor) -> Tensor:
     return F.log_softmax(logits.to(dtype), dim=-1)
 
 
-def cross_entropy(log_p: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(log_p: Tensor, labels: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
     """Mean cross-entropy in nats from log-probabilities.
 
     Args:
         log_p: (batch, classes).
         labels: (batch,) int64.
         label_smoothing: As in `rdrop_loss`.
+        weights: As in `rdrop_loss`.
     """
     # log-softmax of log-probabilities is the identity, so F.cross_entropy may take them for logits.
-    return F.cross_entropy(log_p, labels, label_smoothing=label_smoothing)
+    if weights is None:
+        return F.cross_entropy(log_p, labels, label_smoothing=label_smoothing)
+    return (F.cross_entropy(log_p, labels, label_smoothing=label_smoothing, reduction="none") * weights).sum()

@@ -26,22 +26,26 @@ class LossMeter:
     def reset(self) -> None:
         """Start a new window."""
         self.sums: dict[str, Tensor | float] = dict.fromkeys(self._NAMES, 0.0)
-        self.examples = 0
+        self.examples: Tensor | int = 0
         self.restart_clock()
 
     def restart_clock(self) -> None:
         """Count rates from now on, so that an evaluation in between does not slow them."""
         self._started = time.perf_counter()
-        self._timed_examples = 0
+        self._timed_examples: Tensor | int = 0
         self._timed_tokens: Tensor | int = 0
 
     def add(self, examples: int, tokens: Tensor | int, **means: Tensor) -> None:
         """Add a micro-batch's means and its number of real (unpadded) tokens."""
-        self.examples += examples
-        self._timed_examples += examples
+        self.add_sums(examples, tokens, **{name: mean.detach().float() * examples for name, mean in means.items()})
+
+    def add_sums(self, examples: Tensor | int, tokens: Tensor | int, **sums: Tensor) -> None:
+        """Add a micro-batch's sums over its examples; their number may be known to the device alone."""
+        self.examples = self.examples + examples
+        self._timed_examples = self._timed_examples + examples
         self._timed_tokens = self._timed_tokens + tokens
-        for name, mean in means.items():
-            self.sums[name] = self.sums[name] + mean.detach().float() * examples
+        for name, total in sums.items():
+            self.sums[name] = self.sums[name] + total.detach().float()
 
     def copy(self) -> LossMeter:
         """A meter that goes on by itself."""
@@ -62,22 +66,23 @@ class LossMeter:
 
     def means(self, alpha: float) -> dict[str, float]:
         """The window's means; without kl, kl_share and agreement where there is one pass."""
-        if not self.examples:
+        examples = int(self.examples)
+        if not examples:
             return {}
-        mean = {name: float(total) / self.examples for name, total in self.sums.items()}
+        mean = {name: float(total) / examples for name, total in self.sums.items()}
         logs = {"loss": mean["loss"], "ce": mean["ce"]}
         if alpha > 0:
             share = alpha * mean["kl"] / mean["loss"] if mean["loss"] else 0.0
             logs |= {"kl": mean["kl"], "kl_share": share, "agreement": mean["agree"]}
         seconds = time.perf_counter() - self._started
-        if self._timed_examples and seconds > 0:
-            logs["examples_per_second"] = self._timed_examples / seconds
+        if (timed := int(self._timed_examples)) and seconds > 0:
+            logs["examples_per_second"] = timed / seconds
             logs["tokens_per_second"] = float(self._timed_tokens) / seconds
         return logs
 
     def state_dict(self) -> dict[str, float]:
         """Plain numbers, exact to the last bit."""
-        return {"examples": self.examples, **{name: float(total) for name, total in self.sums.items()}}
+        return {"examples": int(self.examples), **{name: float(total) for name, total in self.sums.items()}}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on where `state_dict` was taken."""

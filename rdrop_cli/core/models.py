@@ -155,13 +155,6 @@ def dropout_keys(model_config: Any) -> list[str]:
     )
 
 
-def collator(tokenizer: Any) -> Any:
-    """Pads a list of features to the longest among them and makes tensors."""
-    from transformers import DataCollatorWithPadding
-
-    return DataCollatorWithPadding(tokenizer)
-
-
 def quiet_transformers() -> None:
     """Keep transformers' bars and reports off the terminal: the commands show their own."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

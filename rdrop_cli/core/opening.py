@@ -27,9 +27,9 @@ def begin(run: Path, config: Config, data: Prepared, record: Mapping[str, Any], 
     """Make the run folder.
 
     Args:
-        record: What data.json says beside the data: `model`, as `model_record` gives it, the kind of `device`, the number
-            of `threads`, and as `fallbacks` the keys of the configuration that do not have the value asked for, with
-            that value.
+        record: What data.json says beside the data: `model`, as `model_record` gives it, the kind of `device`, the
+            number of `threads`, and as `fallbacks` the keys of the configuration that do not have the value asked for,
+            with that value.
         overwrite: Remove a run that stands there.
 
     Raises:

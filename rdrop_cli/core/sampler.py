@@ -83,12 +83,13 @@ class ShareOfBatches:
         self.rank = rank
         self.count = count
 
-    def _sizes(self) -> list[int]:
+    def sizes(self) -> list[int]:
+        """Examples of each of an epoch's optimizer steps, over all processes."""
         full, rest = divmod(len(self.sampler), self.sampler.batch_size)
         return [self.sampler.batch_size] * full + ([rest] if rest else [])
 
     def __len__(self) -> int:
-        return sum(-(-self._share(size) // self.batch_size) for size in self._sizes())
+        return sum(-(-self._share(size) // self.batch_size) for size in self.sizes())
 
     def _share(self, size: int) -> int:
         return -(-size // self.count)
@@ -96,7 +97,7 @@ class ShareOfBatches:
     def __iter__(self) -> Iterator[list[int]]:
         order = list(self.sampler)
         start = 0
-        for size in self._sizes():
+        for size in self.sizes():
             step = order[start : start + size]
             start += size
             share = step[self.rank :: self.count]

@@ -49,11 +49,11 @@ class Tokens:
         return np.diff(self.offsets)
 
     def features(self, index: int) -> dict[str, Any]:
-        """What the collator takes for one text: lists of ids, unpadded."""
+        """What the collator takes for one text: views of its ids, unpadded."""
         span = slice(self.offsets[index], self.offsets[index + 1])
-        features: dict[str, Any] = {"input_ids": self.ids[span].tolist()}
+        features: dict[str, Any] = {"input_ids": self.ids[span]}
         if self.type_ids is not None:
-            features["token_type_ids"] = self.type_ids[span].tolist()
+            features["token_type_ids"] = self.type_ids[span]
         return features
 
 

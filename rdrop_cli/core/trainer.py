@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from accelerate.utils.memory import clear_device_cache
@@ -42,7 +44,7 @@ class RDropTrainer(WholeCheckpoints):
         on_micro_batch: Is told the new number of examples in a forward pass.
 
     Raises:
-        ValueError: a parameter out of range.
+        ValueError: a parameter out of range; when training begins, a label of -100 in a data set that has a length.
     """
 
     # compute_loss divides by the examples of the whole optimizer step itself.
@@ -72,6 +74,8 @@ class RDropTrainer(WholeCheckpoints):
         self.micro_batch = self.args.train_batch_size if auto_micro_batch else None
         self.on_micro_batch = on_micro_batch
         self.meter = LossMeter()
+        self._has_fillers = False
+        self._step_sizes: list[int] = []
 
     def compute_loss(
         self,
@@ -97,26 +101,19 @@ class RDropTrainer(WholeCheckpoints):
             # Only the logits: what else a model returns would be gathered as predictions.
             return (loss, {"logits": logits}) if return_outputs else loss
 
-        rows = batch_rows = len(labels)
-        counted: Any = slice(None)
-        if self.args.world_size > 1:
-            counted = labels != NO_EXAMPLE
-            labels = labels[counted]
-            rows = len(labels)
+        rows = len(labels)
+        # Weights instead of a selection, whose size Python would have to ask the device for.
+        weights = (labels != NO_EXAMPLE).float() if self._has_fillers else None
         mask = features.get("attention_mask")
         tokens = mask.sum() if mask is not None else features["input_ids"].numel()
+        parts: dict[str, Tensor]
         if self.alpha == 0:
             outputs = model(**features)
-            if not rows:
-                return _logits(outputs).sum() * 0
-            ce = cross_entropy(log_probabilities(_logits(outputs)[counted]), labels, self.label_smoothing)
+            ce = cross_entropy(log_probabilities(_logits(outputs)), labels, self.label_smoothing, weights)
             total = ce * 2 if self.ce_reduction == "sum" else ce
-            self.meter.add(rows, tokens, loss=total, ce=total)
+            parts = {"loss": total, "ce": total}
         else:
-            outputs, logits_a, logits_b = self._two_passes(model, features, batch_rows)
-            if not rows:
-                return (logits_a + logits_b).sum() * 0
-            logits_a, logits_b = logits_a[counted], logits_b[counted]
+            outputs, logits_a, logits_b = self._two_passes(model, features, rows)
             total, ce, kl = rdrop_loss(
                 logits_a,
                 logits_b,
@@ -124,14 +121,24 @@ class RDropTrainer(WholeCheckpoints):
                 alpha=self.alpha,
                 label_smoothing=self.label_smoothing,
                 ce_reduction=self.ce_reduction,
+                weights=weights,
             )
-            agree = (logits_a.argmax(-1) == logits_b.argmax(-1)).float().mean()
-            self.meter.add(rows, tokens, loss=total, ce=ce, kl=kl, agree=agree)
+            agrees = (logits_a.argmax(-1) == logits_b.argmax(-1)).float()
+            parts = {"loss": total, "ce": ce, "kl": kl, "agree": _mean_or_sum(agrees, weights)}
 
-        if num_items_in_batch is not None:
-            # A sum over rows divided by all rows of the step. Data parallelism averages gradients over processes,
-            # which the factor undoes.
-            total = total * (rows * self.accelerator.num_processes / num_items_in_batch)
+        # A sum over rows divided by all rows of the step. Data parallelism averages gradients over processes,
+        # which the factor undoes.
+        if weights is None:
+            self.meter.add(rows, tokens, **parts)
+            if num_items_in_batch is not None:
+                total = total * (rows * self.accelerator.num_processes / num_items_in_batch)
+        else:
+            counted = weights.sum()
+            self.meter.add_sums(counted, tokens, **parts)
+            if num_items_in_batch is not None:
+                total = total * (self.accelerator.num_processes / num_items_in_batch)
+            else:
+                total = total / counted.clamp(min=1)
         return (total, outputs) if return_outputs else total
 
     def _two_passes(self, model: nn.Module, features: dict[str, Any], rows: int) -> tuple[Any, Tensor, Tensor]:
@@ -149,7 +156,21 @@ class RDropTrainer(WholeCheckpoints):
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Forward and backward over a batch; with `auto_micro_batch` in as many pieces as the memory asks for."""
+        """Forward and backward over a batch; with `auto_micro_batch` in as many pieces as the memory asks for.
+
+        On a GPU the first step has the room that it will have later, when the optimizer holds its moments: the longest
+        batch comes first, so what does not fit fails here.
+        """
+        moments = missing_moments(self.optimizer) if self.args.device.type == "cuda" else 0
+        reserved = torch.empty(moments, dtype=torch.uint8, device=self.args.device) if moments else None
+        with _staying_in_training(model):
+            loss = self._forward_backward(model, inputs, num_items_in_batch)
+        del reserved
+        return loss
+
+    def _forward_backward(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None
+    ) -> Tensor:
         while self.micro_batch is not None:
             before = self.meter.copy()
             try:
@@ -179,18 +200,21 @@ class RDropTrainer(WholeCheckpoints):
             total = total + super().training_step(model, piece, num_items_in_batch)
         return total
 
-    def get_batch_samples(
-        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
-    ) -> tuple[list[Any], Tensor | int | None]:
-        """The micro-batches of one optimizer step and their number of examples over all processes.
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
+        """The number of examples of one optimizer step over all processes, known without asking the device or others.
 
         The base class counts only for models that take **kwargs; the loss needs the count for every model.
         """
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        if self.args.world_size == 1:
-            return batches, sum(len(batch["labels"]) for batch in batches)
-        counted = [(batch["labels"] != NO_EXAMPLE).sum() for batch in batches]
-        return batches, self.accelerator.gather(torch.stack(counted).sum().to(device)[None]).sum()
+        if self._step_sizes:
+            return self._step_sizes[self.state.global_step % len(self._step_sizes)]
+        if not self._has_fillers:
+            return sum(len(batch["labels"]) for batch in batch_samples)
+        counted = torch.stack([(batch["labels"] != NO_EXAMPLE).sum() for batch in batch_samples]).sum().to(device)
+        return self.accelerator.gather(counted[None]).sum() if self.args.world_size > 1 else counted
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """0: nothing shows them, and counting walks over all parameters at every micro-batch."""
+        return 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Replace the base class's loss, a mean of step means, by means over examples, and add the parts."""
@@ -207,6 +231,13 @@ class RDropTrainer(WholeCheckpoints):
         metrics: dict[str, float] = super().evaluate(*args, **kwargs)
         self.meter.restart_clock()
         return metrics
+
+    def release(self) -> None:
+        """Give the device's memory back: the model moves to the CPU and the optimizer goes; training is over then."""
+        self.model_wrapped = self.model.cpu()
+        self.optimizer = self.lr_scheduler = None
+        self.callback_handler.optimizer = self.callback_handler.lr_scheduler = None
+        self.accelerator.free_memory()
 
     def write_extras(self, folder: Path) -> None:
         """What the base class does not know of."""
@@ -237,23 +268,80 @@ class RDropTrainer(WholeCheckpoints):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """With several processes each loads its share of every optimizer step; else as the base class."""
+        has_length = hasattr(self.train_dataset, "__len__")
+        if has_length:
+            refuse_ignored_labels(self.train_dataset)
+        self._has_fillers = self.args.world_size > 1 or not has_length
+        self._step_sizes = []
         sampler = self._get_train_sampler() if self.args.world_size > 1 else None
         if not isinstance(sampler, LengthGroupedSampler):
             loader: DataLoader[Any] = super().get_train_dataloader()
             return loader
         micro, rank, count = self.args.train_batch_size, self.args.process_index, self.args.world_size
+        shares = ShareOfBatches(sampler, micro, rank, count)
+        self._step_sizes = shares.sizes()
         loader = DataLoader(
             Fillable(self.train_dataset),
-            batch_sampler=cast(Any, ShareOfBatches(sampler, micro, rank, count)),
+            batch_sampler=cast(Any, shares),
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
         )
         # To accelerate this is one process's loader: it is divided already.
         shared: DataLoader[Any] = prepare_data_loader(
-            loader, device=self.args.device, num_processes=1, process_index=0, put_on_device=True
+            loader,
+            device=self.args.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            non_blocking=self.accelerator.non_blocking,
         )
         return shared
+
+
+@contextlib.contextmanager
+def _staying_in_training(model: nn.Module) -> Iterator[None]:
+    """While the block runs, `model.train()` of a model that is training does nothing: it would visit every module."""
+    if not model.training:
+        yield
+        return
+    model.__dict__["train"] = lambda mode=True: model
+    try:
+        yield
+    finally:
+        del model.__dict__["train"]
+
+
+def missing_moments(optimizer: Any) -> int:
+    """Bytes of the moments that an Adam optimizer will have from its first step on; 0 when it has them."""
+    optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper
+    if not isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) or optimizer.state:
+        return 0
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return 2 * sum(each.numel() * each.element_size() for each in parameters if each.requires_grad)
+
+
+def refuse_ignored_labels(dataset: Any) -> None:
+    """Make sure that every example counts: the divisor of a step's loss is its number of examples.
+
+    Raises:
+        ValueError: a label of -100, which torch's cross-entropy leaves out but the divergence does not.
+    """
+    labels = getattr(dataset, "targets", None)
+    if labels is None:
+        examples = (dataset[index] for index in range(len(dataset)))
+        labels = [example.get("labels", example.get("label", 0)) for example in examples]
+    ignored = np.flatnonzero(np.asarray(labels) == NO_EXAMPLE)
+    if len(ignored):
+        raise ValueError(
+            f"{len(ignored)} training examples have the label {NO_EXAMPLE}, which stands for no example;"
+            f" the first is number {ignored[0]}: leave them out of the data set"
+        )
+
+
+def _mean_or_sum(values: Tensor, weights: Tensor | None) -> Tensor:
+    return values.mean() if weights is None else (values * weights).sum()
 
 
 def example_lengths(dataset: Any) -> Sequence[int] | None:

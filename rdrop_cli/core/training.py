@@ -39,6 +39,7 @@ from rdrop_cli.core.files import write_text
 from rdrop_cli.core.loss import cross_entropy, log_probabilities, rdrop_loss
 from rdrop_cli.core.measuring import measure_best, validation_metrics
 from rdrop_cli.core.model import probes, torch_threads, trial
+from rdrop_cli.core.model.collator import make_collator
 from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.prepared import Prepared
@@ -105,6 +106,7 @@ class Training:
         self.observer = observer or Observer()
         self.config = config
         self.device = devices.pick_device(config.train.device)
+        devices.reset_peak_memory(self.device)  # an earlier training's, in a comparison
         self.precision = devices.pick_precision(config.train.precision, self.device)
         self._said: set[str] = set()
 
@@ -127,7 +129,7 @@ class Training:
             name, config.model, self.data.labels, seed=config.train.seed, pad_token_id=self._pad_token_id()
         )
         self.model_record = opening.model_record(Path(name), self.tokenizer, self.model.config)
-        self.collate = models.collator(self.tokenizer)
+        self.collate = make_collator(self.tokenizer, self.model)
         example = {name: value for name, value in self.datasets["train"][0].items() if name != "labels"}
         with models.loading_errors(config.model.name, "model"):  # its first passes show what its settings are worth
             trial.check_positions(self.model, self.tokenizer, self.collate, config.model.max_length)
@@ -179,6 +181,7 @@ class Training:
             fallbacks["train.fast"] = True
         train = train.model_copy(update={"precision": self.precision, "fast": fast})
         self.config = self.config.model_copy(update={"train": train})
+        self.collate = make_collator(self.tokenizer, model)  # for the kernels that it will run with
         return fallbacks
 
     def _trial_loss(self, logits: Tensor) -> Tensor:
@@ -289,7 +292,7 @@ class Training:
             for row in map(history_row, recovery.log_history(checkpoint)):
                 if "validation_accuracy" in row:
                     self.observer.log(row)
-        set_seed(self.config.train.seed + processes.rank())  # or all would draw the same dropout masks
+        set_seed(processes.own_seed(self.config.train.seed))  # or all would draw the same dropout masks
         began = time.perf_counter()
         if checkpoint is None or not recovery.has_ended(checkpoint):
             if checkpoint is not None:
@@ -311,6 +314,7 @@ class Training:
         if processes.is_main() and not (self.run / checkpoints.BEST).is_dir():
             self._export(state.global_step)  # the metric was undefined at every evaluation
         processes.wait()
+        trainer.release()  # the best model is loaded beside it
         metrics, test = measure_best(self.config, self.data, self.datasets, self.run, self.observer, self._notice)
         result = TrainingResult(
             run=self.run,

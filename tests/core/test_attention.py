@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from transformers import masking_utils
 
 from rdrop_cli.core import attention
 from rdrop_cli.core.dropout import keep_mask, keep_scale
+from rdrop_cli.core.model.value_reads import ValueReads
 
 BATCH, HEADS, LENGTH, WIDTH, P = 3, 4, 9, 8, 0.2
 
@@ -82,10 +84,81 @@ def test_a_row_that_is_masked_whole_stays_a_number():
     assert attention.attention_forward(nn.Module(), q, k, v, mask, dropout=P)[0].isfinite().all()
 
 
-def test_padding_needs_no_square_of_biases():
-    square = padding().contiguous()
+def mask_of(keys, device="cpu", **options):
+    """What transformers gets from us for an encoder."""
+    length = options.get("kv_length", LENGTH)
+    return attention.attention_mask(
+        **{
+            "batch_size": BATCH,
+            "q_length": length,
+            "kv_length": length,
+            "mask_function": masking_utils.bidirectional_mask_function,
+            "attention_mask": keys,
+            "allow_is_causal_skip": False,
+            "allow_is_bidirectional_skip": True,
+            "device": device,
+        }
+        | options
+    )
 
-    assert attention._bias(square, BATCH, HEADS, LENGTH, torch.float32).shape == (BATCH * HEADS, 1, LENGTH)
+
+def test_padding_needs_no_square_of_biases(monkeypatch):
+    shapes = []
+    bias = attention._bias
+    monkeypatch.setattr(attention, "_bias", lambda mask, *args: shapes.append(mask.shape) or bias(mask, *args))
+    mask = mask_of(padding()[:, 0, 0])
+    ours, _ = attention.attention_forward(nn.Module(), *inputs(), mask, dropout=P)
+
+    assert mask.shape == (BATCH, 1, LENGTH, LENGTH)
+    assert shapes == [(BATCH, 1, 1, LENGTH)]
+    assert ours.isfinite().all()
+
+
+def test_the_mask_is_transformers_own_and_made_without_looking():
+    keys = padding()[:, 0, 0]
+    with ValueReads() as spy:
+        padded, full, none = mask_of(keys), mask_of(torch.ones_like(keys)), mask_of(None)
+
+    assert torch.equal(padded, padding())
+    assert full.all() and full.stride(2) == 0
+    assert none is None
+    assert spy.reads == {}
+
+
+def test_a_causal_mask_is_written_out_on_a_device_and_left_to_the_kernel_on_a_cpu():
+    causal = {"mask_function": masking_utils.causal_mask_function, "allow_is_bidirectional_skip": False}
+    causal["allow_is_causal_skip"] = True
+    everything = torch.ones(BATCH, LENGTH, dtype=torch.bool)
+
+    assert mask_of(everything, **causal) is None
+    with ValueReads() as spy:
+        made = mask_of(everything.to("meta"), device="meta", **causal)
+    assert made.shape == (BATCH, 1, LENGTH, LENGTH)
+    assert spy.reads == {}
+
+
+def test_a_window_is_not_taken_for_padding():
+    window = masking_utils.and_masks(
+        masking_utils.bidirectional_mask_function, masking_utils.sliding_window_bidirectional_overlay(2)
+    )
+    mask = mask_of(padding()[:, 0, 0], mask_function=window, local_size=2)
+
+    assert mask.stride(2) != 0
+    assert not torch.equal(mask[:, :, :1].expand_as(mask), mask)
+
+
+def test_what_a_model_adds_that_is_not_known_goes_to_pytorchs_attention():
+    q, k, v = inputs(dtype=torch.float32)
+    with pytest.raises(ValueError, match="softcap"):
+        attention.attention_forward(nn.Module(), q, k, v, None, dropout=P, softcap=30.0)
+    torch.manual_seed(0)
+    ours, _ = attention.attention_forward(
+        nn.Module(), q, k, v, None, dropout=P, is_causal=False, s_aux=torch.ones(HEADS)
+    )
+    torch.manual_seed(0)
+    theirs = nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=P).transpose(1, 2)
+
+    assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("mask", ["none", "padding"])

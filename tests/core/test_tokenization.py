@@ -26,9 +26,9 @@ def test_truncation_is_the_tokenizers_own(tokenizer, pairs):
     expected = tokenizer(TEXTS, pairs, truncation=True, max_length=8)
     for index in range(len(TEXTS)):
         features = tokens.features(index)
-        assert features["input_ids"] == expected["input_ids"][index]
+        assert features["input_ids"].tolist() == expected["input_ids"][index]
         if pairs is not None:
-            assert features["token_type_ids"] == expected["token_type_ids"][index]
+            assert features["token_type_ids"].tolist() == expected["token_type_ids"][index]
 
 
 def test_full_lengths_are_those_before_truncation(tokenizer):

@@ -1,13 +1,20 @@
 """The trainer's gradients: the same for every way to cut an optimizer step, and one pass where one is enough."""
 
+import contextlib
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, TrainingArguments
 
+from rdrop_cli.core.acceleration import accelerate_training
+from rdrop_cli.core.model.value_reads import ValueReads
+from rdrop_cli.core.sampler import NO_EXAMPLE
 from rdrop_cli.core.tokenization import TokenDataset, Tokens
-from rdrop_cli.core.trainer import RDropTrainer
+from rdrop_cli.core.trainer import RDropTrainer, missing_moments
 
 
 def make_model(dropout=0.0, **config):
@@ -37,7 +44,7 @@ def make_dataset(count, seed=0):
 def collate(features):
     width = max(len(feature["input_ids"]) for feature in features)
     return {
-        "input_ids": torch.tensor([f["input_ids"] + [0] * (width - len(f["input_ids"])) for f in features]),
+        "input_ids": torch.tensor([[*f["input_ids"], *[0] * (width - len(f["input_ids"]))] for f in features]),
         "attention_mask": torch.tensor(
             [[1] * len(f["input_ids"]) + [0] * (width - len(f["input_ids"])) for f in features]
         ),
@@ -323,3 +330,169 @@ def test_other_errors_are_not_taken_for_memory(tmp_path):
 
     with pytest.raises(RuntimeError, match="shapes"):
         make_trainer(tmp_path, model=Broken(rows=1), auto_micro_batch=True).train()
+
+
+class Spied(RDropTrainer):
+    """Counts what a step dispatches: batches, forward, backward, clipping."""
+
+    spy = None
+
+    def training_step(self, *args, **kwargs):
+        with self.spy:
+            return super().training_step(*args, **kwargs)
+
+    def _clip_grad_norm(self, model):
+        with self.spy:
+            return super()._clip_grad_norm(model)
+
+    def get_batch_samples(self, *args, **kwargs):
+        # With an epoch's first batch the loader draws its seed, a number on the host.
+        with self.spy if self.state.global_step else contextlib.nullcontext():
+            return super().get_batch_samples(*args, **kwargs)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(("alpha", "passes"), [(1.0, "concat"), (1.0, "sequential"), (0.0, "concat")])
+@pytest.mark.parametrize("auto", [False, True])
+def test_a_step_reads_no_value_from_the_device(tmp_path, alpha, passes, accumulate, auto):
+    if auto and accumulate > 1:
+        pytest.skip("auto divides the batch itself")
+    model = make_model(0.1)
+    accelerate_training(model)
+    Spied.spy = ValueReads()
+    trainer = make_trainer(
+        tmp_path, alpha=alpha, passes=passes, accumulate=accumulate, model=model, kind=Spied, micro=4,
+        auto_micro_batch=auto,
+    )  # fmt: skip
+    trainer.args.logging_steps = 100
+    trainer.args.logging_strategy = "no"
+    trainer.create_optimizer()
+    inner = trainer.optimizer.step
+
+    def step(*args, **kwargs):
+        with Spied.spy:
+            return inner(*args, **kwargs)
+
+    trainer.optimizer.step = step
+    trainer.train()
+
+    assert Spied.spy.reads == {}
+    assert Spied.spy.operations["aten.addmm"] > 20
+
+
+def with_ignored(features):
+    """The last two of a batch count for nothing, as what fills a process's share."""
+    batch = collate(features)
+    batch["labels"][-2:] = NO_EXAMPLE
+    return batch
+
+
+@pytest.mark.parametrize("alpha", [0.0, 3.0])
+def test_what_fills_a_share_changes_neither_loss_nor_gradient(tmp_path, alpha):
+    """Weights of 0 against leaving the rows out."""
+    found = []
+    for fills in (True, False):
+        trainer = make_trainer(tmp_path, alpha=alpha, model=make_model(), label_smoothing=0.1)
+        trainer._has_fillers = fills
+        rows = [trainer.train_dataset[index] for index in range(8)]
+        batch = with_ignored(rows) if fills else collate(rows[:6])
+        trainer.model.train()
+        loss = trainer.compute_loss(trainer.model, batch, num_items_in_batch=6)
+        loss.backward()
+        found.append((loss.detach(), trainer.model.classifier.weight.grad, trainer.meter.state_dict()))
+
+    (loss, grad, counted), (expected, expected_grad, expected_counted) = found
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(grad, expected_grad)
+    assert counted == pytest.approx(expected_counted, rel=1e-5)
+    assert counted["examples"] == 6
+
+
+@pytest.mark.parametrize("alpha", [0.0, 3.0])
+def test_a_share_of_nothing_but_filling_has_no_gradient(tmp_path, alpha):
+    trainer = make_trainer(tmp_path, alpha=alpha)
+    trainer._has_fillers = True
+    batch = with_ignored([trainer.train_dataset[index] for index in range(2)])
+    trainer.model.train()
+    loss = trainer.compute_loss(trainer.model, batch, num_items_in_batch=4)
+    loss.backward()
+
+    assert loss == 0
+    assert all((p.grad == 0).all() for p in trainer.model.parameters() if p.grad is not None)
+
+
+def test_ignored_labels_are_refused_before_anything_is_trained(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.train_dataset.labels[[3, 5]] = NO_EXAMPLE
+    with pytest.raises(ValueError, match=r"2 training examples have the label -100.*number 3"):
+        trainer.train()
+
+    trainer.train_dataset = [{"input_ids": [1, 2], "labels": 0}, {"input_ids": [3], "labels": torch.tensor(-100)}]
+    with pytest.raises(ValueError, match=r"1 training examples .*number 1"):
+        trainer.train()
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Examples without a number; some are ignored."""
+
+    def __init__(self, dataset, ignored):
+        self.dataset, self.ignored = dataset, ignored
+
+    def __iter__(self):
+        for index in range(8):
+            yield {**self.dataset[index], **({"labels": NO_EXAMPLE} if index in self.ignored else {})}
+
+
+def test_of_a_stream_only_what_has_a_label_counts(tmp_path):
+    trainer = make_trainer(tmp_path, label_smoothing=0.1)
+    trainer.train_dataset = Stream(make_dataset(8), {2, 6})
+    trainer.args.max_steps = 1
+    trainer.train()
+    expected = make_trainer(tmp_path, label_smoothing=0.1)
+    kept = [index for index in range(8) if index not in {2, 6}]
+    expected.train_dataset = TokenDataset(make_dataset(8).tokens, make_dataset(8).labels, np.asarray(kept))
+    expected.train()
+
+    assert relative_difference(trainer.gradients[0], expected.gradients[0]) < 2e-6
+
+
+def test_the_moments_that_a_first_step_must_leave_room_for(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.create_optimizer()
+    weights = sum(p.numel() for p in trainer.model.parameters())
+    assert missing_moments(trainer.optimizer) == 2 * 4 * weights
+    trainer.train()
+
+    held = [value for state in trainer.optimizer.state.values() for name, value in state.items() if name != "step"]
+    assert sum(value.numel() * value.element_size() for value in held) == 2 * 4 * weights
+    assert missing_moments(trainer.optimizer) == 0
+    assert missing_moments(torch.optim.SGD(trainer.model.parameters(), lr=1.0)) == 0
+
+
+def test_a_model_in_training_is_not_told_so_again(tmp_path):
+    told = []
+
+    class Told(RowCounter):
+        def train(self, mode=True):
+            told.append(mode)
+            return super().train(mode)
+
+    model = Told(0.1)
+    trainer = make_trainer(tmp_path, model=model, kind=RDropTrainer, examples=32)
+    trainer.train()
+    assert model.rows == [16] * 4
+    assert told.count(True) <= 2  # at the start
+    model.eval()
+    trainer.training_step(model, collate([trainer.train_dataset[0]]), 1)
+    assert model.training and model.inner.training
+
+
+def test_after_release_nothing_holds_the_optimizer(tmp_path):
+    trainer = make_trainer(tmp_path, kind=RDropTrainer)
+    trainer.train()
+    held = weakref.ref(trainer.optimizer.optimizer)
+    trainer.release()
+    gc.collect()
+
+    assert held() is None
+    assert trainer.state.global_step == 2

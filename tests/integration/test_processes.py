@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -139,6 +140,36 @@ def test_an_interrupt_stops_both_at_one_step_and_they_can_go_on(tiny_model, tmp_
     while "step" not in (line := again.stdout.readline()):
         assert line, again.communicate()
     again.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes with pgrep")
+def test_a_process_that_hangs_is_ended_by_a_second_sigterm_but_not_by_the_same_one_twice(tiny_model, tmp_path):
+    process, run = endless(tiny_model, tmp_path, look_after=60)
+    stopped, hanging = children(process)
+    try:
+        os.kill(stopped, signal.SIGSTOP)
+        time.sleep(1)  # the other now waits for it, in the middle of a step
+        os.kill(hanging, signal.SIGTERM)
+        time.sleep(0.5)
+        os.kill(hanging, signal.SIGTERM)
+        time.sleep(3)
+        assert state_of(hanging) != "Z"
+        os.kill(hanging, signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while state_of(hanging) != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        os.kill(stopped, signal.SIGKILL)
+        process.kill()
+    _, err = process.communicate(timeout=60)
+    assert err.count("ended by a second SIGTERM") == 1
+    assert any((run / "checkpoints").iterdir())
+
+
+def state_of(process):
+    """As the kernel says it: Z has ended."""
+    return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_once(tiny_model, tmp_path):

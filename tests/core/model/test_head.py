@@ -8,8 +8,8 @@ from torch.nn import functional
 from transformers import AutoTokenizer
 
 from families import FAMILIES, make_classifier
-from rdrop_cli.core import models
 from rdrop_cli.core.model import probes
+from rdrop_cli.core.model.collator import make_collator
 from rdrop_cli.core.model.head import keep_head_in_float32
 
 
@@ -20,7 +20,7 @@ def tokenizer(tiny_model):
 
 def batch_for(model, tokenizer, family):
     tokenizer.model_input_names = ["input_ids"] if family == "fnet" else ["input_ids", "attention_mask"]
-    return probes.batch_of(probes.made_up(tokenizer, model, [6, 12]), models.collator(tokenizer))
+    return probes.batch_of(probes.made_up(tokenizer, model, [6, 12]), make_collator(tokenizer, model))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -7,8 +7,8 @@ import torch
 from transformers import AutoTokenizer
 
 from families import make_classifier
-from rdrop_cli.core import models
 from rdrop_cli.core.model import probes
+from rdrop_cli.core.model.collator import make_collator
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def tokenizer(tiny_model):
 
 @pytest.fixture
 def collate(tokenizer):
-    return models.collator(tokenizer)
+    return make_collator(tokenizer, make_classifier("bert"))
 
 
 def test_made_up_rows_are_ordinary_words_between_special_tokens(tokenizer):
@@ -58,7 +58,7 @@ def test_models_whose_logits_change_with_padding_are_found(family, depends, toke
     model = make_classifier(family, pad_token_id=0)
     with torch.no_grad():
         model.get_input_embeddings().weight[0] = 0.5  # a trained padding embedding is not zero
-    assert probes.depends_on_padding(model, tokenizer, models.collator(tokenizer)) is depends
+    assert probes.depends_on_padding(model, tokenizer, make_collator(tokenizer, model)) is depends
 
 
 @pytest.mark.parametrize(("family", "wrong"), [("gpt2", "left"), ("xlnet", "right")])
@@ -67,7 +67,7 @@ def test_padding_on_the_wrong_side_is_found(family, wrong, tokenizer):
     model = make_classifier(family, pad_token_id=0)
     for side in ("left", "right"):
         tokenizer.padding_side = side
-        assert probes.depends_on_padding(model, tokenizer, models.collator(tokenizer)) is (side == wrong)
+        assert probes.depends_on_padding(model, tokenizer, make_collator(tokenizer, model)) is (side == wrong)
 
 
 def test_a_pass_gives_the_encoders_output_and_the_logits(tokenizer, collate):

@@ -1,0 +1,116 @@
+"""Batches of token ids: padded to the longest text among them, without a mask where nothing is padded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rdrop_cli.core.attention import NAME
+from rdrop_cli.core.model.value_reads import ValueReads
+
+_TRIED = 6
+"""Tokens of the trial."""
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Makes tensors of the features of several texts, as transformers' `DataCollatorWithPadding` does.
+
+    It works on arrays where that one goes through Python lists, and leaves `attention_mask` out when nothing is padded.
+
+    Args:
+        pad_id: Fills `input_ids`.
+        pad_type_id: Fills `token_type_ids`.
+        pads_left: Padding comes before a text.
+        gives_mask: The tokenizer says that its models take a mask.
+        always_gives_mask: Also when nothing is padded.
+    """
+
+    pad_id: int
+    pad_type_id: int = 0
+    pads_left: bool = False
+    gives_mask: bool = True
+    always_gives_mask: bool = True
+
+    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Collate.
+
+        Args:
+            features: Of each text `input_ids`, perhaps `token_type_ids` (both (length,) arrays or lists of integers),
+                perhaps `labels`, an integer.
+
+        Returns:
+            int64 tensors by the same names, (texts, longest) and (texts,), and `attention_mask`: 1 for what is no
+            padding.
+        """
+        lengths = [len(feature["input_ids"]) for feature in features]
+        width = max(lengths)
+        batch = {"input_ids": self._padded([feature["input_ids"] for feature in features], width, self.pad_id)}
+        if "token_type_ids" in features[0]:
+            types = [feature["token_type_ids"] for feature in features]
+            batch["token_type_ids"] = self._padded(types, width, self.pad_type_id)
+        if self.gives_mask and (self.always_gives_mask or min(lengths) < width):
+            places = np.arange(width)[::-1] if self.pads_left else np.arange(width)
+            batch["attention_mask"] = (places < np.asarray(lengths)[:, None]).astype(np.int64)
+        if "labels" in features[0]:
+            batch["labels"] = np.asarray([feature["labels"] for feature in features], dtype=np.int64)
+        return {name: torch.from_numpy(values) for name, values in batch.items()}
+
+    def _padded(self, rows: Sequence[Any], width: int, fill: int) -> NDArray[np.int64]:
+        padded = np.full((len(rows), width), fill, dtype=np.int64)
+        for target, row in zip(padded, rows, strict=True):
+            if self.pads_left:
+                target[width - len(row) :] = row
+            else:
+                target[: len(row)] = row
+        return padded
+
+
+def make_collator(tokenizer: Any, model: Any) -> Collator:
+    """The collator for a tokenizer's padding, and for whether a model can do without a mask where nothing is padded."""
+    gives_mask = "attention_mask" in tokenizer.model_input_names
+    return Collator(
+        pad_id=tokenizer.pad_token_id,
+        pad_type_id=tokenizer.pad_token_type_id,
+        pads_left=tokenizer.padding_side == "left",
+        gives_mask=gives_mask,
+        always_gives_mask=gives_mask and needs_mask(model),
+    )
+
+
+def needs_mask(model: Any) -> bool:
+    """Whether a text without padding still needs its mask: tried, on six tokens.
+
+    It can be left out where the logits are the same to the last bit, and where the model does not look at its input's
+    values instead: some warn of padding without a mask, and decoders look for several texts packed into one row.
+
+    Args:
+        model: A sequence classifier.
+
+    Returns:
+        False only for a model on rdrop's own attention that was tried so; others take their own ways without a mask.
+    """
+    vocabulary = getattr(model.config, "vocab_size", None) or 0
+    if model.config._attn_implementation != NAME or vocabulary <= _TRIED:
+        return True
+    # The last ids: the first are often special ones.
+    ids = [index for index in range(vocabulary - _TRIED - 1, vocabulary) if index != model.config.pad_token_id]
+    inputs = torch.tensor([ids[-_TRIED:]], device=model.device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            expected = model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
+            with ValueReads() as spy:
+                found = model(input_ids=inputs).logits
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        return True  # this kind of model cannot do without
+    finally:
+        model.train(was_training)
+    return bool(spy.reads) or not torch.equal(found, expected)
