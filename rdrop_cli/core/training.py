@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
 from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
 from rdrop_cli import processes
@@ -27,20 +26,19 @@ from rdrop_cli.core import (
     tokenization,
 )
 from rdrop_cli.core import device as devices
-from rdrop_cli.core.acceleration import accelerate_training, use_stock_kernels
+from rdrop_cli.core.acceleration import accelerate_training
 from rdrop_cli.core.arguments import training_arguments
 from rdrop_cli.core.callbacks import KeepBest, Observer, ObserveTraining, Plan, StopOnSignal, history_row
 from rdrop_cli.core.card import model_card
 from rdrop_cli.core.checks import check_dropout, check_splits, has_unused_parameters
 from rdrop_cli.core.diagnosis import diagnosis_of
-from rdrop_cli.core.exact_length import PADDING_MATTERS, ExactLengthTrainer
+from rdrop_cli.core.exact_length import ExactLengthTrainer
 from rdrop_cli.core.export import data_record, export
 from rdrop_cli.core.files import write_text
-from rdrop_cli.core.loss import cross_entropy, log_probabilities, rdrop_loss
+from rdrop_cli.core.first_step import try_first_step
 from rdrop_cli.core.measuring import measure_best, validation_metrics
-from rdrop_cli.core.model import probes, torch_threads, trial
+from rdrop_cli.core.model import torch_threads, trial
 from rdrop_cli.core.model.collator import make_collator
-from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.outcome import Predictions
 from rdrop_cli.core.prepared import Prepared
 from rdrop_cli.core.recovery import Start
@@ -109,6 +107,8 @@ class Training:
         devices.reset_peak_memory(self.device)  # an earlier training's, in a comparison
         self.precision = devices.pick_precision(config.train.precision, self.device)
         self._said: set[str] = set()
+        has_record = resume and (self.run / checkpoints.DATA).is_file()
+        self._recorded: Mapping[str, Any] = checkpoints.read_record(self.run) if has_record else {}
 
         name = models.locate(config.model, config.hub)
         with processes.main_first():
@@ -139,67 +139,19 @@ class Training:
         self._has_unused_parameters = processes.count() > 1 and has_unused_parameters(
             self.model, self.collate([example])
         )
-        self.fallbacks = self._settle()
+        segments = self.datasets["train"].tokens.type_ids is not None
+        works = try_first_step(
+            self.model, self.tokenizer, config, self.device, self.precision, segments=segments, notice=self._notice
+        )
+        self.config, self.precision, self.collate = works.config, works.precision, works.collate
+        self.by_exact_length, self.fallbacks = works.by_exact_length, works.fallbacks
         self.stopper = StopOnSignal(self.observer)
 
-    def _settle(self) -> dict[str, Any]:
-        """Try a step on the device, and take what works there into the configuration.
-
-        What was chosen is recorded, so that a resumed run and an evaluation compute as this one does.
-
-        Returns:
-            Keys of the configuration that do not have the value that was asked for, with that value.
-        """
-        train, model = self.config.train, self.model
-        # With batch norm a single row is no batch, so a run that never sees one is not tried with one.
-        count = 2 if self.config.rdrop.alpha or (train.batch_size > 1 and train.micro_batch_size != 1) else 1
-        segments = self.datasets["train"].tokens.type_ids is not None
-        rows = probes.made_up(self.tokenizer, model, [self.config.model.max_length] * count, segments=segments)
-        with (
-            models.loading_errors(self.config.model.name, "model"),
-            devices.naming_memory_errors(self.device, failures.SMALLER),
-        ):
-            short = probes.made_up(self.tokenizer, model, [probes.SHORT, probes.LONG])
-            keep_head_in_float32(model, probes.batch_of(short, self.collate))
-            self.by_exact_length = probes.depends_on_padding(model, self.tokenizer, self.collate)
-            if train.gradient_checkpointing:
-                model.activation_checkpointing_enable()
-            settled = trial.settle_training(
-                model, self.tokenizer, rows, self.collate, self._trial_loss, self.device, self.precision, self._notice
-            )
-        if self.by_exact_length:
-            self._notice(PADDING_MATTERS)
-        # Several processes compute alike: what fails for one is left out by all.
-        fallbacks: dict[str, Any] = {}
-        if processes.any_of(settled.precision != self.precision):
-            wanted, self.precision = self.precision, "float32"
-            fallbacks["train.precision"] = wanted
-        fast = train.fast
-        if fast and processes.any_of(not settled.fast):
-            use_stock_kernels(model)
-            fast = False
-            fallbacks["train.fast"] = True
-        train = train.model_copy(update={"precision": self.precision, "fast": fast})
-        self.config = self.config.model_copy(update={"train": train})
-        self.collate = make_collator(self.tokenizer, model)  # for the kernels that it will run with
-        return fallbacks
-
-    def _trial_loss(self, logits: Tensor) -> Tensor:
-        """The loss of a trial's rows, all of the first class; two rows count as two passes over one."""
-        config, labels = self.config, torch.zeros(1, dtype=torch.long, device=logits.device)
-        if not config.rdrop.alpha:
-            return cross_entropy(log_probabilities(logits), labels.expand(len(logits)), config.train.label_smoothing)
-        return rdrop_loss(logits[:1], logits[1:], labels, alpha=config.rdrop.alpha).total
-
     def _pad_token_id(self) -> int:
-        """The tokenizer's; a run that goes on keeps the one it began with, by which RoBERTa counts its positions."""
-        record = self.run / checkpoints.DATA
-        if self.resume and record.is_file():
-            model = checkpoints.read_record(self.run).get("model")
-            recorded = (model.get("config") or {}).get("pad_token_id") if isinstance(model, dict) else None
-            if isinstance(recorded, int):
-                return recorded
-        return int(self.tokenizer.pad_token_id)
+        """The tokenizer's; a resumed run keeps the one it began with, by which RoBERTa counts its positions."""
+        model = self._recorded.get("model")
+        recorded = (model.get("config") or {}).get("pad_token_id") if isinstance(model, dict) else None
+        return recorded if isinstance(recorded, int) else int(self.tokenizer.pad_token_id)
 
     def _notice(self, message: str) -> None:
         """Tell the observer, once."""
@@ -208,8 +160,7 @@ class Training:
             self.observer.notice(message)
 
     def _settle_threads(self) -> torch_threads.Threads:
-        is_recorded = self.resume and (self.run / checkpoints.DATA).is_file()
-        recorded = checkpoints.read_record(self.run).get("threads") if is_recorded else None
+        recorded = self._recorded.get("threads")
         return torch_threads.settle(
             self.device,
             resume=self.resume,
@@ -219,13 +170,11 @@ class Training:
 
     def _load_data(self) -> Prepared:
         """The configured data; to resume, the prepared copy where the source is out of reach from here."""
-        record = self.run / checkpoints.DATA
-        if self.resume and record.is_file() and not preparation.is_local(self.config.data.source):
-            folder = Path(str(checkpoints.read_record(self.run).get("prepared")))
+        if self._recorded and not preparation.is_local(self.config.data.source):
+            folder = Path(str(self._recorded.get("prepared")))
             if prepared.is_prepared(folder):
                 return prepared.load(folder)
-        columns = checkpoints.read_record(self.run).get("columns") if self.resume and record.is_file() else None
-        data = preparation.prepare(self.config, columns=columns, on_progress=self.observer.stage)
+        data = preparation.prepare(self.config, columns=self._recorded.get("columns"), on_progress=self.observer.stage)
         if not self.resume:
             preparation.check_rejects(data, self.config)
         return data

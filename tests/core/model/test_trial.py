@@ -8,6 +8,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from families import save_encoder
 from rdrop_cli.config import load_config
 from rdrop_cli.core import attention, checkpoints
+from rdrop_cli.core import training as training_room
 from rdrop_cli.core.callbacks import Observer
 from rdrop_cli.core.inference import Classifier
 from rdrop_cli.core.model import trial
@@ -101,16 +102,16 @@ def test_kernels_that_fail_or_differ_give_way_to_the_stock_ones(config, tmp_path
 def test_a_trial_leaves_no_trace(config, tmp_path, monkeypatch):
     """Neither in the weights, nor in their gradients, nor in the random state."""
     seen = {}
-    real = Training._settle
+    real = training_room.try_first_step
 
-    def settle(training):
-        seen["weights"] = {name: value.clone() for name, value in training.model.state_dict().items()}
+    def watched(model, *args, **kwargs):
+        seen["weights"] = {name: value.clone() for name, value in model.state_dict().items()}
         seen["state"] = torch.get_rng_state()
-        found = real(training)
+        found = real(model, *args, **kwargs)
         assert torch.equal(seen["state"], torch.get_rng_state())
         return found
 
-    monkeypatch.setattr(Training, "_settle", settle)
+    monkeypatch.setattr(training_room, "try_first_step", watched)
     model = Training(config(), tmp_path / "run").model
     assert all(torch.equal(value, seen["weights"][name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
