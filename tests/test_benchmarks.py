@@ -111,6 +111,8 @@ def test_the_readme_shows_the_kept_results(path):
     if "mean_f1_difference" in kept:
         figures += [f"{value:+.4f}" for value in (kept["mean_f1_difference"], *kept["interval_95"])]
         figures += [f"{run[arm]:.4f}" for run in kept["runs"] for arm in ("fast_f1", "plain_f1")]
+    for found in kept.get("differences", {}).values():
+        figures += [f"{found[name]:+.4f}" for name in ("mean", "low", "high")]
     for figure in figures:
         assert figure in README, f"{path.name}: {figure}"
 
