@@ -35,7 +35,15 @@ def train(tree: Path, work: Path, name: str, seed: int, settings: list[str]) -> 
     run = work / name / f"seed{seed}"
     if not (run / "metrics.json").is_file():
         command = [sys.executable, "-m", "rdrop_cli", "train", "rotten-tomatoes", *SETTINGS, *settings]
-        command += ["--set", "train.tensorboard=false", "--seed", str(seed), "--out", str(Path(name, run.name)), "--quiet"]
+        command += [
+            "--set",
+            "train.tensorboard=false",
+            "--seed",
+            str(seed),
+            "--out",
+            str(Path(name, run.name)),
+            "--quiet",
+        ]
         environment = {**os.environ, "PYTHONPATH": str(tree.resolve())}
         subprocess.run(
             [*command, "--quiet", "--json"], cwd=work, env=environment, check=True, stdout=subprocess.DEVNULL

@@ -6,7 +6,9 @@ import json
 import pytest
 
 from conftest import write_csv
-from rdrop_cli.core import starter
+from rdrop_cli.config import load_config
+from rdrop_cli.core import preparation, starter
+from rdrop_cli.core.sources import open_source
 
 COLUMNS = ["--set", "train.tensorboard=false", "--epochs", "2", "--lr", "2e-4", "--alpha", "5"]
 
@@ -56,3 +58,17 @@ def test_a_built_in_data_set_is_named_by_its_labels(rdrop, tiny_model):
     assert found["labels"] == ["negative", "positive"]
     assert found["splits"] == {"train": 6826, "validation": 852, "test": 852}
     assert json.dumps(found["report"]["rejected"]) == "0"
+
+
+@pytest.mark.parametrize(
+    ("name", "fingerprint"),
+    [
+        ("rotten-tomatoes", "4e0dce8f81c5cde8880c07947b965f2d80d9ac4a0f205ab270a342a008a79658"),
+        ("imdb", "1009cbfb2d796474b1aa3f3d5a3a055846407b54d6d74aa9938855a7b2ac8719"),
+    ],
+)
+def test_the_splits_of_the_built_in_data_are_those_of_version_0_1(name, fingerprint):
+    """So that results stay comparable: texts, classes and splits, bit for bit."""
+    config = load_config("starter", [("data.source", name)])
+    data = preparation.build(open_source(name), config.data, on_progress=lambda *_: None)
+    assert data.fingerprint == fingerprint
