@@ -35,19 +35,10 @@ def train(tree: Path, work: Path, name: str, seed: int, settings: list[str]) -> 
     run = work / name / f"seed{seed}"
     if not (run / "metrics.json").is_file():
         command = [sys.executable, "-m", "rdrop_cli", "train", "rotten-tomatoes", *SETTINGS, *settings]
-        command += [
-            "--set",
-            "train.tensorboard=false",
-            "--seed",
-            str(seed),
-            "--out",
-            str(Path(name, run.name)),
-            "--quiet",
-        ]
+        command += ["--set", "train.tensorboard=false", "--seed", str(seed), "--quiet"]
+        command += ["--out", str(Path(name, run.name))]
         environment = {**os.environ, "PYTHONPATH": str(tree.resolve())}
-        subprocess.run(
-            [*command, "--quiet", "--json"], cwd=work, env=environment, check=True, stdout=subprocess.DEVNULL
-        )
+        subprocess.run(command, cwd=work, env=environment, check=True, stdout=subprocess.DEVNULL)
     metrics: dict[str, Any] = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["test"]
     return metrics
 
