@@ -38,7 +38,7 @@ def odd(rdrop, tiny_args):
         writer.writerows([f"movie {number}", LABELS[number % 2]] for number in range(60))
         writer.writerow(["", "\x1b[0m"])
     columns = ["--text-column", "te\x1b[5mxt", "--label-column", "[red]label[/]"]
-    return data, columns, rdrop("train", data, *columns, *tiny_args, "--epochs", "1", "--out", "run")
+    return data, columns, rdrop("train", data, *columns, *tiny_args, "--epochs", "1", "--out", "run", "--allow-rejects")
 
 
 def test_texts_in_predictions(rdrop, trained, tmp_path):

@@ -12,7 +12,12 @@ from rdrop_cli.core import callbacks
 
 
 def test_json_is_one_document_with_the_promised_keys(trained):
-    assert set(trained) == {"run_dir", "checkpoint", "metrics", "train", "alpha", "seed"}
+    promised = {"run_dir", "checkpoint", "metrics", "train", "alpha", "seed"}
+    assert set(trained) == promised | {"columns", "labels", "left_out"}
+    assert trained["columns"] == {"text": "text", "label": "label", "text_pair": None}
+    assert trained["left_out"] == {
+        "rows": {"all": 200}, "rejected": {}, "unlabelled": {}, "crossing": 0, "passed_over": [],
+    }  # fmt: skip
     assert set(trained["metrics"]) == {"train", "validation", "test"}
     assert set(trained["train"]) == {"seconds", "examples_per_second", "steps", "resumed_from_step"}
     assert (trained["alpha"], trained["seed"]) == (1.0, 42)
