@@ -13,11 +13,11 @@ from pathlib import Path
 
 from rdrop_cli import processes
 
-WAITING = {"GOMP_SPINCOUNT": "7000", "KMP_BLOCKTIME": "1"}
+WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
 """GNU's runtime: how often a waiting thread looks before it sleeps; Intel's and LLVM's: for how many milliseconds.
 
 By default they look for many milliseconds on end, during which whatever else the machine does has no use of the core.
-7,000 looks are a few tenths of a millisecond. Fewer cost speed on a quiet machine, where a thread that sleeps must be
+10,000 looks are a few tenths of a millisecond. Fewer cost speed on a quiet machine, where a thread that sleeps must be
 woken (1,000: a seventh on an Intel Xeon), more cost it on a busy one: benchmarks/busy_machine.py --vary.
 """
 _NOT_ABOUT_WAITING = frozenset({"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"})
