@@ -31,6 +31,9 @@ from rdrop_cli.core import manifest, starter, training  # noqa: F401 - training:
 from rdrop_cli.core.checkpoints import COST, numbered, step_of
 from rdrop_cli.core.readers import read_rows
 
+# The number of threads decides the last bits, and on a busy machine a training chooses it: here all have the same.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SENTENCES = 300
 SETTINGS = [
     "--batch-size", "16", "--max-length", "32", "--lr", "3e-3",

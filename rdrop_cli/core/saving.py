@@ -17,7 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from rdrop_cli import processes
 from rdrop_cli.core import manifest
 from rdrop_cli.core.checkpoints import numbered
-from rdrop_cli.core.files import staging_of, writing
+from rdrop_cli.core.files import flush_folder, staging_of, writing
 from rdrop_cli.errors import StorageError
 
 _LITTLE = 2**20
@@ -101,9 +101,13 @@ class WholeCheckpoints(Trainer):
         whole = [path for path in numbered(folder) if path not in self.damaged]
         best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
         old = [path for path in whole[self._limit :] if path.name != best] if self._limit else []
-        for path in [*old, *self.damaged]:
+        removed = [*old, *self.damaged]
+        for path in removed:
             # One that cannot be removed costs space, not the run; the next save tries again.
             shutil.rmtree(path, ignore_errors=True)
+        if removed:
+            with contextlib.suppress(StorageError):  # or a power cut may bring some of it back
+                flush_folder(folder)
         self.damaged = ()
 
 
