@@ -130,4 +130,4 @@ def test_an_endpoint_that_says_nothing_is_given_up_before_anything_heavy_is_load
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     for part in ("model FacebookAI/roberta-base", endpoint, "Use a local folder", "hub.endpoint=URL"):
         assert part in done.stderr
-    assert seconds < 5
+    assert seconds < 15  # left to itself, the hub library tries for 23
