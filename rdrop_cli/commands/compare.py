@@ -94,7 +94,7 @@ def compare(
 
     Every run is chosen on validation; test is opened once for each.
 
-    The same command goes on after an interruption; more seeds or arms train only what is new.
+    After an interruption the same command resumes; more seeds or arms train only what is new.
     """
     from rdrop_cli.config import collect_overrides, load_config
     from rdrop_cli.core import preparation

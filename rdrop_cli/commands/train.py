@@ -26,7 +26,7 @@ rdrop train --config imdb-roberta  [dim]# needs a GPU and a model hub[/]
 
 rdrop train --alpha 0 --seed 43  [dim]# plain fine-tuning, to compare[/]
 
-rdrop train --resume --out runs/NAME  [dim]# go on where it stopped[/]
+rdrop train --resume --out runs/NAME  [dim]# resume where it stopped[/]
 """
 
 
