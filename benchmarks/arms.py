@@ -25,13 +25,15 @@ from transformers import (
 )
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core import models, starter, tokenization
-from rdrop_cli.core.acceleration import accelerate_training
-from rdrop_cli.core.device import pick_device, pick_precision
-from rdrop_cli.core.labels import LabelMap
+from rdrop_cli.core.data.labels import LabelMap
+from rdrop_cli.core.data.tokens import TokenDataset, Tokens
 from rdrop_cli.core.model.collator import make_collator
-from rdrop_cli.core.tokenization import TokenDataset, Tokens
-from rdrop_cli.core.trainer import RDropTrainer
+from rdrop_cli.core.model.device import pick_device, pick_precision
+from rdrop_cli.core.model.fast_path import accelerate_training
+from rdrop_cli.core.model.loading import load_classifier, quiet_transformers
+from rdrop_cli.core.model.tokenizer import load_tokenizer
+from rdrop_cli.core.storage import starter
+from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
 
 ARMS = ("stock plain", "stock R-Drop", "rdrop")
 ALPHA, SMOOTHING, SEED = 5.0, 0.1, 42
@@ -86,7 +88,7 @@ def build_model(name: str) -> Any:
     """A fresh classifier for two classes; the shapes other than the starter's have random weights."""
     torch.manual_seed(SEED)
     if name == "starter":
-        return models.load_classifier(
+        return load_classifier(
             str(starter.model_folder()), load_config("starter").model, LabelMap(("n", "p")), seed=SEED
         )
     if name == "roberta-base":
@@ -116,7 +118,7 @@ def trainer(arm: str, job: Job, folder: str) -> Trainer:
     device = pick_device()
     model = build_model(job.model)
     dataset = TokenDataset(job.tokens, job.labels, np.asarray(job.order))
-    tokenizer = tokenization.load_tokenizer(str(starter.model_folder()), max_length=512)
+    tokenizer = load_tokenizer(str(starter.model_folder()), max_length=512)
     common = {"model": model, "train_dataset": dataset, "data_collator": DataCollatorWithPadding(tokenizer)}
     if arm == "rdrop":
         accelerate_training(model)
@@ -133,7 +135,7 @@ def trainer(arm: str, job: Job, folder: str) -> Trainer:
 
 def work(arm: str, job: Job, pipe: Connection) -> None:
     """A process that trains a round whenever it is told to, and says how long that took."""
-    models.quiet_transformers()
+    quiet_transformers()
     with tempfile.TemporaryDirectory() as folder:
         made = trainer(arm, job, folder)
         clock = next(callback for callback in made.callback_handler.callbacks if isinstance(callback, Stopwatch))

@@ -42,7 +42,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core import preparation
+from rdrop_cli.core.data.prepare import prepare_data
 
 HERE = Path(__file__).resolve().parent.parent
 COPIES = 8
@@ -166,7 +166,7 @@ def beside(condition: str, other: Training | None) -> Iterator[None]:
 
 def write_data(folder: Path, copies: int) -> Path:
     """The sentences of Rotten Tomatoes, several times."""
-    train = preparation.prepare(load_config("starter", [])).splits["train"]
+    train = prepare_data(load_config("starter", [])).splits["train"]
     path = folder / "sentences.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.core import report
+from rdrop_cli.core.comparison.summary import differences_table, means_table, verdict_list
 
 KEPT = Path(__file__).parent / "results" / "comparisons"
 ALPHA_1 = "--arm rdrop-alpha1:rdrop.alpha=1,train.label_smoothing=0"
@@ -50,10 +50,10 @@ def section(kept: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             f"```bash\n{kept['command']}\n```",
-            report.means_table(kept),
-            report.verdict_list(kept),
+            means_table(kept),
+            verdict_list(kept),
             f"<details><summary>All differences to {kept['baseline']}</summary>",
-            report.differences_table(kept),
+            differences_table(kept),
             "</details>",
         ]
     )

@@ -27,17 +27,19 @@ from rich.table import Table
 from scipy import stats
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core import checkpoints, models, preparation
-from rdrop_cli.core.acceleration import accelerate_training
-from rdrop_cli.core.inference import Classifier
-from rdrop_cli.core.training import Training
+from rdrop_cli.core.data.prepare import prepare_data
+from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.model.fast_path import accelerate_training
+from rdrop_cli.core.model.loading import quiet_transformers
+from rdrop_cli.core.runs.checkpoint import find_checkpoint
+from rdrop_cli.core.training.run import TrainingRun
 
 ARMS = {"fast": {}, "plain": {"train.fast": False, "train.precision": "float32"}}
 
 
 def write_data(folder: Path, examples: int) -> Path:
     """The first sentences of the train split with the whole validation and test splits, as a folder of files."""
-    data = preparation.prepare(load_config("starter"))
+    data = prepare_data(load_config("starter"))
     (folder / "data").mkdir()
     for split, rows in data.splits.items():
         count = examples if split == "train" else len(rows)
@@ -51,13 +53,13 @@ def write_data(folder: Path, examples: int) -> Path:
 
 def train(data: Path, run: Path, seed: int, **settings: Any) -> tuple[dict[str, Any], float]:
     overrides = {"data.source": str(data), "train.seed": seed, "train.tensorboard": False, **settings}
-    result = Training(load_config("starter", overrides.items()), run).start()
+    result = TrainingRun(load_config("starter", overrides.items()), run).start()
     return result.metrics["test"], result.seconds
 
 
 def disagreement(run: Path, data: Path) -> float:
     """Share of test labels on which bfloat16 and float32 disagree under the same dropout masks."""
-    classifier = Classifier(checkpoints.find(str(run)))
+    classifier = Classifier(find_checkpoint(str(run)))
     accelerate_training(classifier.model)
     with (data / "test.csv").open(encoding="utf-8") as stream:
         dataset = classifier.encode([row["text"] for row in csv.DictReader(stream)])
@@ -78,7 +80,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="Keep the results in benchmarks/results/.")
     args = parser.parse_args()
     console = Console()
-    models.quiet_transformers()
+    quiet_transformers()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         data = write_data(Path(folder), args.examples)

@@ -18,7 +18,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from rdrop_cli.core.model.collator import Collator
 from rdrop_cli.core.model.value_reads import ValueReads
-from rdrop_cli.core.trainer import RDropTrainer
+from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
 
 TOLERANCE = {"float32": 2e-3, "bfloat16": 8e-2, "float16": 2e-2}
 """Relative difference from the CPU's float32 that the gradient of a whole step may have."""

@@ -13,12 +13,12 @@ import torch
 from transformers import PrinterCallback, RobertaConfig, RobertaForSequenceClassification, TrainingArguments
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core.acceleration import accelerate_training
-from rdrop_cli.core.arguments import training_arguments
-from rdrop_cli.core.device import Dtype
+from rdrop_cli.core.data.tokens import TokenDataset, Tokens
 from rdrop_cli.core.model.collator import Collator, needs_mask
-from rdrop_cli.core.tokenization import TokenDataset, Tokens
-from rdrop_cli.core.trainer import RDropTrainer
+from rdrop_cli.core.model.device import Dtype
+from rdrop_cli.core.model.fast_path import accelerate_training
+from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
+from rdrop_cli.core.training.arguments import training_arguments
 
 SEED, ALPHA, SMOOTHING = 42, 5.0, 0.1
 PAD = 1

@@ -24,7 +24,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from rdrop_cli.core.device import Dtype, peak_memory, reset_peak_memory
+from rdrop_cli.core.model.device import Dtype, peak_memory, reset_peak_memory
 
 BATCH = 16
 

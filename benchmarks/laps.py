@@ -27,9 +27,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from rdrop_cli.app import app
-from rdrop_cli.core import manifest, starter, training  # noqa: F401 - training: imported before the forks
-from rdrop_cli.core.checkpoints import COST, numbered, step_of
-from rdrop_cli.core.readers import read_rows
+from rdrop_cli.core.data.readers import read_rows
+from rdrop_cli.core.runs.best_model import step_of
+from rdrop_cli.core.runs.layout import COST
+from rdrop_cli.core.storage import (
+    integrity,
+    starter,
+)
+from rdrop_cli.core.trainer.checkpointing import numbered_checkpoints
 
 # The number of threads decides the last bits, and on a busy machine a training chooses it: here all have the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -217,7 +222,7 @@ def content(run: Path) -> dict[str, str]:
     found = {}
     for path in sorted(run.rglob("*")):
         name = str(path.relative_to(run))
-        if path.is_dir() or name.startswith("tensorboard") or path.name in ("trainer_state.json", manifest.MANIFEST):
+        if path.is_dir() or name.startswith("tensorboard") or path.name in ("trainer_state.json", integrity.MANIFEST):
             continue
         if path.name in ("loss_meter.json",):
             found[name] = ""
@@ -272,8 +277,8 @@ class Trial:
     def go_on(self, run: Path, what: str, told: str = "", **options: Any) -> Ended:
         """Another lap, by the command that was told if one was; it must not begin before the newest checkpoint."""
         command = told.partition("go on with: rdrop ")[2]
-        newest = next(iter(numbered(run / "checkpoints")), None)
-        if newest is not None and (fault := manifest.damage(newest)):
+        newest = next(iter(numbered_checkpoints(run / "checkpoints")), None)
+        if newest is not None and (fault := integrity.damage(newest)):
             self.problem("lost", f"{what}: {newest.name}: {fault}")
         is_resumed = (run / "config.yaml").is_file()
         ended = lap(shlex.split(command) or self.arguments(run), run, **options)

@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from rdrop_cli import __version__
-from rdrop_cli.core.device import pick_device
+from rdrop_cli.core.model.device import pick_device
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -30,8 +30,10 @@ from typing import Any, Self
 from laps import Ended, Trial, Watcher, lap
 from rich.progress import Progress
 
-from rdrop_cli.core import saving, training
-from rdrop_cli.core.checkpoints import numbered, step_of
+from rdrop_cli.core.runs.best_model import step_of
+from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints, numbered_checkpoints
+from rdrop_cli.core.training import run as training
+from rdrop_cli.core.training.run import TrainingRun
 
 RUN = Path("runs", "small")
 """Where a run stands on its disk: its folder and the one above are made by the training."""
@@ -87,7 +89,7 @@ class Recorder(Watcher):
         self._folders: set[int] = set()
         self._disks: dict[frozenset[tuple[str, str | None]], Disk] = {}
         self._operations = 0
-        self._saved = next((step_of(path) for path in numbered(base / RUN / "checkpoints")), 0)
+        self._saved = next((step_of(path) for path in numbered_checkpoints(base / RUN / "checkpoints")), 0)
 
     def __enter__(self) -> Self:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -98,14 +100,14 @@ class Recorder(Watcher):
                 self.flushed(descriptor)
                 os.close(descriptor)
         self._root = self.base.stat().st_ino
-        save = saving.WholeCheckpoints._save_checkpoint
+        save = WholeCheckpoints._save_checkpoint
 
-        def save_and_tell(trainer: saving.WholeCheckpoints, *arguments: Any) -> None:
+        def save_and_tell(trainer: WholeCheckpoints, *arguments: Any) -> None:
             save(trainer, *arguments)
             self._saved = trainer.state.global_step
 
-        saving.WholeCheckpoints._save_checkpoint = save_and_tell  # type: ignore[method-assign]
-        self._restore = lambda: setattr(saving.WholeCheckpoints, "_save_checkpoint", save)
+        WholeCheckpoints._save_checkpoint = save_and_tell  # type: ignore[method-assign]
+        self._restore = lambda: setattr(WholeCheckpoints, "_save_checkpoint", save)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -197,16 +199,16 @@ class Opening(Watcher):
         self.stop = stop
 
     def __enter__(self) -> Self:
-        open_run = training.Training._open_run
+        open_run = TrainingRun._open_run
 
-        def open_and_tell(opened: training.Training) -> training.Start:
+        def open_and_tell(opened: TrainingRun) -> training.Start:
             start = open_run(opened)
             self.answer = (start.step, [f"{path.name}: {fault}" for path, fault in start.damaged.items()])
             if self.stop:
                 raise SystemExit(0)
             return start
 
-        training.Training._open_run = open_and_tell  # type: ignore[method-assign]
+        TrainingRun._open_run = open_and_tell  # type: ignore[method-assign]
         return self
 
 

@@ -23,11 +23,13 @@ from rich.table import Table
 from transformers import pipeline
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core import checkpoints, models, preparation
-from rdrop_cli.core.device import pick_device
-from rdrop_cli.core.inference import Classifier
-from rdrop_cli.core.inputs import Input
-from rdrop_cli.core.prediction import predict
+from rdrop_cli.core.data.prepare import prepare_data
+from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.inference.inputs import Input
+from rdrop_cli.core.inference.prediction import predict
+from rdrop_cli.core.model.device import pick_device
+from rdrop_cli.core.model.loading import quiet_transformers
+from rdrop_cli.core.runs.checkpoint import find_checkpoint
 
 BATCH_SIZES = (1, 8, 32, 128)
 TRIAL = 400
@@ -57,11 +59,11 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="Keep the results in benchmarks/results/.")
     args = parser.parse_args()
     console = Console()
-    models.quiet_transformers()
+    quiet_transformers()
 
-    reviews = preparation.prepare(load_config("starter", [("data.source", "imdb")])).splits["train"].texts
+    reviews = prepare_data(load_config("starter", [("data.source", "imdb")])).splits["train"].texts
     texts = [reviews[index] for index in np.random.default_rng(42).permutation(len(reviews))[: args.texts]]
-    found = checkpoints.find(args.checkpoint)
+    found = find_checkpoint(args.checkpoint)
     stock = pipeline("text-classification", model=found.name, top_k=None, device=pick_device())
     classifier = Classifier(found)
 

@@ -20,10 +20,10 @@ import torch
 from transformers import PrinterCallback, RobertaConfig, RobertaForSequenceClassification, TrainerCallback
 from transformers import TrainingArguments as Arguments
 
-from rdrop_cli.core import models
-from rdrop_cli.core.acceleration import accelerate_training
-from rdrop_cli.core.tokenization import TokenDataset, Tokens
-from rdrop_cli.core.trainer import RDropTrainer
+from rdrop_cli.core.data.tokens import TokenDataset, Tokens
+from rdrop_cli.core.model.fast_path import accelerate_training
+from rdrop_cli.core.model.loading import quiet_transformers
+from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
 
 SEED = 42
 
@@ -100,7 +100,7 @@ def count(passes: str, alpha: float, padded: bool, fast: bool) -> dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
-    models.quiet_transformers()
+    quiet_transformers()
     for name, passes, alpha in (
         ("concat", "concat", 5.0),
         ("sequential", "sequential", 5.0),

@@ -27,19 +27,23 @@ from rich.console import Console
 from rich.table import Table
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core import models, preparation, starter, tokenization
-from rdrop_cli.core.sampler import LengthGroupedSampler
+from rdrop_cli.core.data.prepare import prepare_data
+from rdrop_cli.core.data.tokens import encode
+from rdrop_cli.core.model.loading import quiet_transformers
+from rdrop_cli.core.model.tokenizer import load_tokenizer
+from rdrop_cli.core.storage import starter
+from rdrop_cli.core.trainer.sampler import LengthGroupedSampler
 
 
 def prepare(args: argparse.Namespace) -> Job:
     """Tokens of the data and the chosen batches."""
     config = load_config("starter", [("data.source", args.data)])
-    data = preparation.prepare(config)
+    data = prepare_data(config)
     train = data.splits["train"]
     chosen = np.random.default_rng(SEED).permutation(len(train))[: args.examples]
-    tokenizer = tokenization.load_tokenizer(str(starter.model_folder()), max_length=args.max_length)
+    tokenizer = load_tokenizer(str(starter.model_folder()), max_length=args.max_length)
     texts = [train.texts[index] for index in chosen]
-    tokens = tokenization.encode(tokenizer, texts, None, max_length=args.max_length)
+    tokens = encode(tokenizer, texts, None, max_length=args.max_length)
     sampled = list(LengthGroupedSampler(tokens.lengths, args.batch_size, SEED))
     full = len(sampled) // args.batch_size * args.batch_size
     batches = sorted(
@@ -171,7 +175,7 @@ def main() -> None:
     args = parser.parse_args()
     console = Console()
     console.width = max(console.width, 110)
-    models.quiet_transformers()
+    quiet_transformers()
     job = prepare(args)
     products = {name: machine.product_flops(getattr(torch, name)) for name in ("bfloat16", "float32")}
     arms = summarize(job, measure(job, args.rounds, console), products["bfloat16"])

@@ -12,9 +12,9 @@ from typer.core import TyperGroup
 
 from rdrop_cli import __version__, processes
 from rdrop_cli.commands import compare, evaluate, predict, prepare, train
-from rdrop_cli.console import show_error
+from rdrop_cli.commands.options import DEBUG_KEY
 from rdrop_cli.errors import ProcessLost, RDropError, TrainingInterrupted
-from rdrop_cli.options import DEBUG_KEY
+from rdrop_cli.terminal.console import show_error
 
 
 class ErrorBoundary(TyperGroup):
@@ -36,7 +36,7 @@ class ErrorBoundary(TyperGroup):
                 raise
             if not isinstance(error, TrainingInterrupted):
                 show_error(str(error), shared=not isinstance(error, ProcessLost))
-            elif processes.is_main():  # all of several processes stop together
+            elif processes.is_main_process():  # all of several processes stop together
                 show_error(str(error), prefix="")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:

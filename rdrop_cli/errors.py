@@ -14,6 +14,12 @@ RDropError                  exit code 1
 from __future__ import annotations
 
 
+def one_line(error: BaseException) -> str:
+    """An exception's first sentence, for a message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
 class RDropError(Exception):
     """An expected failure.
 

@@ -38,19 +38,19 @@ _hosts: Any = None
 """The process group of what is exchanged between hosts' memories; None: PyTorch's default group."""
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes work together; a number of them without this one's rank is no launcher's doing."""
     return max(1, _number("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
 
 
 def rank() -> int:
     """Which of them this is, from 0."""
-    return _number("RANK", 0) if count() > 1 else 0
+    return _number("RANK", 0) if world_size() > 1 else 0
 
 
-def count_here() -> int:
+def local_world_size() -> int:
     """How many of them work on this machine, where the launcher says so."""
-    return max(1, _number("LOCAL_WORLD_SIZE", 1)) if count() > 1 else 1
+    return max(1, _number("LOCAL_WORLD_SIZE", 1)) if world_size() > 1 else 1
 
 
 def own_seed(seed: int) -> int:
@@ -58,14 +58,14 @@ def own_seed(seed: int) -> int:
 
     Mixed, not added: the second process of seed 42 has nothing in common with the first one of seed 43.
     """
-    if count() == 1:
+    if world_size() == 1:
         return seed
     import numpy as np
 
     return int(np.random.SeedSequence([seed, rank()]).generate_state(1)[0])
 
 
-def is_main() -> bool:
+def is_main_process() -> bool:
     """True in the one that shows and saves."""
     return rank() == 0
 
@@ -76,7 +76,7 @@ def _number(name: str, default: int) -> int:
 
 
 @contextlib.contextmanager
-def naming_lost_processes() -> Iterator[None]:
+def map_lost_processes() -> Iterator[None]:
     """Turn the failure of a collective operation into an error that says what it means.
 
     Raises:
@@ -85,10 +85,10 @@ def naming_lost_processes() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if count() == 1 or not _is_lost(error):
+        if world_size() == 1 or not _is_lost(error):
             raise
         raise ProcessLost(
-            f"another of the {count()} processes was killed or has failed",
+            f"another of the {world_size()} processes was killed or has failed",
             "What was saved is kept: start all of them again, a training with --resume.",
         ) from error
 
@@ -109,9 +109,9 @@ def join() -> None:
     import torch
     from torch import distributed
 
-    if count() == 1 or distributed.is_initialized():
+    if world_size() == 1 or distributed.is_initialized():
         return
-    if rank() >= count() or not os.environ.get("MASTER_ADDR"):
+    if rank() >= world_size() or not os.environ.get("MASTER_ADDR"):
         raise ConfigError(
             "RANK, WORLD_SIZE and MASTER_ADDR in the environment do not fit together",
             "Start several processes with torchrun, or unset RANK and WORLD_SIZE for one.",
@@ -124,7 +124,7 @@ def join() -> None:
         distributed.init_process_group("cpu:gloo,cuda:nccl", timeout=_NCCL_PATIENCE)
         _hosts = distributed.new_group(backend="gloo", timeout=_PATIENCE)
         own = f"{platform.node()} {torch.cuda.get_device_properties(index).uuid}"
-        gpus: list[Any] = [None] * count()
+        gpus: list[Any] = [None] * world_size()
         distributed.all_gather_object(gpus, own, group=_hosts)
         check_own_gpus(gpus)
     else:
@@ -163,10 +163,10 @@ def check_own_gpus(gpus: Sequence[str]) -> None:
             )
 
 
-@naming_lost_processes()
-def from_main(value: T) -> T:
+@map_lost_processes()
+def broadcast(value: T) -> T:
     """The main process's value, in every process."""
-    if count() == 1:
+    if world_size() == 1:
         return value
     from torch import distributed
 
@@ -177,9 +177,9 @@ def from_main(value: T) -> T:
     return result
 
 
-def wait() -> None:
+def barrier() -> None:
     """Until every process is here."""
-    from_main(None)
+    broadcast(None)
 
 
 def any_of(flag: bool) -> bool:
@@ -187,10 +187,10 @@ def any_of(flag: bool) -> bool:
     return bool(largest(float(flag))[0])
 
 
-@naming_lost_processes()
+@map_lost_processes()
 def largest(*numbers: float) -> list[float]:
     """Of each number the largest of all processes, the same to the last bit in every one."""
-    if count() == 1:
+    if world_size() == 1:
         return list(numbers)
     import torch
     from torch import distributed
@@ -202,10 +202,10 @@ def largest(*numbers: float) -> list[float]:
     return result
 
 
-@naming_lost_processes()
+@map_lost_processes()
 def summed(values: NDArray[np.float32] | NDArray[np.float64]) -> Any:
     """The element-wise sum of every process's array of the same shape and dtype."""
-    if count() == 1:
+    if world_size() == 1:
         return values
     import torch
     from torch import distributed
@@ -217,15 +217,15 @@ def summed(values: NDArray[np.float32] | NDArray[np.float64]) -> Any:
 
 
 @contextlib.contextmanager
-def main_first() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """The main process runs the block, then the others do: what it wrote, they read."""
-    if not is_main():
-        wait()
+    if not is_main_process():
+        barrier()
     try:
         yield
     finally:
-        if is_main():
-            wait()
+        if is_main_process():
+            barrier()
 
 
 @contextlib.contextmanager
@@ -236,7 +236,7 @@ def ended_by_second_sigterm() -> Iterator[None]:
     waiting for others or for its GPU. So a thread of its own is told of signals, through a socket that the interpreter
     writes to. Alone a process needs none of this. Must be called in the main thread.
     """
-    if count() == 1:
+    if world_size() == 1:
         yield
         return
     reader, writer = socket.socketpair()

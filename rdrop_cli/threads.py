@@ -53,7 +53,7 @@ def chosen() -> int | None:
 
 def share() -> int:
     """The cores for this process: those that it may use, shared with the others of its launcher on this machine."""
-    return max(1, cores() // processes.count_here())
+    return max(1, cores() // processes.local_world_size())
 
 
 def cores(root: Path = Path("/")) -> int:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import CLI, make_reviews, write_csv
-from rdrop_cli.core.lock import LOCK
+from rdrop_cli.core.storage.lock import LOCK
 
 ALL, LABELLED, TRAINING = (
     ("prepare", "train", "evaluate", "predict"),

@@ -2,8 +2,15 @@
 
 import pytest
 
-from rdrop_cli import config as configuration
-from rdrop_cli.config import differences, dump_config, load_config, parse_assignment, parse_micro_batch, recipe_names
+from rdrop_cli.config import (
+    differences,
+    dump_config,
+    load_config,
+    parse_assignment,
+    parse_micro_batch,
+    recipe_folder,
+    recipe_names,
+)
 from rdrop_cli.errors import ConfigError
 from rdrop_cli.schema import Config
 
@@ -21,7 +28,7 @@ def write(tmp_path):
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_loads_and_opens_with_the_command_that_runs_it(name):
     load_config(name)
-    first = (configuration.recipe_folder() / f"{name}.yaml").read_text().splitlines()[0]
+    first = (recipe_folder() / f"{name}.yaml").read_text().splitlines()[0]
     assert first.startswith("# rdrop train")
 
 

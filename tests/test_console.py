@@ -6,7 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from rdrop_cli.console import Screen, add_row, duration, json_text, number, safe, table
+from rdrop_cli.core.metrics.formatting import number
+from rdrop_cli.terminal.console import Screen, add_row, duration, json_text, safe, table
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_json_on_a_terminal_is_escaped_where_it_could_act_and_readable_elsewhere
 
 def test_a_long_stage_into_a_pipe_says_how_far_it_is_and_how_fast(capsys, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("rdrop_cli.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("rdrop_cli.terminal.console.time.monotonic", lambda: now[0])
     with Screen().stages() as stages:
         for seconds, done, total in (
             (0, 0, None),

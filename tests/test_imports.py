@@ -1,6 +1,8 @@
-"""Imports run one way: app -> commands -> core -> config, schema, errors."""
+"""Every room has a door: what it may import. Imports run one way, from `app` down to `errors`."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,24 +10,41 @@ import pytest
 import rdrop_cli
 
 PACKAGE = Path(rdrop_cli.__file__).parent
-SHOWING = {"console", "tables", "live", "live_comparison", "options"}
+BASE = {"errors", "schema"}
 ALLOWED = {
     "errors": set(),
     "schema": set(),
     "processes": {"errors"},
     "threads": {"processes"},
-    "config": {"schema", "errors"},
-    "core": {"core", "config", "schema", "errors", "processes", "threads"},
-    "console": {"processes"},
-    "tables": {"console", "core"},
-    "live": {"console", "core", "processes"},
-    "live_comparison": {"console", "core", "live", "tables"},
-    "options": set(),
-    "commands": {"core", "config", "schema", "errors", "processes", "threads", *SHOWING},
-    "app": {"commands", "errors", "console", "options", "processes"},
-    "__main__": {"app", "threads"},
-    "__init__": set(),
+    "config": BASE,
+    "core.progress": set(),
+    "core.loss": set(),
+    "core.metrics": set(),
+    "core.storage": BASE,
+    "core.data": {*BASE, "core.storage", "core.progress"},
+    "core.model": {*BASE, "core.data", "core.storage", "core.progress", "processes", "threads"},
+    "core.trainer": {"core.loss", "core.model", "core.storage", "errors", "processes"},
+    "core.runs": {*BASE, "config", "processes", "core.model", "core.data", "core.storage", "core.metrics"},
 }
+ALLOWED["core.inference"] = {*ALLOWED["core.runs"], "core.runs", "core.progress"}
+ALLOWED["core.training"] = {*ALLOWED["core.inference"], "core.inference", "core.trainer", "core.loss"}
+ALLOWED["core.comparison"] = {
+    *BASE, "config", "core.training", "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
+}  # fmt: skip
+ALLOWED["terminal"] = {"processes", "core.comparison", "core.training", "core.data", "core.metrics", "core.model"}
+ALLOWED["commands"] = {
+    *(ALLOWED["core.training"] - {"core.trainer", "core.loss"}),
+    *("core.training", "core.comparison", "terminal", "threads"),
+}
+ALLOWED["app"] = {"commands", "terminal", "errors", "processes"}
+ALLOWED["__main__"] = {"app", "threads"}
+ALLOWED["__init__"] = set()
+ALLOWED["core"] = set()
+TORCHLESS = ("core.data", "core.storage", "core.metrics", "core.runs")
+
+
+def room_of(parts):
+    return ".".join(parts[:2]) if parts[0] == "core" and parts[1:] != ("__init__",) else parts[0]
 
 
 def imports_of(path):
@@ -39,11 +58,19 @@ def imports_of(path):
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_run_one_way(path):
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    room = room_of(path.relative_to(PACKAGE).with_suffix("").parts)
     for name in imports_of(path):
-        target = name.split(".")[1]
-        if target != "__version__":
+        target = room_of(tuple(name.split(".")[1:]))
+        if target not in ("__version__", room):
             assert target in ALLOWED[room], f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("room", TORCHLESS)
+def test_rooms_that_need_no_torch_load_none(room):
+    folder = PACKAGE / Path(*room.split("."))
+    names = [f"rdrop_cli.{room}.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"]
+    code = f"import sys; [__import__(name) for name in {names!r}]; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 CORE = sorted((PACKAGE / "core").rglob("*.py"))

@@ -22,7 +22,7 @@ def test_one_process_is_alone_whatever_is_left_in_its_environment(monkeypatch, v
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert (processes.count(), processes.rank(), processes.is_main()) == (count, rank, rank == 0)
+    assert (processes.world_size(), processes.rank(), processes.is_main_process()) == (count, rank, rank == 0)
 
 
 @pytest.mark.parametrize("variables", [{"RANK": "3", "MASTER_ADDR": "here"}, {"RANK": "1"}])

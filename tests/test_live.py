@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rdrop_cli.console import Screen
-from rdrop_cli.core.callbacks import Plan
-from rdrop_cli.live import LiveTraining
+from rdrop_cli.core.training.observer import TrainingPlan
+from rdrop_cli.terminal.console import Screen
+from rdrop_cli.terminal.training_view import LiveTraining
 
-PLAN = Plan(
+PLAN = TrainingPlan(
     run=Path("runs/x"),
     model="tiny",
     data="[red]data[/]\x1b[31m",

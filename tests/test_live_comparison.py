@@ -7,12 +7,12 @@ from rich.console import Console
 from test_live import PLAN
 
 from rdrop_cli.config import load_config
-from rdrop_cli.console import Screen
-from rdrop_cli.core.arms import make_arms
-from rdrop_cli.core.callbacks import Plan as TrainingPlan
-from rdrop_cli.core.cells import Cell, Outcome
-from rdrop_cli.core.comparison import Plan
-from rdrop_cli.live_comparison import LiveComparison, comparison_watcher
+from rdrop_cli.core.comparison.arms import make_arms
+from rdrop_cli.core.comparison.grid import Cell, CellResult
+from rdrop_cli.core.comparison.runner import Plan
+from rdrop_cli.core.training.observer import TrainingPlan as TrainingPlan
+from rdrop_cli.terminal.comparison_view import LiveComparison, comparison_watcher
+from rdrop_cli.terminal.console import Screen
 
 METRICS = {"validation": {"accuracy": 0.8, "f1": 0.75, "roc_auc": 0.9, "nll": None}, "test": {"accuracy": 0.12345}}
 
@@ -42,7 +42,9 @@ def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_te
             view.live.refresh()  # as its own thread does four times a second
             view.training.stopping()
             view.training.notice("something [red]odd[/]\x1b[31m")
-            view.ended(Outcome(cell.arm.name, 42, cell.folder, METRICS, None, {"seconds": 61.0}), (100.0, 0.0)[index])
+            view.ended(
+                CellResult(cell.arm.name, 42, cell.folder, METRICS, None, {"seconds": 61.0}), (100.0, 0.0)[index]
+            )
         view.training.stage("Resampling", 1, 2)
     shown = buffer.getvalue()
     assert "Runs   2 runs: 2 arms, seed 42" in shown

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rdrop_cli import processes
-from rdrop_cli.core import failures
+from rdrop_cli.core.training.failures import map_failures
 from rdrop_cli.errors import ConfigError, ModelError, ProcessLost
 
 NCCL_MEMORY = "NCCL error in: NCCLUtils.cpp:92, unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'"
@@ -50,12 +50,12 @@ def test_two_processes_on_one_gpu_are_refused():
 
 
 def test_memory_that_nccl_lacks_is_no_lost_process(third_of_four, tmp_path):
-    with pytest.raises(ModelError, match="out of memory"), failures.naming_failures(tmp_path, torch.device("cpu")):
+    with pytest.raises(ModelError, match="out of memory"), map_failures(tmp_path, torch.device("cpu")):
         raise RuntimeError(NCCL_MEMORY)
-    with pytest.raises(ProcessLost), failures.naming_failures(tmp_path, torch.device("cpu")):
+    with pytest.raises(ProcessLost), map_failures(tmp_path, torch.device("cpu")):
         raise RuntimeError(NCCL_LOST)
 
 
 def test_nor_is_it_one_to_what_only_names_lost_processes(third_of_four):
-    with pytest.raises(RuntimeError, match="unhandled cuda error"), processes.naming_lost_processes():
+    with pytest.raises(RuntimeError, match="unhandled cuda error"), processes.map_lost_processes():
         raise RuntimeError(NCCL_MEMORY)

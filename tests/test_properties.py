@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from rdrop_cli.config import dotted_keys, load_config, parse_assignment, validate
-from rdrop_cli.core.inputs import Inputs
-from rdrop_cli.core.preparation import build
-from rdrop_cli.core.sources import open_source
+from rdrop_cli.core.data.prepare import read_and_split
+from rdrop_cli.core.data.sources import open_source
+from rdrop_cli.core.inference.inputs import Inputs
 from rdrop_cli.errors import RDropError
 from rdrop_cli.schema import Config, DataConfig
 
@@ -43,7 +43,7 @@ trees = st.dictionaries(
 
 def prepare(path):
     try:
-        build(open_source(str(path)), DataConfig(source=str(path)), on_progress=lambda *_: None)
+        read_and_split(open_source(str(path)), DataConfig(source=str(path)), on_progress=lambda *_: None)
     except RDropError as error:
         assert str(error)
 

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from rdrop_cli.console import Screen
-from rdrop_cli.core.metrics import TITLES
-from rdrop_cli.tables import class_table, data_table, metrics_table
+from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.terminal.console import Screen
+from rdrop_cli.terminal.tables import class_table, data_table, metrics_table
 
 SPLITS = ("train", "validation", "test")
 

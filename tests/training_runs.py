@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from rdrop_cli.core import checkpoints
-from rdrop_cli.core.callbacks import Observer
+from rdrop_cli.core.trainer.checkpointing import numbered_checkpoints
+from rdrop_cli.core.training.observer import Observer
 
 TIME_COLUMNS = {"examples_per_second", "tokens_per_second"}
 
@@ -21,7 +21,7 @@ def history(run: Path) -> list[dict[str, str]]:
 
 
 def newest(run: Path) -> Path:
-    return checkpoints.numbered(run / "checkpoints")[0]
+    return numbered_checkpoints(run / "checkpoints")[0]
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 import typer
 from rich.text import Text
 
-from rdrop_cli import options, processes
-from rdrop_cli.console import Screen, count, safe
+from rdrop_cli import processes
+from rdrop_cli.commands import options
+from rdrop_cli.terminal.console import Screen, count, safe
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.comparison import Comparison
-    from rdrop_cli.core.prepared import Prepared
-    from rdrop_cli.core.schedule import Plan
+    from rdrop_cli.core.comparison.observer import ComparisonPlan
+    from rdrop_cli.core.comparison.runner import Comparison
+    from rdrop_cli.core.data.dataset import Prepared
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -97,14 +98,14 @@ def compare(
     After an interruption the same command resumes; more seeds or arms train only what is new.
     """
     from rdrop_cli.config import collect_overrides, load_config
-    from rdrop_cli.core import preparation
-    from rdrop_cli.core.arms import make_arms
-    from rdrop_cli.core.cells import check, default_folder, make_cells
+    from rdrop_cli.core.comparison.arms import make_arms
+    from rdrop_cli.core.comparison.grid import check_cells, default_folder, make_cells
     from rdrop_cli.core.data.label_column import parse_label_map
-    from rdrop_cli.core.files import user_path
+    from rdrop_cli.core.runs.resolve import check_configuration
+    from rdrop_cli.core.storage.files import user_path
 
     choose_threads(threads)
-    if processes.count() > 1:
+    if processes.world_size() > 1:
         raise typer.BadParameter("compare trains in one process; run it without a launcher")
     flags = {
         "data.source": data,
@@ -126,22 +127,25 @@ def compare(
         "train.device": device,
     }
     overrides = [ALL_EPOCHS, *collect_overrides(flags, set_)]
-    resolved = preparation.check(load_config(config, overrides))
+    resolved = check_configuration(load_config(config, overrides))
     names = [name.strip() for name in arms.split(",") if name.strip()]
     chosen = make_arms(resolved, names, arm or [], budget)
     folder = user_path(out) if out is not None else default_folder(resolved)
     first = resolved.train.seed
     grid = make_cells(chosen, range(first, first + seeds), folder)
-    check(grid, folder)
+    check_cells(grid, folder)
     screen = Screen(json_output=json_output, quiet=quiet)
 
-    from rdrop_cli.core import comparison, evidence, picture, results
-    from rdrop_cli.live_comparison import comparison_watcher, describe_plan
+    from rdrop_cli.core.comparison import results
+    from rdrop_cli.core.comparison.analysis import weigh
+    from rdrop_cli.core.comparison.plot import can_plot, draw_plot
+    from rdrop_cli.core.comparison.runner import Comparison
+    from rdrop_cli.terminal.comparison_view import comparison_watcher, describe_plan
 
     with contextlib.ExitStack() as stack:
         stages = stack.enter_context(screen.stages())
         watcher = stack.enter_context(comparison_watcher(screen, stages))
-        compared = comparison.Comparison(grid, folder, watcher)
+        compared = Comparison(grid, folder, watcher)
         if not dry_run:
             stack.enter_context(compared.claimed())
         prepared = compared.prepare()
@@ -154,16 +158,16 @@ def compare(
                 screen.document(_forecast(plan, compared))
             return
         outcomes = compared.run(plan)
-        weighed = evidence.weigh(outcomes, resolved.train.metric, on_progress=stages.update)
+        weighed = weigh(outcomes, resolved.train.metric, on_progress=stages.update)
         document = results.document(weighed, outcomes, chosen, prepared, folder, budget)
         files = [
             results.write_cells(outcomes, folder, budget),
             results.write_document(document, folder, budget),
             results.write_report(document, folder, budget),
         ]
-        if picture.is_available():
+        if can_plot():
             files.append(results.picture_path(folder, budget))
-            picture.draw(weighed, outcomes, Path(document["data"]["source"]).name, files[-1])
+            draw_plot(weighed, outcomes, Path(document["data"]["source"]).name, files[-1])
     _show(screen, document, compared, files)
     if json_output:
         screen.document(document)
@@ -171,19 +175,19 @@ def compare(
 
 def _show_data(screen: Screen, data: Prepared) -> None:
     """What the arms are trained on, before the first of them is."""
-    from rdrop_cli.core import preparation
-    from rdrop_cli.core.audit import class_balance
-    from rdrop_cli.core.columns import in_words
-    from rdrop_cli.live import describe_classes
+    from rdrop_cli.core.data.audit import class_balance
+    from rdrop_cli.core.data.columns import in_words
+    from rdrop_cli.core.data.prepare import data_notes
+    from rdrop_cli.terminal.training_view import describe_classes
 
     classes = class_balance(data.splits["train"].labels.tolist(), data.labels)
     screen.say(f"Data   columns: {in_words(data.columns)}")
     screen.say(f"Labels {describe_classes(classes)}")
-    for note in preparation.notes(data):
+    for note in data_notes(data):
         screen.say(note, style="yellow")
 
 
-def _forecast(plan: Plan, compared: Comparison) -> dict[str, Any]:
+def _forecast(plan: ComparisonPlan, compared: Comparison) -> dict[str, Any]:
     return {
         "dry_run": True,
         "runs": len(compared.cells),
@@ -194,7 +198,7 @@ def _forecast(plan: Plan, compared: Comparison) -> dict[str, Any]:
 
 
 def _show(screen: Screen, document: dict[str, Any], compared: Comparison, files: list[Path]) -> None:
-    from rdrop_cli.tables import difference_table, summary_table
+    from rdrop_cli.terminal.tables import difference_table, summary_table
 
     seeds, examples = len(document["seeds"]), document["data"]["splits"]["test"]
     spread = f"means ± standard deviations of {count(seeds, 'seed')}" if seeds > 1 else "one seed"

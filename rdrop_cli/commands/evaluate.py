@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from rdrop_cli import options
-from rdrop_cli.console import Screen, count
+from rdrop_cli.commands import options
+from rdrop_cli.terminal.console import Screen, count
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.checkpoints import Checkpoint
-    from rdrop_cli.core.evaluation import Evaluation
-    from rdrop_cli.core.examples import Examples
-    from rdrop_cli.core.head_to_head import HeadToHead
-    from rdrop_cli.core.inference import Classifier
-    from rdrop_cli.core.resampling import Interval
-    from rdrop_cli.core.seen import Seen
+    from rdrop_cli.core.inference.classifier import Classifier
+    from rdrop_cli.core.inference.evaluation import Evaluation
+    from rdrop_cli.core.inference.examples import Examples
+    from rdrop_cli.core.inference.seen import Seen
+    from rdrop_cli.core.metrics.bootstrap import Interval
+    from rdrop_cli.core.metrics.head_to_head import HeadToHead
+    from rdrop_cli.core.runs.checkpoint import Checkpoint
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -67,8 +67,9 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint: accuracy, F1, ROC-AUC and more, with 95 % intervals."""
     from rdrop_cli.config import parse_device, parse_precision
-    from rdrop_cli.core import checkpoints, examples
     from rdrop_cli.core.data.label_column import parse_label_map
+    from rdrop_cli.core.inference.examples import examples_of_run, examples_of_source
+    from rdrop_cli.core.runs.checkpoint import find_checkpoint, trained_on_the_same
     from rdrop_cli.schema import HubConfig
 
     choose_threads(threads)
@@ -76,14 +77,14 @@ def evaluate(
         raise typer.BadParameter("column options and --label-map are for DATA; the run's own data has its columns")
     renaming = parse_label_map(label_map) if label_map is not None else None
     wanted, place = parse_precision(precision), parse_device(device)
-    found = checkpoints.find(checkpoint)
-    other = checkpoints.find(against) if against is not None else None
+    found = find_checkpoint(checkpoint)
+    other = find_checkpoint(against) if against is not None else None
     screen = Screen(json_output=json_output, quiet=quiet)
     with screen.stages() as stages:
         if data is None:
-            labelled = examples.of_run(found, split, stages.update)
+            labelled = examples_of_run(found, split, stages.update)
         else:
-            labelled = examples.of_source(
+            labelled = examples_of_source(
                 data,
                 split,
                 text=text_column,
@@ -94,11 +95,13 @@ def evaluate(
                 allow_rejects=bool(allow_rejects),
                 on_progress=stages.update,
             )
-        from rdrop_cli.core import evaluation, head_to_head, resampling
-        from rdrop_cli.core.inference import Classifier
+        from rdrop_cli.core.inference import evaluation
+        from rdrop_cli.core.inference.classifier import Classifier
+        from rdrop_cli.core.inference.seen import count_seen
+        from rdrop_cli.core.metrics import bootstrap
+        from rdrop_cli.core.metrics.head_to_head import head_to_head
+        from rdrop_cli.core.metrics.predictions import Predictions
         from rdrop_cli.core.model.torch_threads import limit as limit_threads
-        from rdrop_cli.core.outcome import Predictions
-        from rdrop_cli.core.seen import seen
 
         limit_threads()
 
@@ -116,7 +119,7 @@ def evaluate(
         classifier = load(found)
         if other is not None:
             rival = load(other)
-            order = head_to_head.class_order(rival.labels, classifier.labels, other.name)
+            order = evaluation.class_order(rival.labels, classifier.labels, other.name)
         result = evaluation.evaluate(
             classifier,
             labelled,
@@ -129,23 +132,23 @@ def evaluate(
         if other is not None:
             theirs = evaluation.classify(rival, labelled, stages.update, f" with {other.name}")
             models.append(Predictions(result.predictions.labels, theirs[:, order]))
-        drawn = resampling.resample(
+        drawn = bootstrap.resample(
             models,
             positive=result.positive,
             on_progress=lambda done, total: stages.update("Resampling", done, total),
         )
-        intervals = {name: resampling.interval(values[0]) for name, values in drawn.items()}
+        intervals = {name: bootstrap.interval(values[0]) for name, values in drawn.items()}
         compared = None
         if other is not None:
-            compared = head_to_head.head_to_head(models[0], models[1], drawn, positive=result.positive)
+            compared = head_to_head(models[0], models[1], drawn, positive=result.positive)
     asked = [found] if data is not None else []  # its own test split is known to be one
-    known = {each.name: seen(each, labelled) for each in (*asked, *([other] if other is not None else []))}
+    known = {each.name: count_seen(each, labelled) for each in (*asked, *([other] if other is not None else []))}
     for name, counts in known.items():
         _show_seen(screen, name, counts, len(labelled.texts))
     _show(screen, found.name, labelled, result, intervals)
     if compared is not None and other is not None:
         _show_comparison(screen, (found.name, other.name), compared)
-        same_data = checkpoints.trained_on_the_same(found, other)
+        same_data = trained_on_the_same(found, other)
         if data is None and not same_data and known[other.name] is None:
             screen.say(
                 f"{other.name} was not trained on the same split: it may have seen these examples", style="yellow"
@@ -194,7 +197,7 @@ def _as_dict(counts: Seen | None) -> dict[str, int] | None:
 
 
 def _show_comparison(screen: Screen, names: tuple[str, str], compared: HeadToHead) -> None:
-    from rdrop_cli.tables import gaps_table
+    from rdrop_cli.terminal.tables import gaps_table
 
     screen.show(gaps_table(compared), title=f"{names[0]} (A) against {names[1]} (B), the same examples")
     if any(gap.p_value is None for gap in compared.gaps.values()):
@@ -210,11 +213,11 @@ def _show_comparison(screen: Screen, names: tuple[str, str], compared: HeadToHea
 def _show(
     screen: Screen, checkpoint: str, labelled: Examples, result: Evaluation, intervals: dict[str, Interval]
 ) -> None:
-    from rdrop_cli.core.columns import in_words
+    from rdrop_cli.core.data.columns import in_words
     from rdrop_cli.core.data.left_out import listed
-    from rdrop_cli.core.metrics import average_of
-    from rdrop_cli.core.resampling import weakness
-    from rdrop_cli.tables import MANY_CLASSES, confusion_table, metrics_table, per_class_table
+    from rdrop_cli.core.metrics.bootstrap import weakness
+    from rdrop_cli.core.metrics.classification import average_of
+    from rdrop_cli.terminal.tables import MANY_CLASSES, confusion_table, metrics_table, per_class_table
 
     title = f"{checkpoint} on {labelled.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
     screen.show(metrics_table({labelled.split: result.metrics}, intervals), title=title)

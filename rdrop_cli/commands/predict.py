@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from rdrop_cli import options, processes
-from rdrop_cli.console import Screen, Stages, count, json_text, safe
+from rdrop_cli import processes
+from rdrop_cli.commands import options
+from rdrop_cli.terminal.console import Screen, Stages, count, json_text, safe
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.prediction import Prediction
+    from rdrop_cli.core.inference.prediction import Prediction
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -68,24 +69,27 @@ def predict(
 ) -> None:
     """Classify texts: label, probability, and the probability of every class."""
     from rdrop_cli.config import parse_device, parse_precision
-    from rdrop_cli.core import checkpoints, inputs, readers, writers
-    from rdrop_cli.core.columns import in_words
-    from rdrop_cli.core.files import user_path
+    from rdrop_cli.core.data.columns import in_words
+    from rdrop_cli.core.data.readers import format_of
+    from rdrop_cli.core.inference.inputs import Inputs
+    from rdrop_cli.core.inference.writers import check_output, open_writer
+    from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
+    from rdrop_cli.core.storage.files import user_path
 
     choose_threads(threads)
     if bool(texts) == (input_ is not None):
         raise typer.BadParameter("give either TEXT or --input FILE (--input - reads stdin)")
-    if input_ == "-" and processes.count() > 1:
+    if input_ == "-" and processes.world_size() > 1:
         raise typer.BadParameter("several processes cannot share stdin; give --input a file")
     wanted, place = parse_precision(precision), parse_device(device)
-    found = checkpoints.find(checkpoint) if checkpoint is not None else checkpoints.newest_finished()
+    found = find_checkpoint(checkpoint) if checkpoint is not None else newest_finished()
     if output is not None:
         output = user_path(output)
-        writers.check_output(output)
+        check_output(output)
         source = user_path(input_) if input_ is not None else None
         if source is not None and source.is_file() and output.exists() and output.samefile(source):
             raise typer.BadParameter("--output is the --input file; predictions would replace the data")
-    rows = inputs.Inputs(
+    rows = Inputs(
         texts or None,
         input_,
         input_format=input_format,
@@ -96,11 +100,11 @@ def predict(
     rows.check()
     screen = Screen(json_output=json_output, quiet=quiet, to_stderr=input_ is not None)
     for text in texts or []:
-        if readers.format_of(Path(text)) and Path(text).is_file():
+        if format_of(Path(text)) and Path(text).is_file():
             screen.say(f"{text} is taken as text; to classify the rows of that file: --input {text}", style="yellow")
 
-    from rdrop_cli.core import prediction
-    from rdrop_cli.core.inference import Classifier
+    from rdrop_cli.core.inference import prediction
+    from rdrop_cli.core.inference.classifier import Classifier
     from rdrop_cli.core.model.torch_threads import limit as limit_threads
 
     limit_threads()
@@ -115,7 +119,7 @@ def predict(
             on_progress=stages.update,
         )
     predictions = prediction.predict(classifier, rows)
-    if not processes.is_main():
+    if not processes.is_main_process():
         deque(predictions, maxlen=0)  # its share of the work; the main process writes
         return
     with screen.stages() as stages:
@@ -123,7 +127,7 @@ def predict(
             predictions = _counted(predictions, stages)
         if output is not None:
             counts: Counter[str] = Counter()
-            with writers.open_writer(output, classifier.labels.names) as write:
+            with open_writer(output, classifier.labels.names) as write:
                 for item in predictions:
                     write(item)
                     counts[item.label] += 1
@@ -165,8 +169,8 @@ def _print_json(predictions: Iterable[Prediction]) -> None:
 
 
 def _print_table(screen: Screen, predictions: list[Prediction], labels: tuple[str, ...], checkpoint: str) -> None:
-    from rdrop_cli.console import add_row, table
-    from rdrop_cli.tables import MANY_CLASSES
+    from rdrop_cli.terminal.console import add_row, table
+    from rdrop_cli.terminal.tables import MANY_CLASSES
 
     columns = labels if len(labels) <= MANY_CLASSES else ()
     shown = table("text", "label", "score", *columns)

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rdrop_cli import options
-from rdrop_cli.console import Screen, count, safe
+from rdrop_cli.commands import options
+from rdrop_cli.terminal.console import Screen, count, safe
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -58,11 +58,14 @@ def prepare(
 ) -> None:
     """Read, check, split and tokenize labelled text, and say what is in it."""
     from rdrop_cli.config import collect_overrides, load_config
-    from rdrop_cli.core import models, preparation, tokenization
-    from rdrop_cli.core.columns import in_words
+    from rdrop_cli.core.data.columns import in_words
     from rdrop_cli.core.data.label_column import parse_label_map
-    from rdrop_cli.core.files import user_path
+    from rdrop_cli.core.data.prepare import prepare_data, tokenize_splits
+    from rdrop_cli.core.model.locate import fetch_model, locate_model
+    from rdrop_cli.core.model.tokenizer import load_tokenizer
+    from rdrop_cli.core.runs.resolve import check_configuration
     from rdrop_cli.core.storage import shell
+    from rdrop_cli.core.storage.files import user_path
 
     flags = {
         "data.source": source,
@@ -79,16 +82,16 @@ def prepare(
     resolved = load_config(config, collect_overrides(flags, set_))
     out = user_path(out) if out is not None else None
     screen = Screen(json_output=json_output, quiet=quiet)
-    name = models.locate(resolved.model, resolved.hub)
-    resolved = preparation.check(resolved)
+    name = locate_model(resolved.model, resolved.hub)
+    resolved = check_configuration(resolved)
     with screen.stages() as stages:
-        data = preparation.prepare(resolved, out=out, strict=strict, overwrite=overwrite, on_progress=stages.update)
-        tokenizer = tokenization.load_tokenizer(
-            models.fetch(name, resolved.model.revision, stages.update),
+        data = prepare_data(resolved, out=out, strict=strict, overwrite=overwrite, on_progress=stages.update)
+        tokenizer = load_tokenizer(
+            fetch_model(name, resolved.model.revision, stages.update),
             max_length=resolved.model.max_length,
             trust_remote_code=resolved.model.trust_remote_code,
         )
-        data = preparation.tokenize(data, resolved, tokenizer, on_progress=stages.update)
+        data = tokenize_splits(data, resolved, tokenizer, on_progress=stages.update)
     assert data.folder is not None, "prepare saves what it returns"
     screen.say(f"Columns: {in_words(data.columns)}")
     _show(screen, data.report, data.folder, data.rejected)
@@ -112,7 +115,7 @@ def prepare(
 
 def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[dict[str, Any]]) -> None:
     from rdrop_cli.core.data import left_out
-    from rdrop_cli.tables import class_table, data_table
+    from rdrop_cli.terminal.tables import class_table, data_table
 
     screen.show(data_table(report), title="Data")
     screen.show(class_table(report), title=f"Classes ({len(next(iter(report['classes'].values())))})")

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from rdrop_cli import options, processes
-from rdrop_cli.console import Screen, size
+from rdrop_cli import processes
+from rdrop_cli.commands import options
+from rdrop_cli.terminal.console import Screen, size
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.training import Training, TrainingResult
+    from rdrop_cli.core.training.run import TrainingResult, TrainingRun
     from rdrop_cli.schema import Config
 
 EXAMPLES = """[bold]Examples[/]
@@ -85,16 +86,17 @@ def train(
 ) -> None:
     """Fine-tune a transformer with R-Drop and measure what came out."""
     from rdrop_cli.config import collect_overrides, parse_micro_batch
-    from rdrop_cli.core import preparation, runs
     from rdrop_cli.core.data.label_column import parse_label_map
-    from rdrop_cli.core.files import user_path
+    from rdrop_cli.core.runs.claim import claim_run
+    from rdrop_cli.core.runs.resolve import check_configuration, open_run
+    from rdrop_cli.core.storage.files import user_path
 
     choose_threads(threads)
     if resume and overwrite:
         raise typer.BadParameter("--resume goes on with a run, --overwrite lets it go")
     if overwrite and out is None:
         raise typer.BadParameter("--overwrite is for the run in --out")
-    if dry_run and processes.count() > 1:
+    if dry_run and processes.world_size() > 1:
         raise typer.BadParameter("--dry-run times one process; run it without a launcher")
     flags = {
         "data.source": data,
@@ -118,20 +120,20 @@ def train(
         "train.device": device,
     }
     out = user_path(out) if out is not None else None
-    resolved, out = runs.open_run(config, collect_overrides(flags, set_), out=out, resume=resume, overwrite=overwrite)
+    resolved, out = open_run(config, collect_overrides(flags, set_), out=out, resume=resume, overwrite=overwrite)
     if not resume:
-        resolved = preparation.check(resolved)
+        resolved = check_configuration(resolved)
     screen = Screen(json_output=json_output, quiet=quiet)
     with contextlib.ExitStack() as stack:
-        run = (out or Path("runs")) if dry_run else stack.enter_context(runs.claimed(out, resolved))
+        run = (out or Path("runs")) if dry_run else stack.enter_context(claim_run(out, resolved))
         screen.say("Loading")
 
-        from rdrop_cli.core.training import Training
-        from rdrop_cli.live import training_observer
+        from rdrop_cli.core.training.run import TrainingRun
+        from rdrop_cli.terminal.training_view import training_observer
 
         stages = stack.enter_context(screen.stages())
         observer = stack.enter_context(training_observer(screen, stages))
-        training = Training(resolved, run, resume=resume, overwrite=overwrite, observer=observer)
+        training = TrainingRun(resolved, run, resume=resume, overwrite=overwrite, observer=observer)
         if dry_run:
             _forecast(screen, training)
             return
@@ -160,11 +162,10 @@ def train(
         )
 
 
-def _show(screen: Screen, config: Config, training: Training, result: TrainingResult) -> None:
-    from rdrop_cli.core import starter
-    from rdrop_cli.core.metrics import TITLES, average_of
-    from rdrop_cli.core.storage import shell
-    from rdrop_cli.tables import metrics_table
+def _show(screen: Screen, config: Config, training: TrainingRun, result: TrainingResult) -> None:
+    from rdrop_cli.core.metrics.classification import TITLES, average_of
+    from rdrop_cli.core.storage import shell, starter
+    from rdrop_cli.terminal.tables import metrics_table
 
     labels = training.data.labels.names
     title = f"Best epoch {result.best_epoch:g} (by validation {config.train.metric}); F1: {average_of(labels)}"
@@ -193,9 +194,9 @@ def _show(screen: Screen, config: Config, training: Training, result: TrainingRe
     screen.say(f"Next: {command}", style="bold")
 
 
-def _forecast(screen: Screen, training: Training) -> None:
-    from rdrop_cli.core.forecast import forecast
-    from rdrop_cli.live import say_plan
+def _forecast(screen: Screen, training: TrainingRun) -> None:
+    from rdrop_cli.core.training.forecast import forecast
+    from rdrop_cli.terminal.training_view import say_plan
 
     say_plan(screen, training.plan())
     found = forecast(training)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest import CLI, make_reviews, tiny_options, write_csv
-from rdrop_cli.core import picture
+from rdrop_cli.core.comparison import plot as picture
 
 FAST = ["--epochs", "2"]
 
@@ -101,7 +101,7 @@ def test_killed_at_any_moment_it_goes_on_without_repeating_a_cell(rdrop, whole):
 
 
 def test_interrupted_it_says_how_to_go_on(rdrop, args, monkeypatch):
-    from rdrop_cli.core.trainer import RDropTrainer
+    from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
 
     def stop_at_once(self, *arguments):
         os.kill(os.getpid(), signal.SIGINT)
@@ -111,7 +111,7 @@ def test_interrupted_it_says_how_to_go_on(rdrop, args, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(RDropTrainer, "training_step", stop_at_once)
         # Beside the forecast, which times steps without listening to signals
-        patched.setattr("rdrop_cli.core.schedule.time_cell", lambda *_: (0.1, 1000))
+        patched.setattr("rdrop_cli.core.comparison.plan.time_cell", lambda *_: (0.1, 1000))
         result = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1", code=130)
     assert "Stopped in plain seed 42 and saved. The same command goes on from there" in result.stderr
     shown = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1").stdout
@@ -171,7 +171,7 @@ def test_the_budget_of_compute_has_results_of_its_own(rdrop, args):
 def test_without_matplotlib_it_says_what_a_picture_needs(rdrop, whole, monkeypatch):
     shutil.copytree(whole[1], "copy")
     Path("copy/results.png").unlink()
-    monkeypatch.setattr(picture, "is_available", lambda: False)
+    monkeypatch.setattr(picture, "can_plot", lambda: False)
     shown = rdrop("compare", *whole[0], "--out", "copy").stdout
     assert "For a picture: pip install matplotlib" in shown
     assert not Path("copy/results.png").exists()

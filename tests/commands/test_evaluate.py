@@ -240,7 +240,7 @@ def test_class_names_that_are_not_the_checkpoints_are_refused_and_can_be_mapped(
     """A data set with names for its ids, in another order than the checkpoint's classes."""
     import datasets
 
-    from rdrop_cli.core import hub
+    from rdrop_cli.core.storage import hub
 
     rows = make_reviews(60, seed=9)
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["pos", "neg"])})

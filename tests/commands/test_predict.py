@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conftest import make_reviews, write_csv
-from rdrop_cli.core import prediction
+from rdrop_cli.core.inference import prediction
 
 NASTY = ["\x1b]0;x\x07", "[bold red]x[/]", "[/]", "\u202eabc", "", "a\x00b"]
 
@@ -95,7 +95,7 @@ def test_a_failure_leaves_the_old_output(rdrop, trained, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rdrop_cli.core.writers._write_json", fail)
+    monkeypatch.setattr("rdrop_cli.core.inference.writers._write_json", fail)
     assert "No space left on device" in rdrop.error("predict", "--input", "in.txt", "--output", "out.jsonl")
     assert Path("out.jsonl").read_text() == "precious\n"
     assert not list(Path().glob(".*partial"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rdrop_cli.core import callbacks
+from rdrop_cli.core.training.callbacks import ObserveTraining
 
 
 def test_json_is_one_document_with_the_promised_keys(trained):
@@ -69,7 +69,7 @@ def interrupted(rdrop, reviews, tiny_args, monkeypatch):
         if state.global_step == 4:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(callbacks.ObserveTraining, "on_step_end", press)
+    monkeypatch.setattr(ObserveTraining, "on_step_end", press)
     line = rdrop.error("train", reviews, "--alpha", "1", *tiny_args, code=130)
     monkeypatch.undo()
     monkeypatch.chdir(reviews.parent)

@@ -2,7 +2,7 @@
 
 import torch
 
-from rdrop_cli.core.arguments import training_arguments
+from rdrop_cli.core.training.arguments import training_arguments
 
 
 def arguments(config, tmp_path, precision="float32", **settings):

@@ -3,7 +3,7 @@
 import pytest
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core.arms import BUILT_IN, make_arms, shown_settings
+from rdrop_cli.core.comparison.arms import BUILT_IN, make_arms, shown_settings
 from rdrop_cli.errors import ConfigError
 
 

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 from transformers import masking_utils
 
-from rdrop_cli.core import attention
-from rdrop_cli.core.dropout import keep_mask, keep_scale
+from rdrop_cli.core.model import attention
+from rdrop_cli.core.model import attention as attention_room
+from rdrop_cli.core.model.attention import attention_forward, attention_mask
+from rdrop_cli.core.model.dropout import keep_mask, keep_scale
 from rdrop_cli.core.model.value_reads import ValueReads
 
 BATCH, HEADS, LENGTH, WIDTH, P = 3, 4, 9, 8, 0.2
@@ -32,10 +34,10 @@ def written_out(q, k, v, mask, keep):
 
 def both(q, k, v, mask):
     torch.manual_seed(7)
-    ours, _ = attention.attention_forward(nn.Module(), q, k, v, mask, dropout=P)
+    ours, _ = attention_forward(nn.Module(), q, k, v, mask, dropout=P)
     grads = torch.autograd.grad(ours.square().sum(), (q, k, v))
     torch.manual_seed(7)
-    chunk = max(1, attention._CHUNK // (q.shape[2] * LENGTH))
+    chunk = max(1, attention_room._CHUNK // (q.shape[2] * LENGTH))
     keep = torch.cat(
         [
             keep_mask((min(chunk, BATCH * HEADS - start), q.shape[2], LENGTH), P, q.dtype)
@@ -81,13 +83,13 @@ def test_a_row_that_is_masked_whole_stays_a_number():
     q, k, v = inputs(dtype=torch.bfloat16)
     mask = torch.full((BATCH, 1, LENGTH, LENGTH), torch.finfo(torch.float32).min)
 
-    assert attention.attention_forward(nn.Module(), q, k, v, mask, dropout=P)[0].isfinite().all()
+    assert attention_forward(nn.Module(), q, k, v, mask, dropout=P)[0].isfinite().all()
 
 
 def mask_of(keys, device="cpu", **options):
     """What transformers gets from us for an encoder."""
     length = options.get("kv_length", LENGTH)
-    return attention.attention_mask(
+    return attention_mask(
         **{
             "batch_size": BATCH,
             "q_length": length,
@@ -104,10 +106,10 @@ def mask_of(keys, device="cpu", **options):
 
 def test_padding_needs_no_square_of_biases(monkeypatch):
     shapes = []
-    bias = attention._bias
+    bias = attention_room._bias
     monkeypatch.setattr(attention, "_bias", lambda mask, *args: shapes.append(mask.shape) or bias(mask, *args))
     mask = mask_of(padding()[:, 0, 0])
-    ours, _ = attention.attention_forward(nn.Module(), *inputs(), mask, dropout=P)
+    ours, _ = attention_forward(nn.Module(), *inputs(), mask, dropout=P)
 
     assert mask.shape == (BATCH, 1, LENGTH, LENGTH)
     assert shapes == [(BATCH, 1, 1, LENGTH)]
@@ -150,11 +152,9 @@ def test_a_window_is_not_taken_for_padding():
 def test_what_a_model_adds_that_is_not_known_goes_to_pytorchs_attention():
     q, k, v = inputs(dtype=torch.float32)
     with pytest.raises(ValueError, match="softcap"):
-        attention.attention_forward(nn.Module(), q, k, v, None, dropout=P, softcap=30.0)
+        attention_forward(nn.Module(), q, k, v, None, dropout=P, softcap=30.0)
     torch.manual_seed(0)
-    ours, _ = attention.attention_forward(
-        nn.Module(), q, k, v, None, dropout=P, is_causal=False, s_aux=torch.ones(HEADS)
-    )
+    ours, _ = attention_forward(nn.Module(), q, k, v, None, dropout=P, is_causal=False, s_aux=torch.ones(HEADS))
     torch.manual_seed(0)
     theirs = nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=P).transpose(1, 2)
 
@@ -164,7 +164,7 @@ def test_what_a_model_adds_that_is_not_known_goes_to_pytorchs_attention():
 @pytest.mark.parametrize("mask", ["none", "padding"])
 def test_without_dropout_it_is_pytorchs_own(mask):
     q, k, v = inputs(dtype=torch.float32)
-    ours, _ = attention.attention_forward(nn.Module(), q, k, v, MASKS[mask](LENGTH), is_causal=False)
+    ours, _ = attention_forward(nn.Module(), q, k, v, MASKS[mask](LENGTH), is_causal=False)
     theirs = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=MASKS[mask](LENGTH)).transpose(1, 2)
 
     assert torch.equal(ours, theirs)
@@ -172,10 +172,10 @@ def test_without_dropout_it_is_pytorchs_own(mask):
 
 def test_in_bfloat16_without_dropout_values_and_gradients_are_as_close_as_bfloat16_is():
     q, k, v = inputs(dtype=torch.bfloat16)
-    ours, _ = attention.attention_forward(nn.Module(), q, k, v, padding(), is_causal=False)
+    ours, _ = attention_forward(nn.Module(), q, k, v, padding(), is_causal=False)
     grads = torch.autograd.grad(ours.square().sum(), (q, k, v))
     with torch.no_grad():
-        assert torch.equal(ours, attention.attention_forward(nn.Module(), q, k, v, padding(), is_causal=False)[0])
+        assert torch.equal(ours, attention_forward(nn.Module(), q, k, v, padding(), is_causal=False)[0])
     exact = inputs()
     theirs = nn.functional.scaled_dot_product_attention(*exact, attn_mask=padding()).transpose(1, 2)
 
@@ -187,7 +187,7 @@ def test_in_bfloat16_without_dropout_values_and_gradients_are_as_close_as_bfloat
 def test_what_it_does_not_know_goes_to_pytorch():
     q, k, v = (part.float() for part in inputs())
     torch.manual_seed(0)
-    ours, _ = attention.attention_forward(nn.Module(), q, k, v, None, dropout=P, is_causal=True)
+    ours, _ = attention_forward(nn.Module(), q, k, v, None, dropout=P, is_causal=True)
     torch.manual_seed(0)
     theirs = nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=P, is_causal=True).transpose(1, 2)
 

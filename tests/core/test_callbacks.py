@@ -2,8 +2,9 @@
 
 import math
 
-from rdrop_cli.core.callbacks import Observer, history_row
-from rdrop_cli.core.training import Training
+from rdrop_cli.core.runs.history import history_row
+from rdrop_cli.core.training.observer import Observer
+from rdrop_cli.core.training.run import TrainingRun
 from training_runs import history
 
 
@@ -39,7 +40,7 @@ class Spreadsheet(Observer):
 def test_a_history_that_cannot_be_written_for_a_while_stops_no_training_and_lacks_nothing(config, tmp_path):
     run = tmp_path / "run"
     held = Spreadsheet(run, until=14)
-    Training(config(), run, observer=held).start()
+    TrainingRun(config(), run, observer=held).start()
     assert len(held.said) == 1
     assert "history.csv: cannot be written" in held.said[0]
     assert [int(row["step"]) for row in history(run)] == [row["step"] for row in held.rows]
@@ -49,7 +50,7 @@ def test_a_history_that_cannot_be_written_for_a_while_stops_no_training_and_lack
 def test_a_history_that_is_never_written_is_told_at_the_end_too(config, tmp_path):
     run = tmp_path / "run"
     held = Spreadsheet(run, until=None)
-    Training(config(), run, observer=held).start()
+    TrainingRun(config(), run, observer=held).start()
     assert [message.rpartition(", ")[2] for message in held.said] == [
         "and each further entry tries again", "so it lacks the newest entries"
     ]  # fmt: skip

@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core.arms import make_arms
-from rdrop_cli.core.cautions import cautions
-from rdrop_cli.core.cells import Outcome
-from rdrop_cli.core.outcome import Predictions
+from rdrop_cli.core.comparison.arms import make_arms
+from rdrop_cli.core.comparison.grid import CellResult
+from rdrop_cli.core.comparison.verdict import cautions
+from rdrop_cli.core.metrics.predictions import Predictions
 
 ARMS = make_arms(load_config("starter"), ["plain", "rdrop"], [], "steps")
 
 
-def outcome(labels=None, p=None) -> Outcome:
+def outcome(labels=None, p=None) -> CellResult:
     labels = np.arange(200) % 2 if labels is None else np.asarray(labels)
     p = np.linspace(0, 1, len(labels)) if p is None else np.asarray(p)
-    return Outcome("plain", 42, Path("run"), {}, Predictions(labels, np.column_stack([1 - p, p])), {}, "CPU, torch 2")
+    return CellResult(
+        "plain", 42, Path("run"), {}, Predictions(labels, np.column_stack([1 - p, p])), {}, "CPU, torch 2"
+    )
 
 
 def look(seeds, arms=("plain", "rdrop")):

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rdrop_cli.core import checkpoints
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
+from rdrop_cli.core.trainer.checkpointing import numbered_checkpoints
 from rdrop_cli.errors import CheckpointError
 
 
@@ -28,7 +30,7 @@ def make_run(name, *, finished=True, age=0):
 def test_a_run_by_folder_by_name_and_by_its_checkpoint():
     run = make_run("mine")
     for name in ("runs/mine", "mine", "runs/mine/best"):
-        found = checkpoints.find(name)
+        found = find_checkpoint(name)
         assert (Path(found.name), found.run.resolve()) == (run / "best", run.resolve())
 
 
@@ -36,31 +38,31 @@ def test_the_newest_finished_run_is_not_the_one_still_training():
     make_run("old", age=100)
     make_run("new", age=50)
     make_run("training", finished=False, age=0)
-    assert checkpoints.newest_finished().run == Path("runs/new")
-    assert checkpoints.newest_unfinished() == Path("runs/training")
+    assert newest_finished().run == Path("runs/new")
+    assert layout.newest_unfinished() == Path("runs/training")
 
 
 def test_an_unknown_name_lists_the_runs():
     make_run("mine")
     with pytest.raises(CheckpointError, match=r"mime: no such run or checkpoint\. Runs: mine\."):
-        checkpoints.find("mime")
+        find_checkpoint("mime")
 
 
 def test_a_run_without_a_finished_epoch_says_how_to_go_on():
     run = make_run("mine", finished=False)
     (run / "best").rename(run / "gone")
     with pytest.raises(CheckpointError, match="rdrop train --resume --out runs/mine"):
-        checkpoints.find("mine")
+        find_checkpoint("mine")
 
 
 def test_a_folder_that_is_neither():
     Path("other").mkdir()
     with pytest.raises(CheckpointError, match=r"no model here \(config.json is missing\)"):
-        checkpoints.find("other")
+        find_checkpoint("other")
 
 
 def test_new_runs_get_names_of_their_own():
-    assert list(islice(checkpoints.new_run_folders(["x/y z", "1"]), 2)) == [
+    assert list(islice(layout.new_run_folders(["x/y z", "1"]), 2)) == [
         Path("runs/x-y-z-1"),
         Path("runs/x-y-z-1-2"),
     ]
@@ -70,7 +72,7 @@ def test_checkpoints_are_ordered_by_their_steps():
     run = make_run("mine")
     for name in ("checkpoint-9", "checkpoint-10", "checkpoint-x", "checkpoint-11.partial"):
         (run / "checkpoints" / name).mkdir(parents=True)
-    assert [path.name for path in checkpoints.numbered(run / "checkpoints")] == ["checkpoint-10", "checkpoint-9"]
+    assert [path.name for path in numbered_checkpoints(run / "checkpoints")] == ["checkpoint-10", "checkpoint-9"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which folder is flushed")
@@ -83,6 +85,6 @@ def test_a_run_that_is_cleared_is_known_for_a_run_until_the_rest_of_it_is_gone_f
         flushed.append({path.name for path in run.iterdir()})
 
     monkeypatch.setattr(os, "fsync", left)
-    checkpoints.clear(run)
+    layout.clear_run(run)
     assert flushed == [{"config.yaml"}]
     assert list(run.iterdir()) == []

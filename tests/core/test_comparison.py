@@ -10,21 +10,29 @@ from safetensors.torch import load_file, save_file
 
 from conftest import make_reviews, tiny_config, write_csv
 from rdrop_cli.config import load_config
-from rdrop_cli.core import checkpoints, evidence, manifest, outcome, results, schedule
-from rdrop_cli.core.arms import make_arms
-from rdrop_cli.core.cells import check, default_folder, make_cells
-from rdrop_cli.core.comparison import Comparison, Watcher
-from rdrop_cli.core.lock import only_writer
-from rdrop_cli.core.metrics import classification_metrics
-from rdrop_cli.core.outcome import Predictions
-from rdrop_cli.core.training import Training
+from rdrop_cli.core.comparison import plan as plan_room
+from rdrop_cli.core.comparison import plan as schedule
+from rdrop_cli.core.comparison import results
+from rdrop_cli.core.comparison.analysis import weigh
+from rdrop_cli.core.comparison.arms import make_arms
+from rdrop_cli.core.comparison.grid import check_cells, default_folder, make_cells
+from rdrop_cli.core.comparison.observer import ComparisonObserver
+from rdrop_cli.core.comparison.plan import time_cell
+from rdrop_cli.core.comparison.runner import Comparison
+from rdrop_cli.core.metrics.classification import classification_metrics
+from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.runs.outputs import save_outputs
+from rdrop_cli.core.runs.record import read_record
+from rdrop_cli.core.storage import integrity
+from rdrop_cli.core.storage.lock import only_writer
+from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import CheckpointError, ConfigError, DataError, ModelError, StorageError
 
 AGAIN = "again:rdrop.alpha=0,train.label_smoothing=0"
 
 
 def run(compared):
-    check(compared.cells, compared.folder)
+    check_cells(compared.cells, compared.folder)
     with compared.claimed():
         return compared.run(compared.plan(compared.prepare()))
 
@@ -63,7 +71,7 @@ def done(whole, tmp_path):
     return whole[1]
 
 
-class Trained(Watcher):
+class Trained(ComparisonObserver):
     """Notes which cells were trained, and the seconds that were said to be left."""
 
     def __init__(self):
@@ -76,7 +84,7 @@ class Trained(Watcher):
 
 def test_a_cell_is_the_run_that_train_makes(whole, source, tiny_model, tmp_path):
     config = tiny_config(source, tiny_model, **{"train.label_smoothing": 0.0, "train.seed": 43})
-    alone = Training(config, tmp_path / "alone").start()
+    alone = TrainingRun(config, tmp_path / "alone").start()
     cell = whole[1]["rdrop", 43]
     assert cell.metrics == alone.metrics
     weights = [load_file(folder / "best" / "model.safetensors") for folder in (cell.folder, alone.run)]
@@ -91,8 +99,8 @@ def test_equal_arms_are_equal_with_each_seed_and_all_cells_share_the_split(compa
     for seed in (42, 43):
         assert by_cell["plain", seed].metrics == by_cell["again", seed].metrics
     assert by_cell["plain", 42].metrics != by_cell["plain", 43].metrics
-    assert len({checkpoints.read_record(cell.folder)["fingerprint"] for cell in found}) == 1
-    for gap in evidence.weigh(found, "f1").differences:
+    assert len({read_record(cell.folder)["fingerprint"] for cell in found}) == 1
+    for gap in weigh(found, "f1").differences:
         if gap.arm == "again":
             assert (gap.test.mean, gap.test.low, gap.test.high) == (0.0, 0.0, 0.0)
 
@@ -126,10 +134,10 @@ def test_other_settings_under_the_same_name_are_refused_with_the_difference(comp
     with pytest.raises(
         ConfigError, match=r"own/seed42: this run was trained with other settings: rdrop.alpha: 1.0 -> 3"
     ):
-        check(compared(own=["own:rdrop.alpha=3"], seeds=[42]).cells, Path("compared"))
+        check_cells(compared(own=["own:rdrop.alpha=3"], seeds=[42]).cells, Path("compared"))
     with pytest.raises(ConfigError, match=r"train.lr: 0.01 -> 0.02"):
-        check(compared(seeds=[42], **{"train.lr": 0.02}).cells, Path("compared"))
-    check(compared(seeds=[42], **{"train.eval_batch_size": 8}).cells, Path("compared"))
+        check_cells(compared(seeds=[42], **{"train.lr": 0.02}).cells, Path("compared"))
+    check_cells(compared(seeds=[42], **{"train.eval_batch_size": 8}).cells, Path("compared"))
 
 
 def test_data_that_has_changed_is_refused(compared, reviews):
@@ -140,7 +148,7 @@ def test_data_that_has_changed_is_refused(compared, reviews):
         compared(seeds=[42], **mine).prepare()
 
 
-class Edits(Watcher):
+class Edits(ComparisonObserver):
     """Does something to files when the first cell is done."""
 
     def __init__(self, edit):
@@ -179,7 +187,7 @@ def test_cells_that_began_with_different_weights_are_not_compared(compared, done
     record = json.loads(path.read_text())
     record.pop("sha256")
     record["model"]["weights"] = "0" * 64
-    path.write_text(manifest.signed(record))
+    path.write_text(integrity.with_checksum(record))
     with pytest.raises(CheckpointError, match="rdrop seed 42: the weights of"):
         compared().prepare()
 
@@ -194,12 +202,12 @@ def test_a_foreign_folder_where_a_cell_goes_is_left_alone(compared, tmp_path):
     place.mkdir(parents=True)
     (place / "thesis.txt").write_text("mine")
     with pytest.raises(CheckpointError, match=r"holds thesis.txt, which is not of a run"):
-        check(compared().cells, Path("compared"))
+        check_cells(compared().cells, Path("compared"))
 
 
 def test_a_run_of_train_in_its_place_counts_as_a_cell(compared, source, tiny_model, tmp_path):
     plain = tiny_config(source, tiny_model, **{"rdrop.alpha": 0.0, "train.label_smoothing": 0.0})
-    Training(plain, tmp_path / "compared/plain/seed42").start()
+    TrainingRun(plain, tmp_path / "compared/plain/seed42").start()
     watcher = Trained()
     run(compared(seeds=[42], watcher=watcher))
     assert watcher.cells == [("rdrop", 42)]
@@ -222,7 +230,7 @@ def test_damaged_results_are_found_before_anything_is_trained(compared, done, na
 def test_predictions_of_other_examples_are_refused(compared, done):
     found, folder = done["plain", 42], compared().cells[0].folder
     turned = Predictions(1 - found.test.labels, found.test.probabilities[:, ::-1])
-    outcome.save(folder, turned, found.cost)
+    save_outputs(folder, turned, found.cost)
     metrics = {**found.metrics, "test": classification_metrics(turned.labels, turned.probabilities)}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(CheckpointError, match="its predictions are not for this test split"):
@@ -236,9 +244,9 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     "instant",
     [
-        "rdrop_cli.core.training.outcome.save",
-        "rdrop_cli.core.training.model_card",
-        "rdrop_cli.core.comparison._drop_checkpoints",
+        "rdrop_cli.core.training.run.outcome.save",
+        "rdrop_cli.core.training.run.model_card",
+        "rdrop_cli.core.comparison.runner._drop_checkpoints",
     ],
 )
 def test_killed_around_the_end_of_a_cell_it_ends_with_the_same_results(compared, done, monkeypatch, instant):
@@ -267,7 +275,7 @@ def test_the_rest_of_an_interrupted_cell_says_nothing_about_the_time_of_whole_on
     made = compared(watcher=watcher, seeds=[42, 44])
     plan = replace(made.plan(made.prepare()), seconds=[1000.0, 2000.0, 3000.0])
     with monkeypatch.context() as patched:
-        patched.setattr("rdrop_cli.core.training.outcome.save", killed)
+        patched.setattr("rdrop_cli.core.training.run.outcome.save", killed)
         with pytest.raises(Killed), made.claimed():
             made.run(plan)
     made.run(plan)
@@ -284,7 +292,7 @@ def test_a_cell_that_cannot_be_trained_is_named(compared):
 def test_arms_of_one_seed_start_from_the_same_head_and_see_the_same_batches(compared):
     made = compared(seeds=[42, 43])
     made.prepare()
-    found = {cell.name: Training(cell.config, Path("none")) for cell in made.cells}
+    found = {cell.name: TrainingRun(cell.config, Path("none")) for cell in made.cells}
     heads = {name: training.model.classifier.weight for name, training in found.items()}
     batches = {name: list(training.trainer()._get_train_sampler()) for name, training in found.items()}
     assert (heads["plain seed 42"] == heads["rdrop seed 42"]).all()
@@ -297,7 +305,7 @@ def test_a_folder_of_something_else_is_left_alone(compared, tmp_path):
     (tmp_path / "compared").mkdir()
     (tmp_path / "compared" / "results.csv").write_text("mine")
     with pytest.raises(CheckpointError, match=r"compared: holds results.csv and no comparison"):
-        check(compared().cells, compared().folder)
+        check_cells(compared().cells, compared().folder)
 
 
 def test_a_test_split_without_one_of_the_classes_is_refused_before_training(compared, tmp_path):
@@ -314,7 +322,7 @@ def test_every_look_is_remembered(compared, done):
         made = compared(seeds=seeds)
         found = run(made)
         arms = [cell.arm for cell in made.cells[:2]]
-        document = results.document(evidence.weigh(found, "f1"), found, arms, made.prepare(), made.folder, "steps")
+        document = results.document(weigh(found, "f1"), found, arms, made.prepare(), made.folder, "steps")
         results.write_document(document, made.folder, "steps")
         report = results.write_report(document, made.folder, "steps").read_text()
         told = [caution for caution in document["cautions"] if "looked at before" in caution]
@@ -337,8 +345,10 @@ def test_every_look_is_remembered(compared, done):
 
 def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, whole, monkeypatch):
     timed = []
-    original = schedule.time_cell
-    monkeypatch.setattr(schedule, "time_cell", lambda cell, *rest: timed.append(cell.arm.name) or original(cell, *rest))
+    original = time_cell
+    monkeypatch.setattr(
+        plan_room, "time_cell", lambda cell, *rest: timed.append(cell.arm.name) or original(cell, *rest)
+    )
     first = compared(names=("plain", "smoothing", "rdrop", "rdrop+smoothing"), seeds=[42])
     plan = first.plan(first.prepare())
     assert timed == ["plain", "rdrop"]
@@ -360,7 +370,7 @@ def test_too_little_space_is_known_before_the_first_run(compared, monkeypatch):
 def test_every_cell_stands_in_csv_and_json(compared, done):
     made = compared()
     found = run(made)
-    weighed = evidence.weigh(found, "f1")
+    weighed = weigh(found, "f1")
     document = results.document(
         weighed, found, [cell.arm for cell in made.cells[:2]], made.prepare(), made.folder, "steps"
     )
@@ -404,7 +414,7 @@ def test_metrics_that_are_not_those_of_the_predictions_are_refused(compared, don
 
 def test_what_another_process_did_meanwhile_is_seen_when_the_folder_is_claimed(compared, done):
     made = compared(own=["own:rdrop.alpha=1"], seeds=[42])
-    check(made.cells, made.folder)
+    check_cells(made.cells, made.folder)
     run(compared(own=["own:rdrop.alpha=3"], seeds=[42]))
     with pytest.raises(ConfigError, match="trained with other settings"), made.claimed():
         pass
@@ -425,4 +435,4 @@ def test_what_another_process_did_meanwhile_is_seen_when_the_folder_is_claimed(c
     ],
 )
 def test_what_changes_the_time_of_a_step_is_timed_by_itself(config, key, value, is_another):
-    assert (schedule._kind(config()) != schedule._kind(config(**{key: value}))) == is_another
+    assert (plan_room._kind(config()) != plan_room._kind(config(**{key: value}))) == is_another

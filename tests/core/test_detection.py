@@ -2,8 +2,8 @@
 
 import pytest
 
-from rdrop_cli.core.detection import encoding_of, encoding_problem
-from rdrop_cli.core.readers import read_rows
+from rdrop_cli.core.data.readers import read_rows
+from rdrop_cli.core.data.sniffing import encoding_of, encoding_problem
 from rdrop_cli.errors import DataError
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rdrop_cli.core import device as devices
+from rdrop_cli.core.model import device as devices
 from rdrop_cli.errors import ConfigError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

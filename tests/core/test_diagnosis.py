@@ -6,9 +6,9 @@ import pytest
 
 from conftest import make_reviews, write_csv
 from rdrop_cli.config import load_config
-from rdrop_cli.core.callbacks import Observer
-from rdrop_cli.core.diagnosis import Bounds, cross_entropy_bounds, diagnose
-from rdrop_cli.core.training import Training
+from rdrop_cli.core.training.diagnosis import Bounds, cross_entropy_bounds, diagnose
+from rdrop_cli.core.training.observer import Observer
+from rdrop_cli.core.training.run import TrainingRun
 
 
 def rows(*parts):
@@ -109,7 +109,7 @@ def test_a_training_says_once_what_is_wrong(config, tmp_path, settings, said):
     notices = Notices()
     source = str(write_csv(tmp_path / "more.csv", make_reviews(400)))
     overrides = {"data.source": source, "train.epochs": 3, "train.early_stopping.patience": 0, **settings}
-    Training(config(**overrides), tmp_path / "run", observer=notices).start()
+    TrainingRun(config(**overrides), tmp_path / "run", observer=notices).start()
     assert len(notices.said) == len(said)
     for found, expected in zip(notices.said, said, strict=True):
         assert expected in found

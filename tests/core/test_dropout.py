@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from rdrop_cli.core.dropout import FastDropout, keep_mask, keep_scale, use_fast_dropout
+from rdrop_cli.core.model.dropout import FastDropout, keep_mask, keep_scale, use_fast_dropout
 
 DRAWS = 10_000_000
 

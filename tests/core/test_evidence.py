@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 
-from rdrop_cli.core import evidence
-from rdrop_cli.core.cells import Outcome
-from rdrop_cli.core.differences import Difference, corrected
-from rdrop_cli.core.differences import compare as uncorrected
-from rdrop_cli.core.evidence import weigh
-from rdrop_cli.core.metrics import classification_metrics
-from rdrop_cli.core.outcome import Predictions
-from rdrop_cli.core.resampling import Interval
-from rdrop_cli.core.statistics import holm
-from rdrop_cli.core.verdict import verdict
+from rdrop_cli.core.comparison import analysis as analysis_room
+from rdrop_cli.core.comparison.analysis import Difference, corrected, weigh
+from rdrop_cli.core.comparison.analysis import compare_arms as uncorrected
+from rdrop_cli.core.comparison.grid import CellResult
+from rdrop_cli.core.comparison.verdict import verdict
+from rdrop_cli.core.metrics.bootstrap import Interval
+from rdrop_cli.core.metrics.classification import classification_metrics
+from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.metrics.significance import holm
 
 
 def compare(metric: str, values, examples=None) -> list[Difference]:
@@ -51,7 +50,7 @@ def test_with_four_arms_that_do_not_differ_any_is_told_apart_in_five_of_a_hundre
     assert np.mean([min(gap.test.p_value for gap in gaps) < 0.05 for gaps in found]) > 0.08, "what Holm corrects"
 
 
-def outcome(arm: str, seed: int, shift: float, labels=None, cost=None) -> Outcome:
+def outcome(arm: str, seed: int, shift: float, labels=None, cost=None) -> CellResult:
     """A cell of a model that is the better the higher its shift."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(200) % 2) if labels is None else labels
@@ -59,13 +58,13 @@ def outcome(arm: str, seed: int, shift: float, labels=None, cost=None) -> Outcom
     p = 1 / (1 + np.exp(-score))
     test = Predictions(labels, np.column_stack([1 - p, p]))
     metrics = classification_metrics(test.labels, test.probabilities)
-    return Outcome(arm, seed, None, {"test": metrics, "validation": metrics}, test, cost or {"seconds": 10.0 + seed})
+    return CellResult(arm, seed, None, {"test": metrics, "validation": metrics}, test, cost or {"seconds": 10.0 + seed})
 
 
 LABELS = np.arange(200) % 2
 
 
-def outcomes(shifts: dict[str, float], seeds: int) -> list[Outcome]:
+def outcomes(shifts: dict[str, float], seeds: int) -> list[CellResult]:
     return [outcome(arm, seed, shift, LABELS) for seed in range(seeds) for arm, shift in shifts.items()]
 
 
@@ -222,5 +221,5 @@ def test_times_leave_out_runs_that_were_interrupted():
         outcome("plain", 1, 1.0, LABELS, {"seconds": 1.0, "resumed_from_step": 50}),
         outcome("plain", 2, 1.0, LABELS, {"seconds": 14.0}),
     ]
-    assert evidence._seconds(cells) == 12.0
-    assert evidence._seconds(cells[1:2]) is None
+    assert analysis_room._seconds(cells) == 12.0
+    assert analysis_room._seconds(cells[1:2]) is None

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rdrop_cli.core.checkpoints import Checkpoint
-from rdrop_cli.core.examples import of_run, of_source
+from rdrop_cli.core.inference.examples import examples_of_run, examples_of_source
+from rdrop_cli.core.runs.checkpoint import Checkpoint
 from rdrop_cli.errors import CheckpointError
 from rdrop_cli.schema import HubConfig
 
@@ -11,7 +11,7 @@ from rdrop_cli.schema import HubConfig
 def read(source, card, **columns):
     named = {"text": None, "label": None, "text_pair": None, **columns}
     checkpoint = Checkpoint("model", card=card)
-    return of_source(
+    return examples_of_source(
         source, "test", checkpoint=checkpoint, hub_config=HubConfig(), on_progress=lambda *_: None, **named
     )
 
@@ -33,4 +33,4 @@ def test_the_checkpoints_columns_are_the_default_where_the_data_has_them(tmp_pat
 
 def test_a_checkpoint_without_a_run_has_no_data_of_its_own():
     with pytest.raises(CheckpointError, match="no run is known"):
-        of_run(Checkpoint("a/b"), "test", lambda *_: None)
+        examples_of_run(Checkpoint("a/b"), "test", lambda *_: None)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rdrop_cli.core import files
-from rdrop_cli.core.files import _host, sweep, write_text, writing, writing_folder
+from rdrop_cli.core.storage import files
+from rdrop_cli.core.storage.files import _host, sweep, write_text, writing, writing_folder
 from rdrop_cli.errors import StorageError
 
 

@@ -15,8 +15,8 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from rdrop_cli.core.acceleration import accelerate_training
-from rdrop_cli.core.first_token import use_first_token_only
+from rdrop_cli.core.model.fast_path import accelerate_training
+from rdrop_cli.core.model.first_token import use_first_token_only
 
 SMALL = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 FAMILIES = {

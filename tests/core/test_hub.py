@@ -9,8 +9,9 @@ import time
 import pytest
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core import hub, preparation
-from rdrop_cli.core.checkpoints import find
+from rdrop_cli.core.data.prepare import prepare_data
+from rdrop_cli.core.runs.checkpoint import find_checkpoint
+from rdrop_cli.core.storage import hub
 from rdrop_cli.errors import CheckpointError, HubError
 from rdrop_cli.schema import HubConfig
 
@@ -56,7 +57,7 @@ def test_a_configured_endpoint_wins(online, monkeypatch):
 def test_a_checkpoint_without_a_slash_asks_no_network(online, monkeypatch):
     monkeypatch.setattr(hub, "_probe", None)
     with pytest.raises(CheckpointError, match="bert-base: no such run or checkpoint"):
-        find("bert-base")
+        find_checkpoint("bert-base")
 
 
 def test_a_data_set_keeps_its_official_test_split(monkeypatch):
@@ -74,7 +75,7 @@ def test_a_data_set_keeps_its_official_test_split(monkeypatch):
     )
     monkeypatch.setattr(hub, "require", lambda *_: None)
     monkeypatch.setattr(datasets, "load_dataset", lambda name: splits)
-    data = preparation.prepare(load_config("imdb-roberta"))
+    data = prepare_data(load_config("imdb-roberta"))
     assert data.labels.names == ("neg", "pos")
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 90, "validation": 10, "test": 20}
     assert data.splits["test"].texts == [f"b {i}" for i in range(20)]
@@ -107,7 +108,7 @@ def test_class_names_are_those_of_the_chosen_column(monkeypatch):
     monkeypatch.setattr(hub, "require", lambda *_: None)
     monkeypatch.setattr(datasets, "load_dataset", lambda name: loaded)
     config = load_config(None, [("data.source", "a/b"), ("data.label_column", "topic")])
-    assert preparation.prepare(config).labels.names == ("film", "book", "song")
+    assert prepare_data(config).labels.names == ("film", "book", "song")
 
 
 def test_a_probe_that_hangs_is_left_behind(monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rdrop_cli.core.labels import LabelMap, canonical
+from rdrop_cli.core.data.labels import LabelMap, canonical
 from rdrop_cli.errors import DataError
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rdrop_cli.core.lock import only_writer, refuse_if_in_use
+from rdrop_cli.core.storage.lock import only_writer, refuse_if_in_use
 from rdrop_cli.errors import CheckpointError
 
 HOLD = """

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rdrop_cli.core.manifest import MANIFEST, damage, is_sealed, seal
+from rdrop_cli.core.storage.integrity import MANIFEST, damage, is_sealed, seal
 
 
 @pytest.fixture

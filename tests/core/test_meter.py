@@ -2,7 +2,7 @@
 
 import torch
 
-from rdrop_cli.core.meter import LossMeter
+from rdrop_cli.core.trainer.loss_meter import LossMeter
 
 
 def test_the_meter_is_exact_after_saving_and_loading():

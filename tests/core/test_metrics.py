@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from rdrop_cli.core.metrics import classification_metrics, confusion_matrix
+from rdrop_cli.core.metrics.classification import classification_metrics, confusion_matrix
 
 
 def made_up(classes, count=200, seed=0):

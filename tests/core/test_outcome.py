@@ -3,48 +3,50 @@
 import numpy as np
 import pytest
 
-from rdrop_cli.core import checkpoints, outcome
-from rdrop_cli.core.inference import Classifier
-from rdrop_cli.core.outcome import Predictions
-from rdrop_cli.core.training import Training
+from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.checkpoint import find_checkpoint
+from rdrop_cli.core.runs.outputs import load_cost, load_predictions, save_outputs
+from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import CheckpointError
 
 
 def test_predictions_come_back_to_the_last_bit(tmp_path):
     p = np.random.default_rng(0).dirichlet(np.ones(3), 7)
     saved = Predictions(np.arange(7) % 3, p)
-    outcome.save(tmp_path, saved, {"seconds": 1.0})
-    found = outcome.load_predictions(tmp_path)
+    save_outputs(tmp_path, saved, {"seconds": 1.0})
+    found = load_predictions(tmp_path)
     assert np.array_equal(found.labels, saved.labels)
     assert np.array_equal(found.probabilities, p)
-    assert outcome.load_cost(tmp_path) == {"seconds": 1.0}
+    assert load_cost(tmp_path) == {"seconds": 1.0}
 
 
 def test_without_a_test_split_there_are_none(tmp_path):
-    outcome.save(tmp_path, None, {})
+    save_outputs(tmp_path, None, {})
     with pytest.raises(CheckpointError, match=r"test-predictions.parquet: missing"):
-        outcome.load_predictions(tmp_path)
+        load_predictions(tmp_path)
 
 
 @pytest.mark.parametrize("position", [10, 60])
 def test_damage_is_found(tmp_path, position):
-    outcome.save(tmp_path, Predictions(np.array([0, 1]), np.array([[0.7, 0.3], [0.2, 0.8]])), {})
-    path = tmp_path / checkpoints.PREDICTIONS
+    save_outputs(tmp_path, Predictions(np.array([0, 1]), np.array([[0.7, 0.3], [0.2, 0.8]])), {})
+    path = tmp_path / layout.PREDICTIONS
     content = bytearray(path.read_bytes())
     content[position] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"test-predictions.parquet: damaged"):
-        outcome.load_predictions(tmp_path)
+        load_predictions(tmp_path)
 
 
 def test_a_run_leaves_what_its_best_model_says_of_test_and_what_it_cost(config, tmp_path):
-    training = Training(config(), tmp_path / "run")
+    training = TrainingRun(config(), tmp_path / "run")
     result = training.start()
-    found = outcome.load_predictions(result.run)
-    expected = Classifier(checkpoints.find(str(result.run))).probabilities(training.datasets["test"])
+    found = load_predictions(result.run)
+    expected = Classifier(find_checkpoint(str(result.run))).probabilities(training.datasets["test"])
     assert np.array_equal(found.probabilities, expected)
     assert np.array_equal(found.labels, training.data.splits["test"].labels)
-    cost = outcome.load_cost(result.run)
+    cost = load_cost(result.run)
     assert (cost["seconds"], cost["steps"], cost["best_epoch"]) == (result.seconds, result.steps, result.best_epoch)
     assert cost["wall_seconds"] > cost["seconds"] > 0
     assert cost["resumed_from_step"] is None

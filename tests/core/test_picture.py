@@ -5,11 +5,12 @@ import struct
 import numpy as np
 import pytest
 
-from rdrop_cli.core import picture
-from rdrop_cli.core.cells import Outcome
-from rdrop_cli.core.evidence import weigh
-from rdrop_cli.core.metrics import classification_metrics
-from rdrop_cli.core.outcome import Predictions
+from rdrop_cli.core.comparison import plot as plot_room
+from rdrop_cli.core.comparison.analysis import weigh
+from rdrop_cli.core.comparison.grid import CellResult
+from rdrop_cli.core.comparison.plot import draw_plot
+from rdrop_cli.core.metrics.classification import classification_metrics
+from rdrop_cli.core.metrics.predictions import Predictions
 
 
 def outcomes(arms, seeds, alike=False):
@@ -19,7 +20,7 @@ def outcomes(arms, seeds, alike=False):
             rng = np.random.default_rng(0 if alike else 100 * seed + index)
             p = 1 / (1 + np.exp(-(rng.normal(size=100) + (1 + index / 4) * (2 * labels - 1))))
             test = Predictions(labels, np.column_stack([1 - p, p]))
-            yield Outcome(
+            yield CellResult(
                 arm, seed, None, {"test": classification_metrics(labels, test.probabilities)}, test, {"seconds": 1}
             )
 
@@ -34,7 +35,7 @@ def outcomes(arms, seeds, alike=False):
 )
 def test_it_is_drawn(tmp_path, arms, seeds, alike):
     found = list(outcomes(arms, seeds, alike))
-    picture.draw(weigh(found, "f1"), found, "a $data$ name", tmp_path / "results.png")
+    draw_plot(weigh(found, "f1"), found, "a $data$ name", tmp_path / "results.png")
     content = (tmp_path / "results.png").read_bytes()
     assert content.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", content[16:24])
@@ -42,7 +43,7 @@ def test_it_is_drawn(tmp_path, arms, seeds, alike):
 
 
 def test_points_that_would_cover_each_other_stand_apart():
-    heights = picture._beside_each_other(np.array([0.5, 0.9, 0.501, 0.502]), 0.01)
+    heights = plot_room._beside_each_other(np.array([0.5, 0.9, 0.501, 0.502]), 0.01)
     assert heights[1] == 0
     assert len(set(heights[[0, 2, 3]])) == 3
     assert np.abs(heights).max() <= 0.3

@@ -7,14 +7,20 @@ import pytest
 
 from conftest import make_reviews, write_csv
 from rdrop_cli.config import load_config
-from rdrop_cli.core import preparation, prepared, tokenization
-from rdrop_cli.core.manifest import signed
+from rdrop_cli.core.data import prepare as preparation
+from rdrop_cli.core.data import prepare as prepare_room
+from rdrop_cli.core.data import tokens as tokens_room
+from rdrop_cli.core.data.dataset import load_prepared
+from rdrop_cli.core.data.prepare import data_notes, prepare_data
+from rdrop_cli.core.model.tokenizer import load_tokenizer
+from rdrop_cli.core.runs.resolve import check_configuration
+from rdrop_cli.core.storage.integrity import with_checksum
 from rdrop_cli.errors import ConfigError, DataError
 
 
 def prepare(source, strict=False, out=None, **data):
     config = load_config("starter", [("data.source", str(source)), *((f"data.{k}", v) for k, v in data.items())])
-    return preparation.prepare(config, strict=strict, out=out)
+    return prepare_data(config, strict=strict, out=out)
 
 
 BROKEN = b"text,label\ngood one,1\n,0\nno label,\nragged,1,extra\nbad \xff bytes,0\nshort\n" + b"".join(
@@ -74,7 +80,7 @@ def test_the_split_has_its_own_seed(tmp_path):
 def test_preparing_again_loads_what_is_there(tmp_path, monkeypatch):
     path = write_csv(tmp_path / "r.csv", make_reviews(100))
     first = prepare(path)
-    monkeypatch.setattr(preparation, "build", None)
+    monkeypatch.setattr(prepare_room, "read_and_split", None)
     assert prepare(path).fingerprint == first.fingerprint
     assert prepare(first.folder).fingerprint == first.fingerprint
 
@@ -106,10 +112,10 @@ def test_a_damaged_prepared_folder_is_noticed(tmp_path):
     other = prepare(write_csv(tmp_path / "s.csv", make_reviews(60, seed=5)))
     (data.folder / "test.parquet").write_bytes((other.folder / "test.parquet").read_bytes())
     with pytest.raises(DataError, match="not those that were prepared"):
-        prepared.load(data.folder)
+        load_prepared(data.folder)
     (data.folder / "test.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="damaged prepared folder"):
-        prepared.load(data.folder)
+        load_prepared(data.folder)
 
 
 def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
@@ -123,10 +129,10 @@ def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
 
 def test_tokens_are_made_once_for_a_tokenizer_and_length(tmp_path, tiny_model, monkeypatch):
     data = prepare(write_csv(tmp_path / "r.csv", make_reviews(60)))
-    tokenizer = tokenization.load_tokenizer(str(tiny_model), max_length=8)
+    tokenizer = load_tokenizer(str(tiny_model), max_length=8)
     first = data.tokens("train", tokenizer, max_length=8)
-    monkeypatch.setattr(tokenization, "encode", None)
-    again = prepared.load(data.folder).tokens("train", tokenizer, max_length=8)
+    monkeypatch.setattr(tokens_room, "encode", None)
+    again = load_prepared(data.folder).tokens("train", tokenizer, max_length=8)
     assert (first.ids == again.ids).all()
     assert (first.offsets == again.offsets).all()
     assert (first.full_lengths == again.full_lengths).all()
@@ -159,16 +165,16 @@ def test_half_a_character_is_rejected_and_not_fatal(tmp_path):
 def test_settings_that_a_prepared_folder_cannot_follow_are_refused(tmp_path):
     folder = prepare(write_csv(tmp_path / "r.csv", make_reviews(60))).folder
     plain = load_config(None, [("data.source", str(folder)), ("model.name", "starter")])
-    assert preparation.check(plain).data.validation == 0.1
+    assert check_configuration(plain).data.validation == 0.1
     changed = load_config(None, [("data.source", str(folder)), ("data.validation", 0.3)])
     with pytest.raises(ConfigError, match=r"is prepared already, so data.validation has no effect"):
-        preparation.check(changed)
+        check_configuration(changed)
 
 
 def test_a_sample_of_train_leaves_validation_and_test_as_they_are(reviews):
     settings = [("data.source", str(reviews))]
-    whole = preparation.prepare(load_config("starter", settings))
-    part = preparation.prepare(load_config("starter", [*settings, ("data.train_examples", 50)]))
+    whole = prepare_data(load_config("starter", settings))
+    part = prepare_data(load_config("starter", [*settings, ("data.train_examples", 50)]))
     assert len(part.splits["train"]) == 50
     assert sorted(part.splits["train"].labels) == [0] * 25 + [1] * 25
     assert set(part.splits["train"].texts) < set(whole.splits["train"].texts)
@@ -200,16 +206,16 @@ def test_data_that_an_earlier_version_prepared_is_found_and_read_as_before(tmp_p
     manifest["source"]["settings"] = earlier
     for key in ("rows", "left_out", "unlabelled", "passed_over", "label_ids", "label_note"):
         del manifest["report"][key]
-    (data.folder / "prepared.json").write_text(signed(manifest))
+    (data.folder / "prepared.json").write_text(with_checksum(manifest))
     config = load_config("starter", [("data.source", str(data.folder))])
-    assert preparation.check(config).data.repeats == "exact"
-    assert preparation.notes(prepared.load(data.folder)) == []
+    assert check_configuration(config).data.repeats == "exact"
+    assert data_notes(load_prepared(data.folder)) == []
 
 
 def test_tokens_of_a_tokenizer_without_a_backend_are_made_anew(tmp_path, tiny_model):
     """Two of them can have one vocabulary and split texts differently."""
     data = prepare(write_csv(tmp_path / "r.csv", make_reviews(60)))
-    tokenizer = tokenization.load_tokenizer(str(tiny_model), max_length=8)
+    tokenizer = load_tokenizer(str(tiny_model), max_length=8)
 
     class Slow:
         backend_tokenizer = None

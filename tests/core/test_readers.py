@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rdrop_cli.core.readers import read_rows
+from rdrop_cli.core.data.readers import read_rows
 from rdrop_cli.errors import DataError
 
 ROWS = [{"text": "one, two", "label": "a"}, {"text": 'with "quotes"\nand a line', "label": "b"}]

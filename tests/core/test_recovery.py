@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load, load_file, save_file
 
-from rdrop_cli.core import manifest, recovery
-from rdrop_cli.core.callbacks import Observer
-from rdrop_cli.core.export import exported_step
-from rdrop_cli.core.recovery import find_start
-from rdrop_cli.core.saving import WholeCheckpoints
-from rdrop_cli.core.training import Training
+from rdrop_cli.core.runs.best_model import exported_step
+from rdrop_cli.core.storage import integrity
+from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints
+from rdrop_cli.core.training import resume as resume_room
+from rdrop_cli.core.training.observer import Observer
+from rdrop_cli.core.training.resume import check_same_processes, find_start, restore_best
+from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import DataError, ModelError, StorageError, TrainingInterrupted
 from training_runs import SignalAt, history, newest, weights
 
@@ -37,9 +38,9 @@ def harm(path: Path) -> None:
 def interrupted(config, tmp_path):
     """A run stopped in its third epoch of four, with checkpoints after steps 10, 20 and 23, and one left in peace."""
     settings = config(**{"train.epochs": 4, "train.keep_checkpoints": 9})
-    whole = Training(settings, tmp_path / "whole").start()
+    whole = TrainingRun(settings, tmp_path / "whole").start()
     with pytest.raises(TrainingInterrupted):
-        Training(settings, tmp_path / "run", observer=SignalAt(23)).start()
+        TrainingRun(settings, tmp_path / "run", observer=SignalAt(23)).start()
     return settings, tmp_path / "run", whole
 
 
@@ -48,7 +49,7 @@ def test_a_damaged_checkpoint_is_reported_and_passed_over(interrupted, name):
     settings, run, whole = interrupted
     harm(newest(run) / name)
     notices = Notices()
-    resumed = Training(settings, run, resume=True, observer=notices).start()
+    resumed = TrainingRun(settings, run, resume=True, observer=notices).start()
     assert resumed.first_step == 20
     (said,) = (line for line in notices.said if "passed over" in line)
     assert "checkpoint-23 is passed over: " + name in said
@@ -63,7 +64,7 @@ def test_without_a_whole_checkpoint_a_run_begins_again(interrupted):
     for checkpoint in (run / "checkpoints").iterdir():
         (checkpoint / "model.safetensors").unlink()
     shutil.rmtree(run / "best")
-    resumed = Training(settings, run, resume=True).start()
+    resumed = TrainingRun(settings, run, resume=True).start()
     assert resumed.first_step == 0
     assert resumed.metrics == whole.metrics
     assert history(run) == history(whole.run)
@@ -79,15 +80,15 @@ def test_the_best_model_is_made_again_from_its_checkpoint(interrupted, lost):
         harm(run / "best" / {"weights": "model.safetensors", "card": "rdrop.json", "config": "config.json"}[lost])
     start = find_start(run)
     assert start.checkpoint == newest(run)
-    training = Training(settings, run, resume=True)
-    recovery.restore_best(run, start.checkpoint, settings, training.data)
+    training = TrainingRun(settings, run, resume=True)
+    restore_best(run, start.checkpoint, settings, training.data)
     after = load((run / "best" / "model.safetensors").read_bytes())
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
 def test_a_checkpoint_whose_best_model_is_lost_is_passed_over(interrupted):
     _, run, _ = interrupted
-    best = recovery._best_step(newest(run))
+    best = resume_room._best_step(newest(run))
     shutil.rmtree(run / "best")
     harm(run / "checkpoints" / f"checkpoint-{best}" / "model.safetensors")
     start = find_start(run)
@@ -97,7 +98,7 @@ def test_a_checkpoint_whose_best_model_is_lost_is_passed_over(interrupted):
 
 def test_the_best_checkpoint_is_never_removed(config, tmp_path):
     settings = config(**{"train.epochs": 5, "train.keep_checkpoints": 1, "train.early_stopping": {"patience": 0}})
-    result = Training(settings, tmp_path / "run").start()
+    result = TrainingRun(settings, tmp_path / "run").start()
     kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert result.best_epoch < 5, "or this test shows nothing"
     assert kept == {"checkpoint-50", f"checkpoint-{round(result.best_epoch * 10)}"}
@@ -108,7 +109,7 @@ def test_changed_data_is_refused_with_the_difference(interrupted, reviews):
     settings, run, _ = interrupted
     reviews.write_text(reviews.read_text().replace("great", "grand"))
     with pytest.raises(DataError) as error:
-        Training(settings, run, resume=True).start()
+        TrainingRun(settings, run, resume=True).start()
     assert "its data has changed since: " in str(error.value)
     assert "examples are new" in str(error.value)
     assert "grand" in str(error.value)
@@ -121,11 +122,11 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_given_up(interrupted, monke
     def stale(path):
         raise OSError(errno.ESTALE, "Stale file handle", str(path))
 
-    monkeypatch.setattr(manifest, "_sha256", stale)
+    monkeypatch.setattr(integrity, "sha256_of", stale)
     with pytest.raises(
         StorageError, match=r"cannot be read \(Stale file handle\).*then go on with: rdrop train --resume"
     ):
-        Training(settings, run, resume=True).start()
+        TrainingRun(settings, run, resume=True).start()
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == there
 
 
@@ -137,7 +138,7 @@ def test_a_changed_model_is_refused_with_the_difference(interrupted, tiny_model,
     (copy / "config.json").write_text(json.dumps({**content, "hidden_dropout_prob": 0.5}))
     changed = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(copy)})})
     with pytest.raises(ModelError, match=r"its model has changed since: hidden_dropout_prob: 0.1 -> 0.5\."):
-        Training(changed, run, resume=True).start()
+        TrainingRun(changed, run, resume=True).start()
 
 
 def test_other_base_weights_are_refused_where_the_run_recorded_its_own(interrupted, tiny_model, tmp_path):
@@ -147,18 +148,18 @@ def test_other_base_weights_are_refused_where_the_run_recorded_its_own(interrupt
     save_file({name: value * 2 for name, value in stored.items()}, copy / "model.safetensors", {"format": "pt"})
     changed = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(copy)})})
     with pytest.raises(ModelError, match=r"its model has changed since: other weights\."):
-        Training(changed, run, resume=True).start()
+        TrainingRun(changed, run, resume=True).start()
     record = json.loads((run / "data.json").read_text())
     del record["sha256"], record["model"]["weights"]  # as an earlier version wrote it
-    (run / "data.json").write_text(manifest.signed(record))
-    Training(changed, run, resume=True).start()
+    (run / "data.json").write_text(integrity.with_checksum(record))
+    TrainingRun(changed, run, resume=True).start()
 
 
 def test_another_number_of_processes_is_said(interrupted):
     _, run, _ = interrupted
     (newest(run) / "rng_state.pth").rename(newest(run) / "rng_state_0.pth")
     notices = Notices()
-    recovery.check_same_processes(newest(run), notices.notice)
+    check_same_processes(newest(run), notices.notice)
     assert "another number of processes" in notices.said[0]
 
 
@@ -166,7 +167,7 @@ def test_another_number_of_processes_is_said(interrupted):
 def test_the_random_state_that_an_apple_gpu_does_not_get_back_is_said(device, notices, interrupted):
     settings, run, _ = interrupted
     observer = Notices()
-    training = Training(settings, run, resume=True, observer=observer)
+    training = TrainingRun(settings, run, resume=True, observer=observer)
     training.device = type(training.device)(device)  # what it is said to be: here it computes on the CPU all the same
     training.start()
     assert len([said for said in observer.said if "Apple GPU" in said]) == notices
@@ -181,7 +182,7 @@ def test_weights_that_are_not_finite_are_never_saved(config, tmp_path):
             super().step(step)
 
     settings = config(**{"train.log_steps": 100})
-    training = Training(settings, tmp_path / "run", observer=SpoilAndStop(15))
+    training = TrainingRun(settings, tmp_path / "run", observer=SpoilAndStop(15))
     with pytest.raises(ModelError, match="the weights are no longer finite at step 15"):
         training.start()
     assert newest(tmp_path / "run").name == "checkpoint-10"
@@ -200,20 +201,20 @@ def test_a_full_disk_names_the_command_to_go_on_with(config, tmp_path, monkeypat
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(StorageError, match=r"checkpoint-20: cannot be written .*rdrop train --resume --out .*run"):
-        Training(settings, run).start()
+        TrainingRun(settings, run).start()
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["checkpoint-10"]
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    resumed = Training(settings, run, resume=True).start()
+    resumed = TrainingRun(settings, run, resume=True).start()
     assert resumed.first_step == 10
-    assert resumed.metrics == Training(settings, tmp_path / "whole").start().metrics
+    assert resumed.metrics == TrainingRun(settings, tmp_path / "whole").start().metrics
 
 
 def test_stopped_between_its_last_checkpoint_and_tidying_up_a_run_tidies_up_when_it_goes_on(
     config, tmp_path, monkeypatch
 ):
     settings = config(**{"train.epochs": 6, "train.keep_checkpoints": 2, "train.early_stopping.patience": 0})
-    whole = Training(settings, tmp_path / "whole").start()
+    whole = TrainingRun(settings, tmp_path / "whole").start()
 
     class Killed(BaseException):
         pass
@@ -228,10 +229,10 @@ def test_stopped_between_its_last_checkpoint_and_tidying_up_a_run_tidies_up_when
     with monkeypatch.context() as patched:
         patched.setattr(WholeCheckpoints, "remove_old", killed)
         with pytest.raises(Killed):
-            Training(settings, tmp_path / "run").start()
+            TrainingRun(settings, tmp_path / "run").start()
     assert (
         len(list((tmp_path / "run" / "checkpoints").iterdir())) == len(list((whole.run / "checkpoints").iterdir())) + 1
     )
-    Training(settings, tmp_path / "run", resume=True).start()
+    TrainingRun(settings, tmp_path / "run", resume=True).start()
     left = [{path.name for path in (run / "checkpoints").iterdir()} for run in (tmp_path / "run", whole.run)]
     assert left[0] == left[1]

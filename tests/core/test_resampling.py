@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
-from rdrop_cli.core import resampling
-from rdrop_cli.core.metrics import classification_metrics
-from rdrop_cli.core.outcome import Predictions
-from rdrop_cli.core.resampling import METRICS, interval, p_value, resample
+from rdrop_cli.core.metrics import bootstrap
+from rdrop_cli.core.metrics.bootstrap import METRICS, interval, p_value, resample
+from rdrop_cli.core.metrics.classification import classification_metrics
+from rdrop_cli.core.metrics.predictions import Predictions
 
 
 def predictions(examples: int, classes: int, seed: int = 0, digits: int | None = None) -> Predictions:
@@ -41,7 +41,7 @@ def test_the_interval_is_scipys_percentile_interval():
 def test_the_draws_do_not_hang_on_how_many_are_held_at_once(chunk, monkeypatch):
     model = predictions(50, 2)
     expected = resample([model], resamples=40)
-    monkeypatch.setattr(resampling, "_CELLS", chunk)
+    monkeypatch.setattr(bootstrap, "_CELLS", chunk)
     for name, values in resample([model], resamples=40).items():
         assert values[0] == pytest.approx(expected[name][0])
 
@@ -74,14 +74,14 @@ def test_metrics_of_a_resample_are_scikit_learns_weighted_ones(classes, digits):
 def test_with_every_example_once_the_metrics_are_the_plain_ones(positive):
     model = predictions(40, 2)
     expected = classification_metrics(model.labels, model.probabilities, positive=positive)
-    found = resampling._Measure(model, positive)(np.ones((1, 40)))
+    found = bootstrap._Measure(model, positive)(np.ones((1, 40)))
     for name in METRICS:
         assert found[name][0] == pytest.approx(expected[name])
 
 
 def test_f1_leaves_out_classes_that_a_resample_has_nothing_of():
     model = Predictions(np.array([0, 1, 2]), np.eye(3) * 0.7 + 0.1)
-    found = resampling._Measure(model, 1)(np.array([[2.0, 1.0, 0.0]]))
+    found = bootstrap._Measure(model, 1)(np.array([[2.0, 1.0, 0.0]]))
     assert found["f1"][0] == 1.0
     assert np.isnan(found["roc_auc"][0])
 
@@ -94,7 +94,7 @@ def test_auc_without_one_of_the_classes_is_undefined_from_the_start():
 
 
 def test_large_sets_get_fewer_resamples(monkeypatch):
-    monkeypatch.setattr(resampling, "_WORK", 60 * 4 * 1000)
+    monkeypatch.setattr(bootstrap, "_WORK", 60 * 4 * 1000)
     assert resample([predictions(60, 4)])["f1"].shape == (1, 1000)
     assert resample([predictions(60, 4)] * 2)["f1"].shape == (2, 500)
     assert resample([predictions(60, 2)])["f1"].shape == (1, 2000)
@@ -112,9 +112,9 @@ def test_a_metric_that_most_resamples_leave_undefined_has_no_interval():
     model = Predictions(labels, np.column_stack([1 - labels * 0.8, labels * 0.8]))
     drawn = resample([model], resamples=500)
     assert np.isnan(drawn["roc_auc"]).mean() == pytest.approx((30 / 31) ** 31, abs=0.06)
-    assert interval(drawn["roc_auc"][0]) == resampling.Interval(None, None)
+    assert interval(drawn["roc_auc"][0]) == bootstrap.Interval(None, None)
     assert p_value(drawn["roc_auc"][0]) is None
-    assert interval(drawn["accuracy"][0]) == resampling.Interval(1.0, 1.0)
+    assert interval(drawn["accuracy"][0]) == bootstrap.Interval(1.0, 1.0)
 
 
 def test_the_p_value_by_hand():
@@ -127,7 +127,7 @@ def test_the_p_value_by_hand():
 
 
 def test_progress_ends_at_the_number_of_resamples(monkeypatch):
-    monkeypatch.setattr(resampling, "_CELLS", 400)
+    monkeypatch.setattr(bootstrap, "_CELLS", 400)
     seen = []
     resample([predictions(40, 2)], resamples=25, on_progress=lambda done, total: seen.append((done, total)))
     assert seen == [(10, 25), (20, 25), (25, 25)]

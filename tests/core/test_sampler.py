@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rdrop_cli.core.sampler import NO_EXAMPLE, Fillable, LengthGroupedSampler, ShareOfBatches
+from rdrop_cli.core.trainer.sampler import NO_EXAMPLE, Fillable, LengthGroupedSampler, ShareOfBatches
 
 LENGTHS = np.random.default_rng(0).integers(4, 200, size=1003)
 

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from conftest import make_reviews, write_csv
-from rdrop_cli.core import hub
-from rdrop_cli.core.sources import WHOLE, open_source
+from rdrop_cli.core.data.sources import WHOLE, open_source
+from rdrop_cli.core.storage import hub
 from rdrop_cli.errors import DataError, HubError
 
 

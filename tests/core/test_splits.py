@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from rdrop_cli.core.splits import stratified_sample, stratified_split
+from rdrop_cli.core.data.splits import stratified_sample, stratified_split
 
 
 def test_classes_keep_their_shares():

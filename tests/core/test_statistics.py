@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from rdrop_cli.core.statistics import holm, mcnemar, paired_t, seeds_needed
+from rdrop_cli.core.metrics.significance import holm, mcnemar, paired_t, seeds_needed
 
 DIFFERENCES = [0.012, -0.004, 0.021, 0.008, 0.015]
 

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from rdrop_cli import processes
-from rdrop_cli.core import callbacks
-from rdrop_cli.core.callbacks import Observer, StopOnSignal
+from rdrop_cli.core.training import callbacks as callbacks_room
+from rdrop_cli.core.training.callbacks import StopOnSignal
+from rdrop_cli.core.training.observer import Observer
 
 ARGS = SimpleNamespace(num_train_epochs=1)
 
@@ -15,7 +16,7 @@ ARGS = SimpleNamespace(num_train_epochs=1)
 def two(monkeypatch):
     """As one of two processes; what is asked, and what the other answers: (asked to stop, seconds a step)."""
     asked, answers = [], {"stop": 0.0, "seconds": 0.0}
-    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
 
     def largest(*numbers):
         asked.append(numbers)
@@ -61,4 +62,4 @@ def test_a_process_alone_looks_at_every_step():
     assert steps_until_stop(stopper, 1, 5) is None
     stopper._request(15, None)
     assert steps_until_stop(stopper, 5, 10) == 5
-    assert callbacks._STEPS_TO_ASK == 10
+    assert callbacks_room._STEPS_TO_ASK == 10

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from conftest import make_reviews
-from rdrop_cli.core import tokenization
-from rdrop_cli.core.tokenization import TokenDataset
+from rdrop_cli.core.data import tokens as tokens_room
+from rdrop_cli.core.data.tokens import TokenDataset, encode, tokenizer_fingerprint
+from rdrop_cli.core.model.tokenizer import load_tokenizer
 from rdrop_cli.errors import ModelError
 
 TEXTS = [text for text, _ in make_reviews(40)]
@@ -17,12 +18,12 @@ TEXTS = [text for text, _ in make_reviews(40)]
 
 @pytest.fixture
 def tokenizer(tiny_model):
-    return tokenization.load_tokenizer(str(tiny_model), max_length=8)
+    return load_tokenizer(str(tiny_model), max_length=8)
 
 
 @pytest.mark.parametrize("pairs", [None, TEXTS[::-1]])
 def test_truncation_is_the_tokenizers_own(tokenizer, pairs):
-    tokens = tokenization.encode(tokenizer, TEXTS, pairs, max_length=8)
+    tokens = encode(tokenizer, TEXTS, pairs, max_length=8)
     expected = tokenizer(TEXTS, pairs, truncation=True, max_length=8)
     for index in range(len(TEXTS)):
         features = tokens.features(index)
@@ -32,25 +33,25 @@ def test_truncation_is_the_tokenizers_own(tokenizer, pairs):
 
 
 def test_full_lengths_are_those_before_truncation(tokenizer):
-    tokens = tokenization.encode(tokenizer, TEXTS, None, max_length=8)
+    tokens = encode(tokenizer, TEXTS, None, max_length=8)
     assert tokens.full_lengths.tolist() == [len(text.split()) + 2 for text in TEXTS]
     assert tokens.lengths.max() == 8
 
 
 def test_type_ids_of_single_texts_are_left_to_the_model(tokenizer):
-    assert tokenization.encode(tokenizer, TEXTS, None, max_length=8).type_ids is None
+    assert encode(tokenizer, TEXTS, None, max_length=8).type_ids is None
 
 
 def test_the_fingerprint_does_not_depend_on_calls_before(tokenizer, tiny_model):
-    before = tokenization.fingerprint(tokenizer)
+    before = tokenizer_fingerprint(tokenizer)
     tokenizer(TEXTS, truncation=True, max_length=5, padding="max_length")
-    assert tokenization.fingerprint(tokenizer) == before
+    assert tokenizer_fingerprint(tokenizer) == before
     tokenizer.add_tokens(["unheard"])
-    assert tokenization.fingerprint(tokenizer) != before
+    assert tokenizer_fingerprint(tokenizer) != before
 
 
 def test_by_length_is_a_permutation_longest_first(tokenizer):
-    tokens = tokenization.encode(tokenizer, TEXTS, None, max_length=64)
+    tokens = encode(tokenizer, TEXTS, None, max_length=64)
     dataset = TokenDataset(tokens, np.arange(len(TEXTS)))
     ordered = dataset.by_length()
     assert (np.diff(ordered.lengths) <= 0).all()
@@ -59,21 +60,21 @@ def test_by_length_is_a_permutation_longest_first(tokenizer):
 
 
 def test_a_sample_is_drawn_without_replacement(tokenizer):
-    dataset = TokenDataset(tokenization.encode(tokenizer, TEXTS, None, max_length=8), np.arange(len(TEXTS)))
+    dataset = TokenDataset(encode(tokenizer, TEXTS, None, max_length=8), np.arange(len(TEXTS)))
     assert len(set(dataset.sample(10, seed=0).targets.tolist())) == 10
     assert dataset.sample(1000, seed=0) is dataset
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"tokenizer .* cannot be loaded"):
-        tokenization.load_tokenizer(str(tmp_path), max_length=8)
+        load_tokenizer(str(tmp_path), max_length=8)
 
 
 def test_the_starters_own_padding_and_truncation_are_removed():
-    from rdrop_cli.core import starter
+    from rdrop_cli.core.storage import starter
 
-    tokenizer = tokenization.load_tokenizer(str(starter.model_folder()), max_length=512)
-    tokens = tokenization.encode(tokenizer, ["short", "word " * 300], None, max_length=512)
+    tokenizer = load_tokenizer(str(starter.model_folder()), max_length=512)
+    tokens = encode(tokenizer, ["short", "word " * 300], None, max_length=512)
     assert tokens.lengths.tolist() == [3, 302]
 
 
@@ -82,21 +83,21 @@ def test_a_very_long_text_is_encoded_in_pieces_with_the_same_tokens(tokenizer, m
     rng = random.Random(0)
     texts = [" ".join(rng.choices(["great", "dull", "movie", "x" * 30], k=k)) for k in (2000, 3, 500, 1)]
     texts += ["x" * 5000 + " great", "great  " * 900, "", " ".join(["x" * 150] * 20)]
-    whole = tokenization.encode(tokenizer, texts, None, max_length=8, count_all=count_all)
-    monkeypatch.setattr(tokenization, "_PIECE", 200)
-    monkeypatch.setattr(tokenization, "_CHUNK_CHARACTERS", 3000)
-    pieces = tokenization.encode(tokenizer, texts, None, max_length=8, count_all=count_all)
+    whole = encode(tokenizer, texts, None, max_length=8, count_all=count_all)
+    monkeypatch.setattr(tokens_room, "_PIECE", 200)
+    monkeypatch.setattr(tokens_room, "_CHUNK_CHARACTERS", 3000)
+    pieces = encode(tokenizer, texts, None, max_length=8, count_all=count_all)
     for name in ("ids", "offsets", "full_lengths"):
         assert getattr(whole, name).tolist() == getattr(pieces, name).tolist(), name
 
 
 def test_texts_are_chunked_by_number_and_by_characters(monkeypatch):
-    monkeypatch.setattr(tokenization, "_CHUNK", 3)
-    monkeypatch.setattr(tokenization, "_CHUNK_CHARACTERS", 10)
+    monkeypatch.setattr(tokens_room, "_CHUNK", 3)
+    monkeypatch.setattr(tokens_room, "_CHUNK_CHARACTERS", 10)
     texts = ["a", "b", "c", "d" * 50, "e", "f" * 9, "g" * 9]
-    spans = list(tokenization._chunks(texts, None))
+    spans = list(tokens_room._chunks(texts, None))
     assert [texts[span] for span in spans] == [["a", "b", "c"], ["d" * 50], ["e", "f" * 9], ["g" * 9]]
-    assert list(tokenization._chunks([], None)) == []
+    assert list(tokens_room._chunks([], None)) == []
 
 
 def test_a_sentencepiece_model_without_its_package_names_the_package(tiny_model, tmp_path, monkeypatch):
@@ -107,4 +108,4 @@ def test_a_sentencepiece_model_without_its_package_names_the_package(tiny_model,
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: real(name) if name != "sentencepiece" else None)
     with pytest.raises(ModelError, match=r"sentencepiece model.*pip install 'rdrop-cli\[sentencepiece\]'"):
-        tokenization.load_tokenizer(str(tmp_path), max_length=8)
+        load_tokenizer(str(tmp_path), max_length=8)

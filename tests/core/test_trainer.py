@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, TrainingArguments
 
-from rdrop_cli.core.acceleration import accelerate_training
+from rdrop_cli.core.data.tokens import TokenDataset, Tokens
+from rdrop_cli.core.model.fast_path import accelerate_training
 from rdrop_cli.core.model.value_reads import ValueReads
-from rdrop_cli.core.sampler import NO_EXAMPLE
-from rdrop_cli.core.tokenization import TokenDataset, Tokens
-from rdrop_cli.core.trainer import RDropTrainer, missing_moments
+from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer, missing_moments
+from rdrop_cli.core.trainer.sampler import NO_EXAMPLE
 
 
 def make_model(dropout=0.0, **config):

@@ -11,21 +11,23 @@ from safetensors.torch import load_file
 
 from families import save_encoder
 from rdrop_cli.config import load_config
-from rdrop_cli.core import checkpoints, manifest
-from rdrop_cli.core.callbacks import Observer
-from rdrop_cli.core.checks import passes_differ
-from rdrop_cli.core.inference import Classifier
-from rdrop_cli.core.metrics import classification_metrics
+from rdrop_cli.core.data.tokens import TokenDataset
+from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.metrics.classification import classification_metrics
 from rdrop_cli.core.model import probes
-from rdrop_cli.core.tokenization import TokenDataset
-from rdrop_cli.core.training import Training
+from rdrop_cli.core.runs.checkpoint import find_checkpoint
+from rdrop_cli.core.runs.record import read_record
+from rdrop_cli.core.storage import integrity
+from rdrop_cli.core.training.observer import Observer
+from rdrop_cli.core.training.preflight import passes_differ
+from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import CheckpointError, ConfigError, DataError, ModelError, TrainingInterrupted
 from training_runs import SignalAt, history, newest, weights
 
 
 def test_a_run_learns_and_leaves_what_the_design_lists(config, tmp_path):
     run = tmp_path / "run"
-    result = Training(config(**{"train.tensorboard": True, "train.epochs": 6, "rdrop.alpha": 0.5}), run).start()
+    result = TrainingRun(config(**{"train.tensorboard": True, "train.epochs": 6, "rdrop.alpha": 0.5}), run).start()
     assert result.metrics["validation"]["accuracy"] > 0.8
     assert {path.name for path in run.iterdir()} == {
         "config.yaml", "data.json", "best", "checkpoints", "metrics.json", "history.csv", "tensorboard",
@@ -40,7 +42,7 @@ def test_a_run_learns_and_leaves_what_the_design_lists(config, tmp_path):
 
 
 def test_the_final_table_is_measured_as_the_best_epoch_was(config, tmp_path):
-    result = Training(config(), tmp_path / "run").start()
+    result = TrainingRun(config(), tmp_path / "run").start()
     rows = [row for row in history(tmp_path / "run") if row["validation_f1"]]
     best = max(float(row["validation_f1"]) for row in rows)
     assert result.metrics["validation"]["f1"] == pytest.approx(best, abs=1e-12)
@@ -52,11 +54,11 @@ def test_the_final_table_is_measured_as_the_best_epoch_was(config, tmp_path):
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(config, tmp_path, precision, step, micro):
     """Mid-epoch, exactly at an epoch's end, and with accumulation: same weights, metrics and history to the bit."""
     settings = config(**{"train.precision": precision, "train.micro_batch_size": micro})
-    whole = Training(settings, tmp_path / "whole").start()
+    whole = TrainingRun(settings, tmp_path / "whole").start()
     with pytest.raises(TrainingInterrupted, match=r"--resume --out .*broken"):
-        Training(settings, tmp_path / "broken", observer=SignalAt(step)).start()
+        TrainingRun(settings, tmp_path / "broken", observer=SignalAt(step)).start()
     assert newest(tmp_path / "broken").name == f"checkpoint-{step}"
-    resumed = Training(settings, tmp_path / "broken", resume=True).start()
+    resumed = TrainingRun(settings, tmp_path / "broken", resume=True).start()
     assert resumed.metrics == whole.metrics
     assert history(tmp_path / "broken") == history(tmp_path / "whole")
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "broken")
@@ -67,7 +69,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(config, tmp_path, pre
 
 def test_a_termination_signal_saves_too(config, tmp_path):
     with pytest.raises(TrainingInterrupted):
-        Training(config(), tmp_path / "run", observer=SignalAt(3, signal.SIGTERM)).start()
+        TrainingRun(config(), tmp_path / "run", observer=SignalAt(3, signal.SIGTERM)).start()
     assert newest(tmp_path / "run").name == "checkpoint-3"
 
 
@@ -82,18 +84,18 @@ def test_a_signal_during_the_last_evaluation_stops_before_the_final_table(config
             self.steps = step
 
     settings, run = config(), tmp_path / "run"
-    last = Training(settings, run).plan().steps
+    last = TrainingRun(settings, run).plan().steps
     with pytest.raises(TrainingInterrupted, match=f"step {last} of {last}"):
-        Training(settings, run, observer=InTheEnd(last)).start()
+        TrainingRun(settings, run, observer=InTheEnd(last)).start()
     assert not (run / "metrics.json").exists()
-    assert "test" in Training(settings, run, resume=True).start().metrics
+    assert "test" in TrainingRun(settings, run, resume=True).start().metrics
 
 
 def test_a_run_killed_after_its_last_epoch_only_measures_when_resumed(config, tmp_path):
     settings, run = config(), tmp_path / "run"
-    whole = Training(settings, run).start()
+    whole = TrainingRun(settings, run).start()
     (run / "metrics.json").unlink()
-    again = Training(settings, run, resume=True).start()
+    again = TrainingRun(settings, run, resume=True).start()
     assert again.metrics == whole.metrics
     assert again.steps == whole.steps
 
@@ -103,14 +105,14 @@ def test_early_stopping_ends_a_run_and_a_resume_does_not_go_on(config, tmp_path)
     settings = config(
         **{"train.epochs": 6, "train.lr": 1e-9, "train.early_stopping": {"patience": 2, "threshold": 0.01}}
     )
-    result = Training(settings, run).start()
+    result = TrainingRun(settings, run).start()
     assert result.steps == 3 * 10
     (run / "metrics.json").unlink()
-    assert Training(settings, run, resume=True).start().steps == result.steps
+    assert TrainingRun(settings, run, resume=True).start().steps == result.steps
 
 
 def test_old_checkpoints_are_removed(config, tmp_path):
-    Training(config(**{"train.epochs": 4}), tmp_path / "run").start()
+    TrainingRun(config(**{"train.epochs": 4}), tmp_path / "run").start()
     names = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert names == {"checkpoint-30", "checkpoint-40"}
 
@@ -118,22 +120,22 @@ def test_old_checkpoints_are_removed(config, tmp_path):
 def test_changed_data_is_not_resumed(config, reviews, tmp_path):
     settings = config()
     with pytest.raises(TrainingInterrupted):
-        Training(settings, tmp_path / "run", observer=SignalAt(3)).start()
+        TrainingRun(settings, tmp_path / "run", observer=SignalAt(3)).start()
     reviews.write_text(reviews.read_text().replace("great", "fine"))
     with pytest.raises(DataError, match="its data has changed"):
-        Training(settings, tmp_path / "run", resume=True).start()
+        TrainingRun(settings, tmp_path / "run", resume=True).start()
 
 
 def test_a_model_without_dropout_is_refused_with_the_keys_to_set(config, tmp_path):
     off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     with pytest.raises(ModelError, match=r"hidden_dropout_prob.*--set model.config.attention_probs_dropout_prob=0.1"):
-        Training(config(**{"model.config": off}), tmp_path / "run")
-    Training(config(**{"model.config": off, "rdrop.allow_zero_dropout": True}), tmp_path / "run")
-    Training(config(**{"model.config": off, "rdrop.alpha": 0.0}), tmp_path / "run")
+        TrainingRun(config(**{"model.config": off}), tmp_path / "run")
+    TrainingRun(config(**{"model.config": off, "rdrop.allow_zero_dropout": True}), tmp_path / "run")
+    TrainingRun(config(**{"model.config": off, "rdrop.alpha": 0.0}), tmp_path / "run")
 
 
 def test_the_dropout_check_leaves_the_random_state_alone(config, tmp_path):
-    training = Training(config(), tmp_path / "run")
+    training = TrainingRun(config(), tmp_path / "run")
     features = {"input_ids": training.datasets["train"][0]["input_ids"]}
     before = torch.get_rng_state()
     assert passes_differ(training.model, training.collate([features]))
@@ -141,29 +143,31 @@ def test_the_dropout_check_leaves_the_random_state_alone(config, tmp_path):
 
 
 def test_the_head_depends_on_the_seed_alone(config, tmp_path):
-    heads = [Training(config(**{"train.seed": seed}), tmp_path / "run").model.classifier.weight for seed in (1, 1, 2)]
+    heads = [
+        TrainingRun(config(**{"train.seed": seed}), tmp_path / "run").model.classifier.weight for seed in (1, 1, 2)
+    ]
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
 
 
 def test_an_unknown_model_key_is_refused(config, tmp_path):
     with pytest.raises(ConfigError, match=r"has no such key.*hidden_dropout_prob"):
-        Training(config(**{"model.config": {"dropout_of_hidden": 0.1}}), tmp_path / "run")
+        TrainingRun(config(**{"model.config": {"dropout_of_hidden": 0.1}}), tmp_path / "run")
 
 
 def test_inputs_longer_than_the_positions_are_refused(config, tmp_path):
     with pytest.raises(ConfigError, match="--max-length 64 or less"):
-        Training(config(**{"model.max_length": 65}), tmp_path / "run")
+        TrainingRun(config(**{"model.max_length": 65}), tmp_path / "run")
 
 
 def test_selection_needs_a_validation_split(config, tmp_path):
     with pytest.raises(DataError, match="never chosen on test"):
-        Training(config(**{"data.validation": 0.0}), tmp_path / "run")
+        TrainingRun(config(**{"data.validation": 0.0}), tmp_path / "run")
 
 
 def test_a_diverging_run_ends_in_one_line(config, tmp_path):
     with pytest.raises(ModelError, match="the loss became"):
-        Training(config(**{"train.lr": 1e30, "train.max_grad_norm": 0.0}), tmp_path / "run").start()
+        TrainingRun(config(**{"train.lr": 1e30, "train.max_grad_norm": 0.0}), tmp_path / "run").start()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +182,7 @@ def test_running_out_of_memory_says_what_to_make_smaller(error, config, tmp_path
     def full(*_, **__):
         raise error
 
-    training = Training(config(), tmp_path / "run")
+    training = TrainingRun(config(), tmp_path / "run")
     monkeypatch.setattr(training.model, "forward", full)
     with pytest.raises(ModelError, match=r"out of memory on CPU.*--micro-batch auto"):
         training.start()
@@ -186,32 +190,32 @@ def test_running_out_of_memory_says_what_to_make_smaller(error, config, tmp_path
 
 def test_weights_that_do_not_fit_the_encoder_are_refused(config, tmp_path):
     with pytest.raises(ModelError, match=r"of the encoder's weights are missing or of another shape"):
-        Training(config(**{"model.config": {"intermediate_size": 128}}), tmp_path / "run")
+        TrainingRun(config(**{"model.config": {"intermediate_size": 128}}), tmp_path / "run")
 
 
 def test_steps_behind_the_last_multiple_of_log_steps_are_logged_too(config, tmp_path):
-    Training(config(**{"train.log_steps": 50}), tmp_path / "run").start()
+    TrainingRun(config(**{"train.log_steps": 50}), tmp_path / "run").start()
     assert [row["step"] for row in history(tmp_path / "run") if row["loss"]] == ["10", "20"]
 
 
 def test_a_run_can_be_resumed_from_another_folder(config, tmp_path, monkeypatch):
     relative = config(**{"data.source": "reviews.csv"})
     with pytest.raises(TrainingInterrupted):
-        Training(relative, tmp_path / "run", observer=SignalAt(3)).start()
+        TrainingRun(relative, tmp_path / "run", observer=SignalAt(3)).start()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert Training(relative, tmp_path / "run", resume=True).start().first_step == 3
+    assert TrainingRun(relative, tmp_path / "run", resume=True).start().first_step == 3
 
 
 def test_a_second_training_into_a_folder_that_began_meanwhile_is_refused(config, tmp_path):
-    late = Training(config(), tmp_path / "run")
-    Training(config(), tmp_path / "run").start()
+    late = TrainingRun(config(), tmp_path / "run")
+    TrainingRun(config(), tmp_path / "run").start()
     with pytest.raises(CheckpointError, match="another training has begun here"):
         late.start()
 
 
 def test_the_precision_that_auto_chose_is_recorded(config, tmp_path):
-    training = Training(config(**{"train.precision": "auto"}), tmp_path / "run")
+    training = TrainingRun(config(**{"train.precision": "auto"}), tmp_path / "run")
     training.start()
     assert load_config(str(tmp_path / "run" / "config.yaml")).train.precision == training.precision
 
@@ -222,16 +226,16 @@ def rates(run):
 
 def test_a_constant_schedule_warms_up(config, tmp_path):
     settings = {"train.schedule": "constant", "train.warmup": 0.25, "train.log_steps": 1, "train.epochs": 1}
-    Training(config(**settings), tmp_path / "run").start()
+    TrainingRun(config(**settings), tmp_path / "run").start()
     assert rates(tmp_path / "run") == pytest.approx([0, 1e-2 / 3, 2e-2 / 3, *[1e-2] * 7])
 
 
 def test_a_constant_schedule_that_began_without_warm_up_goes_on_without(config, tmp_path, rdrop):
     """Earlier versions recorded a share of warm-up for it, and passed it over."""
     settings = {"train.schedule": "constant", "train.log_steps": 1}
-    whole = Training(config(**{**settings, "train.warmup": 0.0}), tmp_path / "whole").start()
+    whole = TrainingRun(config(**{**settings, "train.warmup": 0.0}), tmp_path / "whole").start()
     with pytest.raises(TrainingInterrupted):
-        Training(config(**{**settings, "train.warmup": 0.0}), tmp_path / "run", observer=SignalAt(1)).start()
+        TrainingRun(config(**{**settings, "train.warmup": 0.0}), tmp_path / "run", observer=SignalAt(1)).start()
     recorded = tmp_path / "run" / "config.yaml"
     text = recorded.read_text()
     recorded.write_text(text.replace("warmup: 0.0", "warmup: 0.9").replace("  device: auto\n", ""))
@@ -254,36 +258,36 @@ def test_dropout_in_the_head_alone_is_said_with_the_keys_to_set(config, tmp_path
         "albert", tmp_path / "albert", tiny_model, hidden_dropout_prob=0.0, classifier_dropout_prob=0.1
     )
     hears = Hears()
-    Training(config(**{"model.name": str(model)}), tmp_path / "run", observer=hears)
+    TrainingRun(config(**{"model.name": str(model)}), tmp_path / "run", observer=hears)
     assert "Only the classification head has dropout" in hears.said
     assert "--set model.config.hidden_dropout_prob=0.1" in hears.said
     better = config(**{"model.name": str(model), "model.config": {"hidden_dropout_prob": 0.1}})
     quiet = Hears()
-    Training(better, tmp_path / "run", observer=quiet)
+    TrainingRun(better, tmp_path / "run", observer=quiet)
     assert not quiet.said
 
 
 def test_a_decoder_that_began_before_its_padding_was_recorded_goes_on(config, tmp_path, tiny_model):
     settings = config(**{"model.name": str(save_encoder("gpt2", tmp_path / "gpt2", tiny_model)), "train.epochs": 1})
     run = tmp_path / "run"
-    whole = Training(settings, tmp_path / "whole").start()
+    whole = TrainingRun(settings, tmp_path / "whole").start()
     with pytest.raises(TrainingInterrupted):
-        Training(settings, run, observer=SignalAt(4)).start()
-    record = checkpoints.read_record(run)
+        TrainingRun(settings, run, observer=SignalAt(4)).start()
+    record = read_record(run)
     assert record["model"]["config"]["pad_token_id"] == 0
     record["model"]["config"]["pad_token_id"] = None
-    (run / "data.json").write_text(manifest.signed(record))
-    assert Training(settings, run, resume=True).start().metrics == whole.metrics
+    (run / "data.json").write_text(integrity.with_checksum(record))
+    assert TrainingRun(settings, run, resume=True).start().metrics == whole.metrics
 
 
 def test_padding_has_no_say_in_the_evaluations_of_a_model_that_it_matters_to(config, tmp_path, tiny_model):
     """Validation within training, its final table, and one text at a time: all the same."""
     model = save_encoder("convbert", tmp_path / "convbert", tiny_model)
     settings = config(**{"model.name": str(model), "train.epochs": 1, "train.eval_batch_size": 8})
-    training = Training(settings, tmp_path / "run")
+    training = TrainingRun(settings, tmp_path / "run")
     result = training.start()
     validation = training.datasets["validation"]
-    classifier = Classifier(checkpoints.find(str(tmp_path / "run")))
+    classifier = Classifier(find_checkpoint(str(tmp_path / "run")))
     together = classifier.probabilities(validation)
     classifier.batch_size = 1
     alone = classifier.probabilities(validation)
@@ -304,19 +308,19 @@ def test_a_run_that_goes_on_elsewhere_says_so(config, tmp_path):
 
     run = tmp_path / "run"
     with pytest.raises(TrainingInterrupted):
-        Training(config(), run, observer=SignalAt(4)).start()
-    record = checkpoints.read_record(run)
+        TrainingRun(config(), run, observer=SignalAt(4)).start()
+    record = read_record(run)
     assert record["device"] == "cpu"
-    (run / "data.json").write_text(manifest.signed({**record, "device": "cuda"}))
+    (run / "data.json").write_text(integrity.with_checksum({**record, "device": "cuda"}))
     hears = Hears()
-    Training(config(**{"train.device": "cpu"}), run, resume=True, observer=hears).start()
+    TrainingRun(config(**{"train.device": "cpu"}), run, resume=True, observer=hears).start()
     assert "began on cuda and continues on cpu" in hears.said
 
 
 def test_batches_of_one_length_lose_no_example(config, tmp_path, tiny_model):
     """Accelerate cuts the last batch down to what is left of full ones, of which there are none here."""
     model = save_encoder("convbert", tmp_path / "convbert", tiny_model)
-    training = Training(config(**{"model.name": str(model), "train.eval_batch_size": 8}), tmp_path / "run")
+    training = TrainingRun(config(**{"model.name": str(model), "train.eval_batch_size": 8}), tmp_path / "run")
     tokens = probes.made_up(training.tokenizer, training.model, [10] * 7 + [6] * 2).tokens
     dataset = TokenDataset(tokens, np.arange(9) % 2)
     trainer = training.trainer()

@@ -17,7 +17,7 @@ import pytest
 
 from conftest import make_reviews
 from hub_server import serving
-from rdrop_cli.core import hub
+from rdrop_cli.core.storage import hub
 
 TEXTS = [text for text, _ in make_reviews(300)]
 PAIRS = [(TEXTS[i], TEXTS[-1 - i]) for i in range(150)]

@@ -7,8 +7,8 @@ import torch
 
 from conftest import make_reviews, write_csv
 from families import FAMILIES, save_encoder
-from rdrop_cli.core import picture
-from rdrop_cli.core.device import pick_precision
+from rdrop_cli.core.comparison import plot as picture
+from rdrop_cli.core.model.device import pick_precision
 
 NO_DROPOUT = ("eurobert", "gemma2", "llama", "modernbert", "qwen2")
 """Their own configuration has none."""
@@ -25,7 +25,7 @@ TEXTS = ["a great movie", "the plot was dull and it seemed the actors with some 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_trains_evaluates_predicts_forecasts_and_compares(family, rdrop, tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(picture, "is_available", lambda: False)  # a third of the time, and no matter of models
+    monkeypatch.setattr(picture, "can_plot", lambda: False)  # a third of the time, and no matter of models
     reviews = write_csv(tmp_path / "reviews.csv", make_reviews(64))
     arguments = [reviews, "--model", save_encoder(family, tmp_path / family, tiny_model), *OPTIONS]
     if family in NO_DROPOUT:

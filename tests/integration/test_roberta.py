@@ -14,7 +14,7 @@ import pytest
 
 from conftest import write_csv
 from hub_server import serving
-from rdrop_cli.core import starter
+from rdrop_cli.core.storage import starter
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import pytest
 
 from conftest import write_csv
 from rdrop_cli.config import load_config
-from rdrop_cli.core import preparation, starter
-from rdrop_cli.core.sources import open_source
+from rdrop_cli.core.data.prepare import read_and_split
+from rdrop_cli.core.data.sources import open_source
+from rdrop_cli.core.storage import starter
 
 COLUMNS = ["--set", "train.tensorboard=false", "--epochs", "2", "--lr", "2e-4", "--alpha", "5"]
 
@@ -70,5 +71,5 @@ def test_a_built_in_data_set_is_named_by_its_labels(rdrop, tiny_model):
 def test_the_splits_of_the_built_in_data_are_those_of_version_0_1(name, fingerprint):
     """So that results stay comparable: texts, classes and splits, bit for bit."""
     config = load_config("starter", [("data.source", name)])
-    data = preparation.build(open_source(name), config.data, on_progress=lambda *_: None)
+    data = read_and_split(open_source(name), config.data, on_progress=lambda *_: None)
     assert data.fingerprint == fingerprint

@@ -1,1 +1,1 @@
-"""Labelled text: reading, columns, labels, splits. May import storage; nothing of models, torch-free."""
+"""From what a user names as data to token ids. Stands on storage; loads no torch."""

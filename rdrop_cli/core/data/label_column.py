@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from rdrop_cli.core.labels import LabelMap, is_whole_number
+from rdrop_cli.core.data.labels import LabelMap, is_whole_number
 from rdrop_cli.errors import DataError
 
 _SHOWN = 10

@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rdrop_cli.core.columns import Columns, choose_columns, resolve_columns, screen
-from rdrop_cli.core.labels import canonical
-from rdrop_cli.core.readers import Row
-from rdrop_cli.core.sources import WHOLE, Source
+from rdrop_cli.core.data.columns import Columns, check_row, choose_columns, resolve_columns
+from rdrop_cli.core.data.labels import canonical
+from rdrop_cli.core.data.readers import Row
+from rdrop_cli.core.data.sources import WHOLE, Source
+from rdrop_cli.core.progress import Progress
 from rdrop_cli.errors import DataError
 from rdrop_cli.schema import DataConfig
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with a stage's name, how many rows are done, and how many there are (None: not known)."""
 
 UNLABELLED = "-1"
 """The id that data sets of the hub give to examples without a label."""
@@ -136,7 +134,7 @@ def _read_split(
     """
     split = _Split()
     stage = f"Reading {name}" if name != WHOLE else "Reading"
-    for row, columns, problem in screen(_counted(source.splits[name](), stage, on_progress), choose):
+    for row, columns, problem in check_row(_counted(source.splits[name](), stage, on_progress), choose):
         split.columns = columns
         split.rows += 1
         label = canonical(row.values.get(columns.label)) if columns and columns.label and not row.problem else None

@@ -1,1 +1,1 @@
-"""The encoder: finding, loading, device and precision, and what makes it fast. May import data and storage."""
+"""Encoders, tokenizers, devices and what makes them fast. Stands on data and storage."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rdrop_cli.core.attention import NAME
+from rdrop_cli.core.model.attention import NAME
 from rdrop_cli.core.model.value_reads import ValueReads
 
 _TRIED = 6

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rdrop_cli.core.tokenization import TokenDataset, Tokens
+from rdrop_cli.core.data.tokens import TokenDataset, Tokens
 
 Collate = Callable[[Sequence[dict[str, Any]]], Mapping[str, Tensor]]
 SHORT, LONG = 6, 12

@@ -91,7 +91,7 @@ def _settle(device: torch.device, resume: bool, recorded: int | None, notice: Ca
         if recorded != default:
             notice(f"Threads: {recorded}, as this run used so far; set --threads to choose")
         return Threads(recorded, "run")
-    if resume or device.type != "cpu" or processes.count() > 1:
+    if resume or device.type != "cpu" or processes.world_size() > 1:
         return Threads(default, "cores")
     found, is_new = _look_once(default)
     if found is None:

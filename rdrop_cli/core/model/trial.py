@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rdrop_cli.core import device as devices
-from rdrop_cli.core.acceleration import is_accelerated, stock_kernels, use_stock_kernels
-from rdrop_cli.core.device import Dtype
-from rdrop_cli.core.hub import one_line
+from rdrop_cli.core.data.tokens import TokenDataset
+from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model import probes
+from rdrop_cli.core.model.device import Dtype
+from rdrop_cli.core.model.fast_path import is_accelerated, stock_kernels, use_stock_kernels
 from rdrop_cli.core.model.probes import Collate
-from rdrop_cli.core.tokenization import TokenDataset
-from rdrop_cli.errors import ConfigError, ModelError
+from rdrop_cli.errors import ConfigError, ModelError, one_line
 
 Loss = Callable[[Tensor], Tensor]
 """Of the logits of a trial's rows, (rows, classes), to a scalar."""

@@ -1,1 +1,1 @@
-"""Files, locks, hashes and the hub: what is written durably and what is fetched. May import errors and schema."""
+"""Files, locks and checksums, and what comes from hubs and packages. Imports errors and the schema alone."""

@@ -3,7 +3,7 @@
 import pytest
 
 from rdrop_cli.core.data.label_column import parse_label_map, read_labels_as, read_training_labels
-from rdrop_cli.core.labels import LabelMap
+from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.errors import DataError
 
 SIGNS = LabelMap(("negative", "positive"))

@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, DataCollatorWithPadding
 
-from rdrop_cli.core import tokenization
-from rdrop_cli.core.acceleration import accelerate_training
+from rdrop_cli.core.data.tokens import TokenDataset, encode
 from rdrop_cli.core.model.collator import make_collator, needs_mask
-from rdrop_cli.core.tokenization import TokenDataset
+from rdrop_cli.core.model.fast_path import accelerate_training
+from rdrop_cli.core.model.tokenizer import load_tokenizer
 
 TEXTS = ["the movie was great", "dull", "a lovely warm funny plot with some actors", "it seemed tired"]
 PAIRS = ["fine", "the film was boring and awful", "cold", "clever"]
@@ -26,11 +26,11 @@ def build(kind, **settings):
 
 @pytest.fixture
 def tokenizer(tiny_model):
-    return tokenization.load_tokenizer(str(tiny_model), max_length=32)
+    return load_tokenizer(str(tiny_model), max_length=32)
 
 
 def dataset_of(tokenizer, pairs):
-    return TokenDataset(tokenization.encode(tokenizer, TEXTS, pairs, max_length=32), np.arange(len(TEXTS)))
+    return TokenDataset(encode(tokenizer, TEXTS, pairs, max_length=32), np.arange(len(TEXTS)))
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

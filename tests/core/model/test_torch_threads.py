@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from rdrop_cli import threads
-from rdrop_cli.core import checkpoints
-from rdrop_cli.core.callbacks import Observer
 from rdrop_cli.core.model import torch_threads
 from rdrop_cli.core.model.torch_threads import Busy, Threads
-from rdrop_cli.core.training import Training
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.record import read_record
+from rdrop_cli.core.training.observer import Observer
+from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import TrainingInterrupted
 from training_runs import SignalAt, weights
 
@@ -173,17 +174,17 @@ def test_a_training_records_its_threads_and_is_resumed_with_them_to_the_same_bit
     monkeypatch.setattr(torch_threads, "_looked", {})
     monkeypatch.setattr(torch_threads, "busy", lambda count: Busy(count, 2.0, 1.0, best=1))
     notices = Notices()
-    Training(config(), tmp_path / "whole", observer=notices).start()
+    TrainingRun(config(), tmp_path / "whole", observer=notices).start()
     assert [line for line in notices.told if "busy" in line] == [str(Busy(8, 2.0, 1.0, best=1))]
-    cost = json.loads((tmp_path / "whole" / checkpoints.COST).read_text())
+    cost = json.loads((tmp_path / "whole" / layout.COST).read_text())
     assert (cost["threads"], cost["threads_reason"]) == (1, "busy")
 
     with pytest.raises(TrainingInterrupted):
-        Training(config(), tmp_path / "run", observer=SignalAt(3)).start()
-    assert checkpoints.read_record(tmp_path / "run")["threads"] == 1
+        TrainingRun(config(), tmp_path / "run", observer=SignalAt(3)).start()
+    assert read_record(tmp_path / "run")["threads"] == 1
     monkeypatch.setattr(torch_threads, "_looked", {8: None})  # quiet by now
-    Training(config(), tmp_path / "run", resume=True).start()
-    cost = json.loads((tmp_path / "run" / checkpoints.COST).read_text())
+    TrainingRun(config(), tmp_path / "run", resume=True).start()
+    cost = json.loads((tmp_path / "run" / layout.COST).read_text())
     assert (cost["threads"], cost["threads_reason"]) == (1, "run")
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "run")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
@@ -191,8 +192,8 @@ def test_a_training_records_its_threads_and_is_resumed_with_them_to_the_same_bit
 
 def test_the_option_reaches_pytorch_and_the_run(rdrop, reviews, tiny_args, tmp_path):
     rdrop("train", reviews, *tiny_args, "--epochs", "1", "--threads", "2", "--out", tmp_path / "run")
-    assert checkpoints.read_record(tmp_path / "run")["threads"] == torch.get_num_threads() == 2
-    assert "threads" not in (tmp_path / "run" / checkpoints.CONFIG).read_text()
+    assert read_record(tmp_path / "run")["threads"] == torch.get_num_threads() == 2
+    assert "threads" not in (tmp_path / "run" / layout.CONFIG).read_text()
 
     rdrop("predict", "great", "--checkpoint", tmp_path / "run", "--threads", "1")
     assert torch.get_num_threads() == 1

@@ -7,12 +7,14 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from families import save_encoder
 from rdrop_cli.config import load_config
-from rdrop_cli.core import attention, checkpoints
-from rdrop_cli.core import training as training_room
-from rdrop_cli.core.callbacks import Observer
-from rdrop_cli.core.inference import Classifier
+from rdrop_cli.core.inference.classifier import Classifier
 from rdrop_cli.core.model import trial
-from rdrop_cli.core.training import Training
+from rdrop_cli.core.model.attention import NAME, attention_forward
+from rdrop_cli.core.runs.checkpoint import find_checkpoint
+from rdrop_cli.core.runs.record import read_record
+from rdrop_cli.core.training import run as training_room
+from rdrop_cli.core.training.observer import Observer
+from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import ConfigError, ModelError, TrainingInterrupted
 from training_runs import SignalAt
 
@@ -38,9 +40,9 @@ def test_positions_that_cannot_be_used_are_not_counted(config, save, family, usa
     settings = config(**{"model.name": save(family), "model.max_length": 40})
     refused = rf"model.max_length 40 is more than the model's {usable} positions. Use --max-length {usable} or less"
     with pytest.raises(ConfigError, match=refused):
-        Training(settings, tmp_path / "run")
+        TrainingRun(settings, tmp_path / "run")
     fits = config(**{"model.name": save(family), "model.max_length": usable, "train.epochs": 1})
-    assert Training(fits, tmp_path / "run").start().steps
+    assert TrainingRun(fits, tmp_path / "run").start().steps
 
 
 def test_a_precision_that_fails_falls_back_and_is_recorded(config, save, tmp_path, rdrop):
@@ -48,25 +50,25 @@ def test_a_precision_that_fails_falls_back_and_is_recorded(config, save, tmp_pat
     run = tmp_path / "run"
     settings = config(**{"model.name": save("deberta"), "train.precision": "bfloat16"})
     hears = Hears()
-    training = Training(settings, run, observer=hears)
+    training = TrainingRun(settings, run, observer=hears)
     assert (training.precision, len(hears.said)) == ("float32", 1)
     assert "bfloat16 does not work for this model on CPU" in hears.said[0]
     assert "float32 is used instead" in hears.said[0]
 
     with pytest.raises(TrainingInterrupted):
-        Training(settings, run, observer=SignalAt(4)).start()
+        TrainingRun(settings, run, observer=SignalAt(4)).start()
     assert load_config(str(run / "config.yaml")).train.precision == "float32"
-    assert checkpoints.read_record(run)["fallbacks"] == {"train.precision": "bfloat16"}
+    assert read_record(run)["fallbacks"] == {"train.precision": "bfloat16"}
     rdrop("train", "--resume", "--out", run, "--precision", "bfloat16", "--set", f"model.name={settings.model.name}")
-    assert checkpoints.read_record(run)["fallbacks"] == {"train.precision": "bfloat16"}
+    assert read_record(run)["fallbacks"] == {"train.precision": "bfloat16"}
     assert rdrop.json("evaluate", run)["precision"] == "float32"
     hears = []
-    assert Classifier(checkpoints.find(str(run)), precision="bfloat16", notice=hears.append).precision == "float32"
+    assert Classifier(find_checkpoint(str(run)), precision="bfloat16", notice=hears.append).precision == "float32"
     assert "bfloat16 does not work" in hears[0]
 
 
 def other_results(module, query, key, value, mask, **kwargs):
-    out, weights = attention.attention_forward(module, query, key, value, mask, **kwargs)
+    out, weights = attention_forward(module, query, key, value, mask, **kwargs)
     return out * 1.5, weights
 
 
@@ -79,24 +81,24 @@ def no_kernel(module, query, key, value, mask, **kwargs):
 )
 def test_kernels_that_fail_or_differ_give_way_to_the_stock_ones(config, tmp_path, monkeypatch, kernel, cause):
     """They pass when the model is prepared in float32, and fail where it will run."""
-    plain = Training(config(**{"train.fast": False, "train.epochs": 1}), tmp_path / "plain").start()
+    plain = TrainingRun(config(**{"train.fast": False, "train.epochs": 1}), tmp_path / "plain").start()
     real = trial.settle_training
 
     def settle(*arguments):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, attention.NAME, kernel)
+            patch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, NAME, kernel)
             return real(*arguments)
 
     monkeypatch.setattr(trial, "settle_training", settle)
     hears, run = Hears(), tmp_path / "run"
-    training = Training(config(**{"train.epochs": 1}), run, observer=hears)
+    training = TrainingRun(config(**{"train.epochs": 1}), run, observer=hears)
     assert any("fast kernels" in message and cause in message for message in hears.said)
     assert training.model.config._attn_implementation == "sdpa"
     assert not training.config.train.fast
     result = training.start()
     assert result.metrics.keys() == plain.metrics.keys()
     assert not load_config(str(run / "config.yaml")).train.fast
-    assert checkpoints.read_record(run)["fallbacks"] == {"train.fast": True}
+    assert read_record(run)["fallbacks"] == {"train.fast": True}
 
 
 def test_a_trial_leaves_no_trace(config, tmp_path, monkeypatch):
@@ -112,7 +114,7 @@ def test_a_trial_leaves_no_trace(config, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(training_room, "try_first_step", watched)
-    model = Training(config(), tmp_path / "run").model
+    model = TrainingRun(config(), tmp_path / "run").model
     assert all(torch.equal(value, seen["weights"][name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not model.training
@@ -127,10 +129,10 @@ def test_a_trial_is_as_long_and_as_wide_as_training_can_be(config, tmp_path, mon
         return real(model, *args, **inputs)
 
     monkeypatch.setattr(BertForSequenceClassification, "forward", forward)
-    Training(config(**{"model.max_length": 57}), tmp_path / "run")
+    TrainingRun(config(**{"model.max_length": 57}), tmp_path / "run")
     assert ((2, 57), True) in shapes
     shapes.clear()
-    Training(config(**{"model.max_length": 57, "rdrop.alpha": 0.0, "train.micro_batch_size": 1}), tmp_path / "run")
+    TrainingRun(config(**{"model.max_length": 57, "rdrop.alpha": 0.0, "train.micro_batch_size": 1}), tmp_path / "run")
     assert ((1, 57), True) in shapes
 
 
@@ -144,7 +146,7 @@ def test_too_little_memory_for_one_long_row_says_what_to_make_smaller(config, tm
 
     monkeypatch.setattr(BertForSequenceClassification, "forward", forward)
     with pytest.raises(ModelError, match=r"out of memory on CPU.*smaller --max-length"):
-        Training(config(**{"model.max_length": 50}), tmp_path / "run")
+        TrainingRun(config(**{"model.max_length": 50}), tmp_path / "run")
 
 
 def test_a_model_that_fails_in_every_way_is_named_with_the_cause(config, tmp_path, monkeypatch):
@@ -157,4 +159,4 @@ def test_a_model_that_fails_in_every_way_is_named_with_the_cause(config, tmp_pat
 
     monkeypatch.setattr(BertForSequenceClassification, "forward", forward)
     with pytest.raises(ModelError, match=r"the model fails on CPU.*this operation is not there"):
-        Training(config(**{"model.max_length": 50, "train.precision": "bfloat16"}), tmp_path / "run")
+        TrainingRun(config(**{"model.max_length": 50, "train.precision": "bfloat16"}), tmp_path / "run")

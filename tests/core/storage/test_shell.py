@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from rdrop_cli.core import checkpoints
+from rdrop_cli.core.runs import layout
 from rdrop_cli.core.storage import shell
 
 
@@ -38,7 +38,7 @@ def test_windows_shells_both_take_double_quotes(argument, shown, monkeypatch):
 
 def test_the_command_that_resumes_a_run_names_its_folder_as_the_shell_takes_it(tmp_path, monkeypatch):
     run = tmp_path / "my run"
-    command = checkpoints.resume_command(run)
+    command = layout.resume_command(run)
     assert shlex.split(command) == ["rdrop", "train", "--resume", "--out", str(run)]
     monkeypatch.setattr(shell, "ON_WINDOWS", True)
-    assert checkpoints.resume_command(run).endswith('my run"')
+    assert layout.resume_command(run).endswith('my run"')

@@ -1,0 +1,158 @@
+"""The cells of a comparison: one arm with one seed, where it stands, and what it came to. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli.config import load_recorded, override
+from rdrop_cli.core.comparison.arms import Arm
+from rdrop_cli.core.metrics.classification import SCALARS, classification_metrics
+from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.claim import check_run_folder
+from rdrop_cli.core.runs.outputs import load_cost, load_predictions
+from rdrop_cli.core.runs.resolve import as_recorded
+from rdrop_cli.core.storage.files import is_leftover
+from rdrop_cli.core.storage.lock import LOCK
+from rdrop_cli.errors import CheckpointError, ConfigError
+from rdrop_cli.schema import Config
+
+COMPARISONS = Path("comparisons")
+_NUMBERS = ("seconds", "wall_seconds", "steps", "best_epoch", "resumed_from_step")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm with one seed."""
+
+    arm: Arm
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """For showing."""
+        return f"{self.arm.name} seed {self.seed}"
+
+    @property
+    def config(self) -> Config:
+        """The configuration of its run."""
+        train = self.arm.config.train.model_copy(update={"seed": self.seed})
+        return self.arm.config.model_copy(update={"train": train})
+
+    @property
+    def has_begun(self) -> bool:
+        """True for a run that can go on, or has ended."""
+        return (self.folder / layout.CONFIG).is_file()
+
+    @property
+    def is_done(self) -> bool:
+        """True for a run that has ended."""
+        return self.has_begun and (self.folder / layout.METRICS).is_file()
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What a cell came to.
+
+    Attributes:
+        metrics: By split, as in its metrics.json.
+        test: Its predictions for the test examples.
+        cost: As in its training.json.
+        environment: What it was trained on and with, for showing.
+    """
+
+    arm: str
+    seed: int
+    folder: Path
+    metrics: dict[str, dict[str, Any]]
+    test: Predictions
+    cost: dict[str, Any]
+    environment: str = ""
+
+
+def default_folder(config: Config) -> Path:
+    """Where a comparison goes when nothing is said: named after its data and its model."""
+    parts = [Path(config.data.source).name.split(".")[0], Path(config.model.name).name]
+    if config.data.train_examples:
+        parts.insert(1, str(config.data.train_examples))
+    return COMPARISONS / (re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-.").lower() or "comparison")
+
+
+def make_cells(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[Cell]:
+    """Every arm with every seed, seed by seed, so that a comparison that is stopped early has whole pairs.
+
+    Raises:
+        ConfigError: a seed is too large.
+    """
+    override(arms[0].config, {"train.seed": seeds[-1]}, "--seeds")
+    return [Cell(arm, seed, folder / arm.name / f"seed{seed}") for seed in seeds for arm in arms]
+
+
+def check_cells(cells: Sequence[Cell], folder: Path) -> None:
+    """Find out, before anything heavy, whether what stands in a comparison's folder belongs to it.
+
+    Raises:
+        ConfigError: a cell was trained with other settings; with the difference.
+        CheckpointError: the folder, or a cell's, holds something else.
+    """
+    if folder.is_dir() and not any(folder.glob(f"*/seed*/{layout.CONFIG}")):
+        own = {LOCK, *(cell.arm.name for cell in cells)}
+        foreign = sorted(path.name for path in folder.iterdir() if path.name not in own and not is_leftover(path))
+        if foreign:
+            raise CheckpointError(
+                f"{folder}: holds {foreign[0]} and no comparison, so nothing is written here", "Give another --out."
+            )
+    for cell in cells:
+        if not cell.has_begun:
+            check_run_folder(cell.folder)
+            continue
+        _, changed = as_recorded(cell.folder, cell.config)
+        if changed:
+            raise ConfigError(
+                f"{cell.folder}: this run was trained with other settings: {'; '.join(changed)}",
+                "Give the arm another name, or the comparison another --out.",
+            )
+
+
+def load_cell(cell: Cell) -> CellResult:
+    """The outcome of a cell that is done.
+
+    Raises:
+        CheckpointError: its files are missing or damaged.
+    """
+    try:
+        metrics = layout.read_json(cell.folder / layout.METRICS)
+        test = load_predictions(cell.folder)
+        cost = load_cost(cell.folder)
+        again = classification_metrics(test.labels, test.probabilities)
+        if any(not _same(metrics["test"][name], again[name]) for name in SCALARS):
+            raise ValueError("its test metrics are not those of its predictions")
+        numbers = [metrics["validation"][name] for name in SCALARS] + [cost[name] for name in _NUMBERS]
+        if not all(isinstance(value, float | int | None) for value in numbers):
+            raise TypeError("its metrics are no numbers")
+    except (CheckpointError, LookupError, TypeError, ValueError) as error:
+        cause = error.message if isinstance(error, CheckpointError) else f"{cell.folder}: its results are damaged"
+        raise CheckpointError(cause, f"Delete {cell.folder}; the same command trains it again.") from error
+    return CellResult(cell.arm.name, cell.seed, cell.folder, metrics, test, cost, _environment(cell, cost))
+
+
+def _environment(cell: Cell, cost: Mapping[str, Any]) -> str:
+    versions = cost.get("versions")
+    software = (
+        ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else "?"
+    )
+    precision = load_recorded(cell.folder / layout.CONFIG).train.precision
+    return f"{cost.get('device')}, {precision}, {software}"
+
+
+def _same(value: float | None, other: float | None) -> bool:
+    """But for the last bits, in which two machines may differ."""
+    if value is None or other is None:
+        return value is other
+    return math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12)

@@ -1,0 +1,109 @@
+"""How long what a comparison has left to do should take, and what it takes of the disk."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rdrop_cli.core.comparison.grid import Cell
+from rdrop_cli.core.comparison.observer import ComparisonPlan
+from rdrop_cli.core.data.dataset import Prepared
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.outputs import load_cost
+from rdrop_cli.core.training.final_evaluation import TRAIN_SAMPLE
+from rdrop_cli.core.training.forecast import forecast
+from rdrop_cli.core.training.observer import Observer
+from rdrop_cli.core.training.run import TrainingRun
+from rdrop_cli.errors import StorageError
+from rdrop_cli.schema import Config
+
+_TIMING = 6.0
+"""Seconds for timing one kind of arm."""
+
+
+_NOT_OF_A_STEP = (
+    "alpha", "lr", "weight_decay", "warmup", "schedule", "max_grad_norm", "label_smoothing", "seed", "epochs",
+    "early_stopping", "metric",
+)  # fmt: skip
+"""Keys that do not change how long a step takes (alpha does when it is 0)."""
+
+
+def make_plan(cells: Sequence[Cell], data: Prepared, folder: Path, observer: Observer) -> ComparisonPlan:
+    """Plan what is left, by cells that are done or else a few timed steps.
+
+    Args:
+        folder: The comparison's.
+        observer: Is told what happens before steps can be timed.
+
+    Raises:
+        StorageError: there is not enough space for it.
+    """
+    done = [cell for cell in cells if cell.is_done]
+    left = [cell for cell in cells if not cell.is_done]
+    rates = {_kind(cell.config): rate for cell in done if (rate := _recorded_rate(cell))}
+    weights = max(map(_weights, done), default=0)
+    for cell in left:
+        if _kind(cell.config) not in rates:
+            rates[_kind(cell.config)], size = time_cell(cell, data, observer)
+            weights = max(weights, size)
+    seconds = [rates[_kind(cell.config)] * _steps(cell.config, data) for cell in left]
+    # Each run keeps its best model; the one in training also checkpoints, each with two moments of every weight.
+    kept = max((cell.config.train.keep_checkpoints for cell in left), default=0) + 2
+    plan = ComparisonPlan(left, seconds, weights * (len(left) + 3 * kept))
+    _check_space(plan, folder)
+    return plan
+
+
+def time_cell(cell: Cell, data: Prepared, observer: Observer) -> tuple[float, int]:
+    """Seconds a step, everything around it included; bytes of the model's weights."""
+    began = time.perf_counter()
+    with TemporaryDirectory() as folder:
+        training = TrainingRun(cell.config, Path(folder) / "run", observer=observer)
+    loading = time.perf_counter() - began
+    found = forecast(training, seconds=_TIMING)
+    sizes = {name: len(split) for name, split in data.splits.items()}
+    measured = min(sizes["train"], TRAIN_SAMPLE) + sizes["validation"] + sizes["test"]
+    total = found.seconds + loading + found.evaluation_seconds * measured / sizes["validation"]
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in training.model.parameters())
+    del training
+    gc.collect()
+    return total / found.steps, weights
+
+
+def _check_space(plan: ComparisonPlan, folder: Path) -> None:
+    if not plan.cells:
+        return
+    place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(place).free
+    if free < plan.disk:
+        raise StorageError(
+            f"{folder}: {len(plan.cells)} runs need about {plan.disk / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
+            "Make room, or give an --out elsewhere.",
+        )
+
+
+def _kind(config: Config) -> str:
+    """What decides how long a step takes."""
+    tree = config.model_dump(include={"model", "rdrop", "train"})
+    two_passes = bool(tree["rdrop"]["alpha"])
+    for group in ("rdrop", "train"):
+        tree[group] = {key: value for key, value in tree[group].items() if key not in _NOT_OF_A_STEP}
+    return repr((two_passes, tree))
+
+
+def _steps(config: Config, data: Prepared) -> int:
+    return -(-len(data.splits["train"]) // config.train.batch_size) * config.train.epochs
+
+
+def _recorded_rate(cell: Cell) -> float | None:
+    """Seconds a step of a cell that was trained in one go."""
+    cost = load_cost(cell.folder)
+    return None if cost["resumed_from_step"] else float(cost["wall_seconds"]) / int(cost["steps"])
+
+
+def _weights(cell: Cell) -> int:
+    return sum(path.stat().st_size for path in (cell.folder / layout.BEST).glob("*.safetensors"))

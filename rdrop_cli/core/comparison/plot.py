@@ -1,0 +1,162 @@
+"""The picture of a comparison: each seed a point, each arm a strip, with intervals. Needs matplotlib."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdrop_cli.core.comparison.analysis import LOWER_IS_BETTER, Difference, Evidence
+from rdrop_cli.core.comparison.grid import CellResult
+from rdrop_cli.core.metrics.bootstrap import METRICS
+from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.metrics.significance import paired_t
+from rdrop_cli.core.storage.files import writing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_UNITS = {"accuracy": "share of examples", "f1": "0 to 1", "roc_auc": "0 to 1", "nll": "nats per example"}
+_SPREAD = 0.22
+"""Half the height over which an arm's points may be spread, in strips."""
+_CLOSE = 0.03
+"""Points nearer than this share of the axis are drawn beside each other."""
+
+
+def can_plot() -> bool:
+    """True where matplotlib is installed, and whole."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def draw_plot(evidence: Evidence, outcomes: Sequence[CellResult], data: str, path: Path) -> None:
+    """Write the picture; above the metrics of every run, below the paired differences to the first arm.
+
+    Args:
+        data: Its name, for the title.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    arms = list(evidence.summaries)
+    colours = {arm: f"C{index % 10}" for index, arm in enumerate(arms)}
+    height = 2.6 + 0.52 * (2 * len(arms) - 1)
+    figure = Figure(figsize=(15, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, len(METRICS), height_ratios=[len(arms), max(1, len(arms) - 1)])
+    for column, metric in enumerate(METRICS):
+        by_arm = {arm: _values(outcomes, arm, metric) for arm in arms}
+        _strips(axes[0][column], by_arm, colours, _interval_of_mean)
+        better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
+        axes[0][column].set_title(f"test {TITLES[metric]} ({better})", fontsize=11)
+        axes[0][column].set_xlabel(_UNITS[metric], fontsize=9)
+        base = by_arm[evidence.baseline]
+        gaps = {arm: by_arm[arm] - base for arm in arms[1:]}
+        found = {gap.arm: gap for gap in evidence.differences if gap.metric == metric}
+        _differences(axes[1][column], gaps, found, colours)
+        axes[1][column].set_xlabel(f"difference to {_plain(evidence.baseline)}, {_UNITS[metric]}", fontsize=9)
+        if column:
+            for row in (0, 1):
+                axes[row][column].tick_params(labelleft=False)
+    count = len(outcomes[0].test.labels)
+    figure.suptitle(
+        _plain(
+            f"{data}: {len(evidence.seeds)} paired seeds, {count:,} test examples. Points are seeds;"
+            " bars are 95 % t intervals over seeds; pale bands, below, 95 % intervals over test examples"
+        ),
+        fontsize=10,
+    )
+    with writing(path) as staging, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # of a name in a script that the font has not
+        figure.savefig(staging, format="png", dpi=120)
+
+
+def _strips(axes: Axes, by_arm: dict[str, NDArray[Any]], colours: dict[str, str], bar: Any) -> None:
+    every = np.concatenate(list(by_arm.values()))
+    width = np.nanmax(every) - np.nanmin(every) if np.isfinite(every).any() else 0.0
+    for index, (arm, values) in enumerate(by_arm.items()):
+        values = values[np.isfinite(values)]
+        heights = index + 0.16 + _beside_each_other(values, width * _CLOSE)
+        axes.plot(
+            values,
+            heights,
+            "o",
+            color=colours[arm],
+            alpha=0.85,
+            markersize=5.5,
+            markeredgewidth=0.6,
+            markeredgecolor="white",
+        )
+        if len(values) and (found := bar(values)) is not None:
+            low, mean, high = found
+            axes.errorbar(
+                mean, index - 0.34, xerr=[[mean - low], [high - mean]],
+                fmt="D", color=colours[arm], markersize=5, capsize=4, linewidth=1.8,
+            )  # fmt: skip
+    _rows(axes, list(by_arm))
+
+
+def _differences(
+    axes: Axes, gaps: dict[str, NDArray[Any]], found: dict[str, Difference], colours: dict[str, str]
+) -> None:
+    for index, arm in enumerate(gaps):
+        examples = found[arm].examples
+        if examples.low is not None and examples.high is not None:
+            axes.barh(
+                index - 0.34, examples.high - examples.low, left=examples.low, height=0.24,
+                color=colours[arm], alpha=0.2, linewidth=0,
+            )  # fmt: skip
+    _strips(axes, gaps, colours, _interval_of_mean)
+    axes.axvline(0, color="0.4", linewidth=1, linestyle="--", zorder=0)
+
+
+def _interval_of_mean(values: NDArray[Any]) -> tuple[float, float, float] | None:
+    test = paired_t(values)
+    if test.low is None or test.high is None:
+        return (test.mean, test.mean, test.mean) if test.sd == 0 else None
+    return test.low, test.mean, test.high
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), [_plain(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.65)
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=9)
+    axes.locator_params(axis="x", nbins=5)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _beside_each_other(values: NDArray[Any], close: float) -> NDArray[Any]:
+    """Heights in a strip for points, so that those that would cover each other stand apart."""
+    heights = np.zeros(len(values))
+    group: list[int] = []
+    for index in [*np.argsort(values, kind="stable"), None]:
+        if group and (index is None or values[index] - values[group[-1]] > close):
+            if len(group) > 1:
+                heights[group] = np.linspace(-_SPREAD, _SPREAD, len(group))
+            group = []
+        if index is not None:
+            group.append(int(index))
+    return heights
+
+
+def _values(outcomes: Sequence[CellResult], arm: str, metric: str) -> NDArray[Any]:
+    found = [outcome.metrics["test"][metric] for outcome in outcomes if outcome.arm == arm]
+    return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
+
+
+def _plain(text: str) -> str:
+    """Text in which matplotlib finds no formula."""
+    return text.replace("$", r"\$")

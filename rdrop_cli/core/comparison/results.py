@@ -1,0 +1,163 @@
+"""What a comparison leaves beside its cells: every cell as CSV, everything as JSON, a report, and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli.core.comparison.analysis import Difference, Evidence
+from rdrop_cli.core.comparison.arms import Arm, Budget, shared_settings, shown_settings
+from rdrop_cli.core.comparison.grid import CellResult
+from rdrop_cli.core.comparison.summary import markdown
+from rdrop_cli.core.comparison.verdict import cautions
+from rdrop_cli.core.data.dataset import Prepared
+from rdrop_cli.core.metrics.classification import SCALARS, average_of
+from rdrop_cli.core.storage.files import write_text
+
+_COST = ("seconds", "steps", "best_epoch", "resumed_from_step")
+TESTS = {
+    "p_value": "paired t-test over seeds, two-sided",
+    "p_holm": "Holm's correction: of the chosen metric for the arms compared; of the others for all arms and metrics",
+    "interval_seeds": "95 % paired t interval of the mean difference over seeds, on these test examples",
+    "interval_examples": "95 % percentile bootstrap interval of the mean difference over test examples, these models",
+    "seeds_needed": "pairs with which the corrected test, at its strictest, finds such a difference with 80 % power",
+}
+
+
+def write_cells(outcomes: Sequence[CellResult], folder: Path, budget: Budget) -> Path:
+    """Write results.csv: a row for each cell, with its cost and its metrics on validation and test.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    path = folder / f"{_stem(budget)}.csv"
+    buffer = io.StringIO()
+    columns = [f"{split}_{name}" for split in ("validation", "test") for name in SCALARS]
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["arm", "seed", *_COST, *columns, "run"])
+    for found in outcomes:
+        metrics = [found.metrics[split][name] for split in ("validation", "test") for name in SCALARS]
+        cost = [found.cost.get(key) for key in _COST]
+        writer.writerow([found.arm, found.seed, *cost, *metrics, found.folder.relative_to(folder).as_posix()])
+    write_text(path, buffer.getvalue())
+    return path
+
+
+def write_document(content: dict[str, Any], folder: Path, budget: Budget) -> Path:
+    """Write results.json.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    path = folder / f"{_stem(budget)}.json"
+    write_text(path, json.dumps(content, indent=2) + "\n")
+    return path
+
+
+def write_report(content: dict[str, Any], folder: Path, budget: Budget) -> Path:
+    """Write results.md.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    path = folder / f"{_stem(budget)}.md"
+    write_text(path, markdown(content))
+    return path
+
+
+def picture_path(folder: Path, budget: Budget) -> Path:
+    """Where the picture goes."""
+    return folder / f"{_stem(budget)}.png"
+
+
+def document(
+    evidence: Evidence,
+    outcomes: Sequence[CellResult],
+    arms: Sequence[Arm],
+    data: Prepared,
+    folder: Path,
+    budget: Budget,
+) -> dict[str, Any]:
+    """All that a comparison found, as JSON takes it: what `--json` prints and results.json holds.
+
+    Args:
+        evidence: The outcomes, weighed.
+        folder: The comparison's; earlier results there tell what was looked at before.
+    """
+    look = {"arms": [arm.name for arm in arms], "seeds": evidence.seeds}
+    looks = [*(earlier for earlier in _looks(folder / f"{_stem(budget)}.json") if earlier != look), look]
+    return {
+        "comparison": str(folder),
+        "data": {
+            "source": data.source["name"],
+            "fingerprint": data.fingerprint,
+            "splits": {name: len(split) for name, split in data.splits.items()},
+        },
+        "budget": budget,
+        "seeds": evidence.seeds,
+        "shared": dict(shared_settings(arms)),
+        "baseline": evidence.baseline,
+        "metric": evidence.metric,
+        "f1_average": average_of(data.labels.names),
+        "verdict": evidence.verdict,
+        "arms": {
+            arm.name: {
+                "settings": shown_settings(arm, arms),
+                "seconds": evidence.seconds[arm.name],
+                "metrics": {
+                    name: {"n": found.n, "mean": found.mean, "sd": found.sd}
+                    for name, found in evidence.summaries[arm.name].items()
+                },
+            }
+            for arm in arms
+        },
+        "differences": [_difference(found) for found in evidence.differences],
+        "tests": TESTS,
+        "cells": [
+            {
+                "arm": found.arm,
+                "seed": found.seed,
+                "run": found.folder.relative_to(folder).as_posix(),
+                **{key: found.cost.get(key) for key in _COST},
+                "metrics": found.metrics,
+            }
+            for found in outcomes
+        ],
+        "environments": sorted({found.environment for found in outcomes}),
+        "looks": looks,
+        "cautions": cautions(outcomes, arms, looks),
+    }
+
+
+def _difference(found: Difference) -> dict[str, Any]:
+    test = found.test
+    return {
+        "arm": found.arm,
+        "metric": found.metric,
+        "n": test.n if test else None,
+        "difference": test.mean if test else None,
+        "sd": test.sd if test else None,
+        "interval_seeds": [test.low, test.high] if test else [None, None],
+        "interval_examples": [found.examples.low, found.examples.high],
+        "p_value": test.p_value if test else None,
+        "p_holm": found.p_holm,
+        "seeds_needed": found.seeds_needed,
+    }
+
+
+def _looks(path: Path) -> list[dict[str, Any]]:
+    """Which arms and seeds were weighed before, as far as the file can be read."""
+    try:
+        looks = json.loads(path.read_text(encoding="utf-8"))["looks"]
+        return [{"arms": list(map(str, look["arms"])), "seeds": list(map(int, look["seeds"]))} for look in looks]
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
+        return []
+
+
+def _stem(budget: Budget) -> str:
+    """Comparisons of both budgets share a folder, as they share cells."""
+    return "results" if budget == "steps" else f"results-{budget}"

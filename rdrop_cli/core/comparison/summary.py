@@ -1,0 +1,83 @@
+"""A comparison as Markdown, to paste into a paper's appendix, a pull request or a README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli.core.metrics import formatting
+from rdrop_cli.core.metrics.bootstrap import METRICS
+from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.runs.model_card import as_code
+
+_TITLES = {
+    "interval_seeds": "95 % over seeds",
+    "interval_examples": "95 % over examples",
+    "p_value": "p",
+    "p_holm": "p (Holm)",
+}
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """The whole report.
+
+    Args:
+        document: As `results.document` gives it.
+    """
+    splits = document["data"]["splits"]
+    seeds = ", ".join(map(str, document["seeds"]))
+    parts = [
+        f"# {as_code(Path(document['data']['source']).name)}: {', '.join(document['arms'])}",
+        f"{splits['train']:,} examples to train, {splits['validation']:,} to validate, {splits['test']:,} to test;"
+        f" seeds {seeds}; the best epoch by validation {document['metric']}."
+        f" F1: {as_code(document['f1_average'])}. {'; '.join(document['environments'])}.",
+        f"All arms: {', '.join(f'{key} {as_code(str(value))}' for key, value in document['shared'].items())}.",
+        "Test, means ± standard deviations over seeds; time is the median of a run's training:",
+        means_table(document),
+        verdict_list(document),
+        *(f"**Note:** {caution}." for caution in document["cautions"]),
+        differences_table(document),
+        "\n".join(f"* {title}: {document['tests'][name]}" for name, title in _TITLES.items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def means_table(document: Mapping[str, Any]) -> str:
+    """A row for each arm: its metrics and its time."""
+    rows = []
+    for arm, found in document["arms"].items():
+        cells = [_spread(metric["mean"], metric["sd"]) for metric in found["metrics"].values()]
+        settings = ", ".join(f"{key} {value}" for key, value in found["settings"].items())
+        time = "–" if found["seconds"] is None else f"{found['seconds']:.0f} s"
+        rows.append([arm, settings, *cells, time])
+    return _table(["arm", "its settings", *(TITLES[name] for name in METRICS), "time a run"], rows, texts=2)
+
+
+def differences_table(document: Mapping[str, Any]) -> str:
+    """A row for each other arm and metric."""
+    rows = [
+        [
+            found["arm"],
+            TITLES[found["metric"]],
+            *formatting.difference(found),
+        ]
+        for found in document["differences"]
+    ]
+    return _table([f"against {document['baseline']}", "metric", "difference", *_TITLES.values()], rows, texts=2)
+
+
+def verdict_list(document: Mapping[str, Any]) -> str:
+    """The verdict, a point for each other arm."""
+    return "\n".join(f"* {sentence}" for sentence in document["verdict"])
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) -> str:
+    lines = [titles, ["---"] * texts + ["---:"] * (len(titles) - texts), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def _spread(mean: float | None, sd: float | None) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}"

@@ -1,0 +1,139 @@
+"""What a comparison says in words: its verdict, and what to be careful about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rdrop_cli.core.comparison.analysis import LOWER_IS_BETTER, Difference
+from rdrop_cli.core.comparison.arms import Arm, shown_settings
+from rdrop_cli.core.comparison.grid import CellResult
+from rdrop_cli.core.metrics.bootstrap import weakness
+from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.metrics.significance import LEVEL, MOST_SEEDS
+
+_MAKE_BATCHES = ("train.batch_size", "train.group_by_length", "model.max_length", "model.name", "model.revision")
+"""Keys on which the order of examples, or the head that training begins with, depends."""
+
+
+def cautions(outcomes: Sequence[CellResult], arms: Sequence[Arm], looks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence or two each; none where all is well.
+
+    Args:
+        outcomes: Of every arm with every seed.
+        looks: Which arms and seeds had been weighed when, this time last.
+    """
+    found = [
+        _of_looks(looks),
+        _of_examples(outcomes),
+        *(_of_batches(arm, arms) for arm in arms[1:]),
+        _of_environments(outcomes),
+    ]
+    return [caution for caution in found if caution]
+
+
+def _of_looks(looks: Sequence[Mapping[str, Any]]) -> str:
+    """Seeds that are added, or left out, because of what was seen find differences that are not there."""
+    *earlier, now = looks
+    numbers = {
+        len(look["seeds"])
+        for look in earlier
+        if len(set(look["arms"]) & set(now["arms"])) > 1
+        and set(look["seeds"]) != set(now["seeds"])
+        and set(look["seeds"]) & set(now["seeds"])
+    }
+    if not numbers:
+        return ""
+    return (
+        f"Arms of this comparison were looked at before with other seeds, some of them the same"
+        f" ({', '.join(map(str, sorted(numbers)))} in number): if these {len(now['seeds'])} were chosen after that,"
+        " p-values are too small. To be sure, run it once with seeds of its own (--seed, --out)"
+    )
+
+
+def _of_examples(outcomes: Sequence[CellResult]) -> str:
+    weak = weakness([found.test for found in outcomes])
+    return f"The intervals over examples are too narrow: {weak}" if weak else ""
+
+
+def _of_batches(arm: Arm, arms: Sequence[Arm]) -> str:
+    own, base = (shown_settings(each, arms) for each in (arm, arms[0]))
+    keys = [key for key in _MAKE_BATCHES if own.get(key) != base.get(key)]
+    if not keys:
+        return ""
+    return f"{arm.name} and {arms[0].name} share their seeds, but not their batches or heads: {', '.join(keys)} differs"
+
+
+def _of_environments(outcomes: Sequence[CellResult]) -> str:
+    environments = sorted({found.environment for found in outcomes})
+    if len(environments) == 1:
+        return ""
+    return f"Runs were trained on different machines, precisions or versions: {'; '.join(environments)}"
+
+
+def verdict(metric: str, baseline: str, differences: Sequence[Difference]) -> str:
+    """The verdict on an arm.
+
+    Args:
+        metric: The one that was chosen before; others are only mentioned.
+        baseline: The arm it is compared to.
+        differences: The arm's, one for each metric.
+    """
+    found = next(gap for gap in differences if gap.metric == metric)
+    others = [gap for gap in differences if gap is not found and _holds_on_other_examples(gap)]
+    said = _judgement(found, baseline)
+    if others:
+        each = "; ".join(
+            f"{TITLES[gap.metric]} {gap.mean:+.4f} ({_direction(gap)}, p = {gap.p_holm:.2g})" for gap in others
+        )
+        said += f" Among the other metrics, corrected for their {others[0].tests} tests: {each}."
+    return said
+
+
+def _judgement(found: Difference, baseline: str) -> str:
+    name, test = TITLES[found.metric], found.test
+    if test is None:
+        return f"{found.arm} and {baseline} cannot be compared: test {name} is undefined for a seed."
+    amount = f"{test.mean:+.4f}"
+    if test.n == 1:
+        return f"{found.arm} against {baseline}, test {name}: {amount}. One seed shows nothing; use --seeds 5 or more."
+    if test.p_value is None:
+        return f"{found.arm} against {baseline}, test {name}: {amount} with every seed, too alike to test."
+    if not test.sd:
+        return f"{found.arm} and {baseline} have the same test {name} with every seed."
+    assert test.low is not None and test.high is not None and found.p_holm is not None
+    correction = f"; after Holm's correction for {found.tests} arms {found.p_holm:.2g}" if found.tests > 1 else ""
+    figures = (
+        f"{amount} (95 % interval over {test.n} seeds {test.low:+.4f} to {test.high:+.4f};"
+        f" paired t-test, p = {test.p_value:.2g}{correction})"
+    )
+    if found.p_holm >= LEVEL:
+        said = f"No evidence of a difference in test {name} between {found.arm} and {baseline}: {figures}."
+        return said + _what_it_would_take(found)
+    said = f"{found.arm} is {_direction(found)} than {baseline} in test {name}: {figures}."
+    low, high = found.examples.low, found.examples.high
+    if low is None or high is None:
+        said += " What other test examples would show is not known: these have too few of a class."
+    elif low <= 0 <= high:
+        said += f" On other test examples it may not be: the interval over examples is {low:+.4f} to {high:+.4f}."
+    return said
+
+
+def _what_it_would_take(found: Difference) -> str:
+    if not found.mean:
+        return ""
+    if found.seeds_needed is None:
+        return f" If the difference is so small, more than {MOST_SEEDS:,} seeds would be needed to see it."
+    return f" If it is of that size, about {found.seeds_needed} seeds would be needed to see it."
+
+
+def _holds_on_other_examples(gap: Difference) -> bool:
+    if gap.p_holm is None or gap.p_holm >= LEVEL:
+        return False
+    low, high = gap.examples.low, gap.examples.high
+    return low is not None and high is not None and not low <= 0 <= high
+
+
+def _direction(gap: Difference) -> str:
+    assert gap.mean is not None
+    return "better" if (gap.mean < 0) == (gap.metric in LOWER_IS_BETTER) else "worse"

@@ -1,0 +1,89 @@
+"""What is worth knowing about data before training on it: balance, repeats, contradictions, truncation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from rdrop_cli.core.data.labels import LabelMap
+from rdrop_cli.core.data.tokens import Tokens
+
+Key = tuple[str, str | None]
+
+
+def repeat_key(text: str, pair: str | None, rule: Literal["normalized", "exact"]) -> Key:
+    """What makes two texts (or pairs) repeats of each other, which never stand in two splits.
+
+    Args:
+        rule: `normalized` looks past case and white space; `exact` does not.
+    """
+    if rule == "exact":
+        return text, pair
+    return _normalized(text), None if pair is None else _normalized(pair)
+
+
+def _normalized(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def repeats(keys: Sequence[Key]) -> int:
+    """Rows whose text (or pair) stood in an earlier row."""
+    return len(keys) - len(set(keys))
+
+
+def conflicts(keys: Sequence[Key], labels: Sequence[int]) -> int:
+    """Distinct texts (or pairs) that occur with more than one label."""
+    seen: dict[Key, set[int]] = {}
+    for key, label in zip(keys, labels, strict=True):
+        seen.setdefault(key, set()).add(label)
+    return sum(len(found) > 1 for found in seen.values())
+
+
+def drop_crossing(splits: Mapping[str, Sequence[int]], keys: Sequence[Key]) -> tuple[dict[str, list[int]], int]:
+    """Remove from train what stands in validation or test, and from validation what stands in test.
+
+    A test split is never changed, so that an official one stays what it is.
+
+    Args:
+        splits: Row indices by split name.
+        keys: What makes two rows the same text.
+
+    Returns:
+        The splits without the crossing rows, and how many rows were removed.
+    """
+    held: set[Key] = set()
+    kept: dict[str, list[int]] = {}
+    for split in ("test", "validation", "train"):
+        if split in splits:
+            kept[split] = [index for index in splits[split] if keys[index] not in held]
+            held.update(keys[index] for index in splits[split])
+    removed = sum(len(indices) for indices in splits.values()) - sum(len(indices) for indices in kept.values())
+    return {split: kept[split] for split in ("train", "validation", "test") if kept.get(split)}, removed
+
+
+def class_balance(labels: Sequence[int], names: LabelMap) -> dict[str, int]:
+    """Examples of each class, by name, in the order of the ids."""
+    counts = Counter(int(label) for label in labels)
+    return {name: counts[index] for index, name in enumerate(names.names)}
+
+
+def token_statistics(tokens: Tokens) -> dict[str, Any]:
+    """Lengths before truncation, and what truncation takes away.
+
+    Returns:
+        p50, p95, max (tokens); truncated (share of texts cut); lost (share of all tokens cut off).
+    """
+    full = tokens.full_lengths.astype(np.int64)
+    if not len(full):
+        return {"p50": 0, "p95": 0, "max": 0, "truncated": 0.0, "lost": 0.0}
+    lost = int(full.sum() - tokens.lengths.sum())
+    return {
+        "p50": int(np.percentile(full, 50)),
+        "p95": int(np.percentile(full, 95)),
+        "max": int(full.max()),
+        "truncated": float((full > tokens.lengths).mean()),
+        "lost": lost / int(full.sum()),
+    }

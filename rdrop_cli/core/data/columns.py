@@ -1,0 +1,191 @@
+"""Which columns hold text and label, and which rows cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rdrop_cli.core.data.labels import canonical, is_whole_number
+from rdrop_cli.core.data.readers import Row
+from rdrop_cli.core.data.sniffing import is_valid_text
+from rdrop_cli.errors import DataError
+
+TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "question", "sentence1")
+LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "target", "coarse_label", "is_duplicate")
+PARTNERS = (
+    ("text", "text_b"),
+    ("text", "text_pair"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("premise", "hypothesis"),
+)
+"""Columns that are a pair of texts where they stand side by side, by their usual names."""
+_LONGEST_NAME = 60
+"""Characters of a column's name. More are a text: the file has no header."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a source that hold text, label and second text."""
+
+    text: str
+    label: str | None
+    text_pair: str | None
+
+
+def resolve_columns(
+    available: Iterable[str],
+    where: str,
+    *,
+    text: str | None,
+    label: str | None,
+    text_pair: str | None,
+    need_label: bool = True,
+    need_pair: bool | None = None,
+) -> Columns:
+    """Choose the columns: the named ones, else those with a usual name, whatever its case.
+
+    Where the text column is not named and a usual partner stands beside it, both make a pair.
+
+    Args:
+        need_label: False: no label column is looked for.
+        need_pair: Whether the inputs are pairs; None: as the columns say.
+
+    Raises:
+        DataError: a column is not there; with the columns that are.
+    """
+    names = list(available)
+    by_lower = {name.lower(): name for name in reversed(names)}
+
+    def usual(candidates: Iterable[str]) -> str | None:
+        for name in candidates:
+            if name in names or name in by_lower:
+                return name if name in names else by_lower[name]
+        return None
+
+    def missing(role: str, wanted: str | None, candidates: Sequence[str]) -> DataError:
+        what = f"no column {wanted!r}" if wanted is not None else f"no {role} column ({', '.join(candidates)}, ...)"
+        has = ", ".join(repr(name[:40]) for name in names[:20]) + (f" and {len(names) - 20:,} more" * (len(names) > 20))
+        hint = f"Name it with --{role}-column."
+        if wanted is None and any(is_whole_number(name) or len(name) > _LONGEST_NAME for name in names):
+            hint = "Is line 1 data? The first line must name the columns, such as label,text."
+        return DataError(f"{where}: {what}; it has {has}", hint)
+
+    for role, wanted in (("text", text), ("text-pair", text_pair), ("label", label)):
+        if wanted is not None and wanted not in names and (role != "label" or need_label):
+            raise missing(role, wanted, ())
+    if text is None and text_pair is None and need_pair is not False:
+        text, text_pair = _partners(usual)
+    elif text is None and text_pair is not None:
+        text = usual(first for first, second in PARTNERS if second == text_pair.lower())
+    text = text or usual(TEXT_COLUMNS)
+    if text is None:
+        raise missing("text", None, TEXT_COLUMNS[:3])
+    if need_pair and text_pair is None:
+        text_pair = usual(second for first, second in PARTNERS if first == text.lower())
+        if text_pair is None:
+            raise missing("text-pair", None, [second for _, second in PARTNERS[:3]])
+    if need_label:
+        label = label or usual(LABEL_COLUMNS)
+        if label is None:
+            raise missing("label", None, LABEL_COLUMNS[:3])
+    return Columns(text, label if need_label else None, text_pair)
+
+
+def _partners(usual: Callable[[Iterable[str]], str | None]) -> tuple[str | None, str | None]:
+    """The two columns of a pair by their usual names; a plain text column counts for more than others' partners."""
+    plain = usual(TEXT_COLUMNS[:1])
+    for first, second in PARTNERS:
+        text, pair = usual([first]), usual([second])
+        if text is not None and pair is not None and plain in (None, text):
+            return text, pair
+    return None, None
+
+
+def choose_columns(
+    available: Mapping[str, object],
+    where: str,
+    text: str | None,
+    label: str | None,
+    text_pair: str | None,
+    defaults: Mapping[str, str | None],
+    *,
+    need_label: bool = True,
+) -> Columns:
+    """The named columns, else the defaults where the data has them, else the usual ones.
+
+    Args:
+        defaults: The columns that a checkpoint, or the train split, was read with. Where they are a pair, a pair is
+            needed here too; where they are not, none is made.
+
+    Raises:
+        DataError: a column is not there.
+    """
+
+    def default(role: str) -> str | None:
+        name = defaults.get(role)
+        return name if name in available else None
+
+    text, text_pair = text or default("text"), text_pair or default("text_pair")
+    need_pair = bool(defaults.get("text_pair") or text_pair) if defaults.get("text") else None
+    if need_pair and text_pair is None and text is not None and not _has_partner(text, available):
+        text_pair = defaults.get("text_pair")  # and say that it is not there
+    return resolve_columns(
+        available,
+        where,
+        text=text,
+        label=label or default("label"),
+        text_pair=text_pair,
+        need_label=need_label,
+        need_pair=need_pair,
+    )
+
+
+def _has_partner(text: str, available: Iterable[str]) -> bool:
+    lowered = {name.lower() for name in available}
+    return any(first == text.lower() and second in lowered for first, second in PARTNERS)
+
+
+def in_words(columns: Mapping[str, str | None]) -> str:
+    """The columns in use, for showing."""
+    roles = (("text", "text"), ("text_pair", "second text"), ("label", "label"))
+    return ", ".join(f"{word} {columns[role]}" for role, word in roles if columns.get(role))
+
+
+def check_row(
+    rows: Iterable[Row], choose: Callable[[Row], Columns]
+) -> Iterator[tuple[Row, Columns | None, str | None]]:
+    """Each row with the columns, chosen at the first row that has any, and why it cannot be used (None: it can)."""
+    columns: Columns | None = None
+    for row in rows:
+        if columns is None and row.values:
+            columns = choose(row)
+        yield row, columns, row.problem or (problem_of(row, columns) if columns else "no columns")
+
+
+def problem_of(row: Row, columns: Columns) -> str | None:
+    """Why a row cannot be used: a text that is missing, empty or no text, or a missing label. None: it can."""
+    for column in filter(None, (columns.text, columns.text_pair)):
+        value = row.values.get(column)
+        if value is None:
+            return f"{column} is missing"
+        if not isinstance(value, str):
+            return f"{column} is not text but {type(value).__name__}"
+        if not value.strip():
+            return f"{column} is empty"
+        if not is_valid_text(value):
+            return f"{column} holds half a character (a lone surrogate)"
+    if columns.label is None:
+        return None
+    label = row.values.get(columns.label)
+    if not isinstance(label, str | int | float | Decimal | None):
+        return f"{columns.label} is not a name or a number but {type(label).__name__}"
+    if canonical(label) is None:
+        return f"{columns.label} is missing"
+    if isinstance(label, str) and not is_valid_text(label):
+        return f"{columns.label} holds half a character (a lone surrogate)"
+    return None

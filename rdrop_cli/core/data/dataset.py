@@ -1,0 +1,308 @@
+"""The prepared folder: texts and labels by split, what was rejected, and tokens for each tokenizer used so far."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rdrop_cli.core.data.labels import LabelMap
+from rdrop_cli.core.data.tokens import Tokens, encode, tokenizer_fingerprint
+from rdrop_cli.core.storage.files import user_path, write_text, writing_folder
+from rdrop_cli.core.storage.integrity import checksum_holds, with_checksum
+from rdrop_cli.errors import ConfigError, DataError, StorageError, one_line
+from rdrop_cli.schema import Config, DataConfig
+
+
+def adopt_settings(config: Config) -> Config:
+    """Prepared data keeps the settings it was prepared with; others given for it would have no effect.
+
+    Raises:
+        ConfigError: others are given.
+    """
+    folder = user_path(config.data.source)
+    stored = {**SETTINGS_BEFORE, **read_settings(folder)}
+    plain = DataConfig().model_dump()
+    given = config.data.model_dump(exclude=NOT_OF_THE_DATA)
+    ignored = [key for key, value in given.items() if value not in (plain[key], stored.get(key))]
+    if ignored:
+        raise ConfigError(
+            f"{folder} is prepared already, so data.{ignored[0]} has no effect",
+            "Name the source instead, or prepare it again with --out.",
+        )
+    kept = {"source": config.data.source, "allow_rejects": config.data.allow_rejects}
+    return config.model_copy(update={"data": DataConfig(**{**stored, **kept})})
+
+
+NOT_OF_THE_DATA = {"source", "allow_rejects"}
+"""Keys that do not change what prepared data holds."""
+
+
+MANIFEST = "prepared.json"
+
+
+REJECTED = "rejected.jsonl"
+
+
+SPLITS = ("train", "validation", "test")
+
+
+SETTINGS_BEFORE: Mapping[str, Any] = {"label_map": {}, "positive_label": None, "repeats": "exact"}
+"""Settings of data that was prepared before these keys existed."""
+
+
+_FORMAT = 2
+
+
+_AGAIN = "Prepare it again, with --overwrite; or name the source instead."
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples of one split, in their original order."""
+
+    texts: list[str]
+    pairs: list[str] | None
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set.
+
+    Attributes:
+        fingerprint: SHA-256 over class names and every split's texts and labels.
+        columns: The source's columns that were used: text, label, text_pair.
+        report: What the audit found.
+        source: What the user named, with its settings; enough to prepare it again.
+        folder: Where it is saved; None before that.
+    """
+
+    labels: LabelMap
+    splits: dict[str, Split]
+    columns: dict[str, str | None]
+    report: dict[str, Any]
+    source: dict[str, Any]
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    folder: Path | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(json.dumps(self.labels.names).encode())
+        for name in SPLITS:
+            if name in self.splits:
+                split = self.splits[name]
+                digest.update(f"\n{name}\n".encode())
+                for index, text in enumerate(split.texts):
+                    pair = split.pairs[index] if split.pairs is not None else None
+                    digest.update(json.dumps([text, pair, int(split.labels[index])]).encode())
+        return digest.hexdigest()
+
+    def split(self, name: str) -> Split:
+        """One split.
+
+        Raises:
+            DataError: there is none of that name.
+        """
+        if name not in self.splits:
+            raise DataError(f"no {name} split in this data", f"It has: {', '.join(self.splits)}.")
+        return self.splits[name]
+
+    def save(self, folder: Path) -> Prepared:
+        """Write the folder, replacing an earlier prepared one.
+
+        Raises:
+            DataError: something else stands there.
+            StorageError: it cannot be written.
+        """
+        if folder.exists() and not is_prepared(folder) and (not folder.is_dir() or any(folder.iterdir())):
+            raise DataError(f"{folder}: exists and is not a prepared folder", "Give another --out.")
+        with writing_folder(folder) as staging:
+            for name, split in self.splits.items():
+                columns: dict[str, Any] = {"text": split.texts, "label": split.labels}
+                if split.pairs is not None:
+                    columns["text_pair"] = split.pairs
+                pq.write_table(
+                    pa.table(columns),
+                    staging.absolute() / f"{name}.parquet",
+                    compression="zstd",
+                    write_page_checksum=True,
+                )
+            with (staging / REJECTED).open("w", encoding="utf-8") as stream:
+                stream.writelines(json.dumps(row, ensure_ascii=True) + "\n" for row in self.rejected)
+            (staging / MANIFEST).write_text(with_checksum(self._manifest()), encoding="utf-8")
+        return Prepared(self.labels, self.splits, self.columns, self.report, self.source, self.rejected, folder)
+
+    def _manifest(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "labels": list(self.labels.names),
+            "columns": self.columns,
+            "splits": {name: len(split) for name, split in self.splits.items()},
+            "report": self.report,
+        }
+
+    def tokens(
+        self,
+        split: str,
+        tokenizer: Any,
+        *,
+        max_length: int,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Tokens:
+        """A split's tokens, from the folder when this tokenizer and length were used before.
+
+        Args:
+            on_progress: Called with the number of texts just encoded.
+        """
+        examples = self.split(split)
+        cache = None
+        # A tokenizer without a backend does not tell all that it does: its tokens are made anew.
+        if self.folder is not None and getattr(tokenizer, "backend_tokenizer", None) is not None:
+            # Of this data: other data may be prepared in this folder meanwhile.
+            key = f"{self.fingerprint[:16]}-{tokenizer_fingerprint(tokenizer)[:16]}-{max_length}"
+            cache = self.folder / "tokens" / key / split
+            # Missing or damaged: encode again.
+            with contextlib.suppress(OSError, pa.ArrowException, LookupError, ValueError, TypeError, AttributeError):
+                tokens = _load_tokens(cache / "tokens.parquet")
+                if (
+                    len(tokens) == len(examples)
+                    and tokens.ids.min(initial=0) >= 0
+                    and tokens.ids.max(initial=0) < len(tokenizer)
+                ):
+                    return tokens
+        tokens = encode(tokenizer, examples.texts, examples.pairs, max_length=max_length, on_progress=on_progress)
+        if cache is not None:
+            # A cache that cannot be written costs time, not the work.
+            with contextlib.suppress(StorageError), writing_folder(cache) as staging:
+                _save_tokens(tokens, staging / "tokens.parquet")
+        return tokens
+
+    def record_report(self, report: Mapping[str, Any]) -> Prepared:
+        """The same data with a new report, in the folder too where that can be written."""
+        updated = Prepared(
+            self.labels, self.splits, self.columns, dict(report), self.source, self.rejected, self.folder
+        )
+        if self.folder is not None:
+            with contextlib.suppress(StorageError):
+                write_text(self.folder / MANIFEST, with_checksum(updated._manifest()))
+        return updated
+
+
+def is_prepared(folder: Path) -> bool:
+    """True for a folder that `Prepared.save` wrote."""
+    return (folder / MANIFEST).is_file()
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings that a prepared folder was prepared with, without reading its texts.
+
+    Raises:
+        DataError: its manifest is damaged or of another version.
+    """
+    with _map_damage(folder):
+        settings: dict[str, Any] = _read_manifest(folder)["source"]["settings"]
+        return settings
+
+
+def load_prepared(folder: Path) -> Prepared:
+    """Read a prepared folder.
+
+    Raises:
+        DataError: it is damaged or of another version.
+    """
+    with _map_damage(folder):
+        manifest = _read_manifest(folder)
+        splits = {}
+        for name in manifest["splits"]:
+            table = _read_table(folder / f"{name}.parquet")
+            pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
+            splits[name] = Split(table["text"].to_pylist(), pairs, table["label"].to_numpy().astype(np.int64))
+        with (folder / REJECTED).open(encoding="utf-8") as stream:
+            rejected = [json.loads(line) for line in stream]
+        if not all(isinstance(row, dict) and {"file", "line", "reason"} <= row.keys() for row in rejected):
+            raise ValueError(f"{REJECTED} is not as it was written")
+        prepared = Prepared(
+            LabelMap(tuple(manifest["labels"])),
+            splits,
+            manifest["columns"],
+            manifest["report"],
+            manifest["source"],
+            rejected,
+            folder,
+        )
+        if prepared.fingerprint != manifest["fingerprint"]:
+            raise DataError(f"{folder}: the examples are not those that were prepared", _AGAIN)
+        return prepared
+
+
+def load_recorded_data(record: Mapping[str, Any]) -> Prepared | None:
+    """The data that a run recorded, if it is still where it was prepared, and the same."""
+    try:
+        data = load_prepared(Path(str(record.get("prepared"))))
+    except DataError:
+        return None
+    return data if data.fingerprint == record.get("fingerprint") else None
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if manifest.get("format") != _FORMAT:
+        raise DataError(f"{folder}: prepared by another version of rdrop", _AGAIN)
+    if not checksum_holds(manifest):
+        raise DataError(f"{folder}: {MANIFEST} is not as it was written", _AGAIN)
+    return manifest
+
+
+@contextlib.contextmanager
+def _map_damage(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError, pa.ArrowException) as error:
+        raise DataError(f"{folder}: damaged prepared folder ({one_line(error)})", _AGAIN) from error
+
+
+def _read_table(path: Path) -> pa.Table:
+    return pq.read_table(path.absolute(), page_checksum_verification=True)
+
+
+def _save_tokens(tokens: Tokens, path: Path) -> None:
+    offsets = pa.array(tokens.offsets, type=pa.int64())
+    columns = {
+        "input_ids": pa.LargeListArray.from_arrays(offsets, pa.array(tokens.ids)),
+        "full_length": pa.array(tokens.full_lengths),
+    }
+    if tokens.type_ids is not None:
+        columns["token_type_ids"] = pa.LargeListArray.from_arrays(offsets, pa.array(tokens.type_ids))
+    pq.write_table(pa.table(columns), path.absolute(), compression="zstd", write_page_checksum=True)
+
+
+def _load_tokens(path: Path) -> Tokens:
+    table = _read_table(path).combine_chunks()
+
+    def flat(column: str) -> NDArray[Any]:
+        chunked = table[column]
+        return pa.concat_arrays(chunk.flatten() for chunk in chunked.chunks).to_numpy()
+
+    lengths = table["input_ids"].combine_chunks().value_lengths().to_numpy()
+    return Tokens(
+        ids=flat("input_ids"),
+        type_ids=flat("token_type_ids") if "token_type_ids" in table.column_names else None,
+        offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        full_lengths=table["full_length"].to_numpy(),
+    )

@@ -1,0 +1,274 @@
+"""From what a user names as data to a prepared folder: read, check, split, audit, tokenize."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rdrop_cli.core.data import audit, left_out
+from rdrop_cli.core.data.dataset import (
+    NOT_OF_THE_DATA,
+    REJECTED,
+    SETTINGS_BEFORE,
+    SPLITS,
+    Prepared,
+    Split,
+    is_prepared,
+    load_prepared,
+)
+from rdrop_cli.core.data.label_column import LabelReading, read_training_labels
+from rdrop_cli.core.data.labels import LabelMap
+from rdrop_cli.core.data.reading import Example, Reading, read_source
+from rdrop_cli.core.data.sources import WHOLE, Source, open_source
+from rdrop_cli.core.data.splits import stratified_sample, stratified_split
+from rdrop_cli.core.data.tokens import tokenizer_fingerprint
+from rdrop_cli.core.progress import Progress
+from rdrop_cli.core.storage import starter
+from rdrop_cli.core.storage.files import user_path
+from rdrop_cli.errors import DataError
+from rdrop_cli.schema import Config, DataConfig
+
+
+def prepare_data(
+    config: Config,
+    *,
+    out: Path | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+    columns: Mapping[str, str | None] | None = None,
+    on_progress: Progress | None = None,
+) -> Prepared:
+    """Read, check, split and save the configured data, or load it where the same was prepared before.
+
+    Args:
+        out: The folder to write; None: `prepared/` with a name made of the source and its settings.
+        strict: Refuse data with unusable rows instead of leaving them out.
+        overwrite: Other prepared data in `out` may be replaced.
+        columns: The columns that a run recorded, for data that it was trained on.
+
+    Raises:
+        DataError: unreadable, without two classes, (strict) with unusable rows, or `out` holds something else.
+        StorageError: it cannot be written.
+    """
+    progress = on_progress or (lambda stage, done, total: None)
+    folder = user_path(config.data.source)
+    if is_prepared(folder):
+        return load_prepared(folder)
+    source = open_source(config.data.source, config.hub)
+    key = _key(source, config.data)
+    target = out or Path("prepared") / f"{source.slug}-{key[:8]}"
+    existing = _existing(target, key, replaceable=overwrite or out is None)
+    if existing is not None and not (strict and existing.rejected):
+        return existing
+    data = read_and_split(source, config.data, strict=strict, columns=columns, on_progress=progress)
+    data.source["key"] = key
+    # Another training may have prepared the same meanwhile, and be writing its tokens into the folder.
+    return _existing(target, key, replaceable=overwrite or out is None) or data.save(target)
+
+
+def _existing(folder: Path, key: str, *, replaceable: bool) -> Prepared | None:
+    """What was prepared in a folder before, if that is what is wanted now; None: write it.
+
+    Args:
+        replaceable: Damaged or other data there is no hindrance.
+    """
+    if not is_prepared(folder):
+        return None
+    try:
+        existing = load_prepared(folder)
+    except DataError:
+        if replaceable:
+            return None
+        raise
+    if existing.source.get("key") == key:
+        return existing
+    if replaceable:
+        return None
+    raise DataError(
+        f"{folder}: holds other prepared data, of {existing.source.get('name')}",
+        "Give another --out, or --overwrite to replace it.",
+    )
+
+
+def check_rejects(data: Prepared, config: Config) -> None:
+    """Refuse data of which too many rows cannot be used, unless the configuration allows it.
+
+    Raises:
+        DataError: more than 1 % of a split's rows were rejected.
+    """
+    listed_in = str(data.folder / REJECTED) if data.folder else None
+    found = left_out.record(data.report)
+    left_out.check_share(found, config.data.source, allow=config.data.allow_rejects, listed_in=listed_in)
+
+
+def data_notes(data: Prepared) -> list[str]:
+    """What was inferred of data and left out of it, a sentence each."""
+    inferred = [note] if (note := data.report.get("label_note")) else []
+    return inferred + left_out.sentences(left_out.record(data.report))
+
+
+def is_local(source: str) -> bool:
+    """True for data that can be read from here: a built-in name or a path."""
+    return source in starter.DATASETS or user_path(source).exists()
+
+
+def read_and_split(
+    source: Source,
+    config: DataConfig,
+    *,
+    strict: bool = False,
+    columns: Mapping[str, str | None] | None = None,
+    on_progress: Progress,
+) -> Prepared:
+    """Read and split a source without saving anything. Arguments and errors as `prepare`."""
+    reading = read_source(source, config, columns=columns, on_progress=on_progress)
+    if reading.rejected and strict:
+        shown = "; ".join(f"{row.file}, line {row.line}: {row.reason}" for row in reading.rejected[:5])
+        more = f"; and {len(reading.rejected) - 5:,} more" if len(reading.rejected) > 5 else ""
+        raise DataError(f"{len(reading.rejected):,} unusable rows (--strict): {shown}{more}")
+    first, *others = reading.examples
+    labels = read_training_labels(
+        [example.label for example in reading.examples[first]],
+        {example.label for split in others for example in reading.examples[split]},
+        names=config.label_names,
+        names_of_ids=source.label_names.get(reading.columns.label or "", ()),
+        label_map=config.label_map,
+        positive=config.positive_label,
+    )
+    for split, examples in reading.examples.items():
+        _refuse_unknown_labels(labels, split, examples)
+    return _split_and_audit(reading, labels, source, config)
+
+
+def _refuse_unknown_labels(reading: LabelReading, split: str, examples: list[Example]) -> None:
+    """One rule wherever a label stands: a test split is never shortened, and a class is never lost without a word."""
+    unknown = [example for example in examples if example.label not in reading.classes]
+    if unknown:
+        first = unknown[0]
+        of = "" if split in (WHOLE, "train") else f" in {split}, which train has no example of"
+        raise DataError(
+            f"{first.file}, line {first.line}: {reading.labels.explain_unknown(first.label)}"
+            f" ({len(unknown):,} such rows{of})",
+            f"Say which class it is, --label-map '{first.label}={reading.labels.names[0]}', or take these rows out.",
+        )
+
+
+def _refuse_empty_classes(labels: LabelMap, train: list[int], config: DataConfig) -> None:
+    present = set(train)
+    missing = [name for index, name in enumerate(labels.names) if index not in present]
+    if missing:
+        hint = "Give rows of that class, or name only classes that have some: --set data.label_names=[...]."
+        if config.train_examples is not None:
+            hint = "Raise --train-examples."
+        raise DataError(f"{config.source}: class {missing[0]!r} has no training row", hint)
+
+
+def tokenize_splits(data: Prepared, config: Config, tokenizer: Any, *, on_progress: Progress | None = None) -> Prepared:
+    """Tokenize every split (once for each tokenizer and length) and add the token statistics to the report."""
+    statistics = {}
+    for name, split in data.splits.items():
+        done = 0
+
+        def advance(count: int, name: str = name, total: int = len(split)) -> None:
+            nonlocal done
+            done += count
+            if on_progress is not None:
+                on_progress(f"Tokenizing {name}", done, total)
+
+        tokens = data.tokens(name, tokenizer, max_length=config.model.max_length, on_progress=advance)
+        statistics[name] = audit.token_statistics(tokens)
+    report = {
+        **data.report,
+        "tokens": {
+            "model": config.model.name,
+            "tokenizer": tokenizer_fingerprint(tokenizer),
+            "max_length": config.model.max_length,
+            "splits": statistics,
+        },
+    }
+    return data.record_report(report) if report != data.report else data
+
+
+def _split_and_audit(reading: Reading, labels: LabelReading, source: Source, config: DataConfig) -> Prepared:
+    rows = [example for examples in reading.examples.values() for example in examples]
+    keys = [audit.repeat_key(example.text, example.pair, config.repeats) for example in rows]
+    label_ids = [labels.ids[example.label] for example in rows]
+    indices: dict[str, list[int]] = {}
+    start = 0
+    for split, examples in reading.examples.items():
+        indices[split] = list(range(start, start + len(examples)))
+        start += len(examples)
+    given, removed = audit.drop_crossing(
+        {"train" if name == WHOLE else name: ids for name, ids in indices.items()}, keys
+    )
+    if "train" not in given:
+        raise DataError(f"{config.source}: every training text stands in another split too")
+    pool = given.pop("train")
+    cut = stratified_split(
+        [keys[index] for index in pool],
+        [label_ids[index] for index in pool],
+        validation=0.0 if "validation" in given else config.validation,
+        test=0.0 if "test" in given else config.test,
+        seed=config.seed,
+    )
+    given |= {split: [pool[position] for position in positions] for split, positions in cut.items()}
+    if config.train_examples is not None:
+        train = given["train"]
+        sample = stratified_sample([label_ids[index] for index in train], config.train_examples, seed=config.seed)
+        given["train"] = [train[position] for position in sample]
+        not_used = len(train) - len(sample)
+    else:
+        not_used = 0
+    _refuse_empty_classes(labels.labels, [label_ids[index] for index in given["train"]], config)
+    kept = {name: given[name] for name in SPLITS if name in given}
+
+    def split_of(chosen: list[int]) -> Split:
+        pairs = [rows[index].pair or "" for index in chosen] if reading.columns.text_pair else None
+        ids = np.asarray([label_ids[index] for index in chosen], dtype=np.int64)
+        return Split([rows[index].text for index in chosen], pairs, ids)
+
+    splits = {name: split_of(chosen) for name, chosen in kept.items()}
+    rejected = reading.rejected
+    report = {
+        "classes": {name: audit.class_balance(split.labels.tolist(), labels.labels) for name, split in splits.items()},
+        "repeats": audit.repeats(keys),
+        "conflicts": audit.conflicts(keys, label_ids),
+        "crossing": removed,
+        "not_used": not_used,
+        "rejected": len(rejected),
+        "reasons": left_out.by_reason(row.reason for row in rejected),
+        "rows": reading.rows,
+        "left_out": {
+            split: left_out.by_reason(row.reason for row in rejected if row.split == split)
+            for split in dict.fromkeys(row.split for row in rejected)
+        },
+        "unlabelled": reading.unlabelled,
+        "passed_over": list(source.passed_over),
+        "label_ids": labels.label_ids,
+        "label_note": labels.note,
+    }
+    columns = reading.columns
+    used = {"text": columns.text, "label": columns.label, "text_pair": columns.text_pair}
+    settings = {"name": _portable(config.source), "settings": config.model_dump(exclude=NOT_OF_THE_DATA)}
+    return Prepared(labels.labels, splits, used, report, settings, [row.as_dict() for row in rejected])
+
+
+def _portable(source: str) -> str:
+    path = user_path(source)
+    return str(path.resolve()) if path.exists() else source
+
+
+def _key(source: Source, config: DataConfig) -> str:
+    """What identifies prepared data. Settings as they were before a key existed leave it out, so that it stays."""
+    content = config.model_dump(exclude=NOT_OF_THE_DATA)
+    content = {key: value for key, value in content.items() if SETTINGS_BEFORE.get(key, _DIFFERENT) != value}
+    settings = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(f"{source.fingerprint}\n{settings}".encode()).hexdigest()
+
+
+_DIFFERENT = object()

@@ -1,0 +1,1 @@
+"""Predicting and evaluating with a checkpoint. Stands on runs, model, data, metrics."""

@@ -1,0 +1,167 @@
+"""One deterministic pass over many texts: batches by length, order kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rdrop_cli import processes
+from rdrop_cli.core.data.labels import LabelMap
+from rdrop_cli.core.data.tokens import TokenDataset, encode
+from rdrop_cli.core.metrics.classification import softmax
+from rdrop_cli.core.model import device as devices
+from rdrop_cli.core.model import probes, trial
+from rdrop_cli.core.model.collator import make_collator
+from rdrop_cli.core.model.exact_length import PADDING_MATTERS, batches_of
+from rdrop_cli.core.model.fast_path import accelerate_inference
+from rdrop_cli.core.model.head import keep_head_in_float32
+from rdrop_cli.core.model.loading import map_loading_errors, quiet_transformers
+from rdrop_cli.core.model.locate import fetch_model
+from rdrop_cli.core.model.tokenizer import load_tokenizer
+from rdrop_cli.core.runs.checkpoint import Checkpoint
+from rdrop_cli.errors import CheckpointError, ModelError
+from rdrop_cli.schema import Precision
+
+DEFAULT_MAX_LENGTH = 512
+DEFAULT_BATCH_SIZE = 64
+_LONGEST_BY_DEFAULT = 8192
+
+
+class Classifier:
+    """A fine-tuned model with its tokenizer and class names, ready on a device.
+
+    Args:
+        checkpoint: What `checkpoints.find` gave.
+        precision: Of the matrix products; None: that of the training where the device has it, else `auto`.
+        device: As in `devices.pick_device`.
+        batch_size: Texts per forward pass; None: as the checkpoint was evaluated in training.
+        trust_remote_code: Run Python code that comes with the checkpoint.
+        notice: Is told, in a sentence, what this model or device does not allow.
+        memory_hint: What to do when memory runs out.
+        on_progress: Called while a checkpoint is downloaded: stage, done, total.
+
+    Raises:
+        CheckpointError: it cannot be loaded, or is no text classifier.
+        ConfigError: there is no such device.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        precision: Precision | None = None,
+        device: str = "auto",
+        batch_size: int | None = None,
+        trust_remote_code: bool = False,
+        notice: Callable[[str], None] = lambda message: None,
+        memory_hint: str = "Use a smaller --batch-size.",
+        on_progress: Callable[[str, int, int | None], None] | None = None,
+    ) -> None:
+        quiet_transformers()
+        from transformers import AutoConfig, AutoModelForSequenceClassification
+
+        processes.join()
+        self.device = devices.pick_device(device)
+        with processes.main_process_first():
+            name = fetch_model(checkpoint.name, None, on_progress)
+        with map_loading_errors(name, "checkpoint"):
+            config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+        architectures = getattr(config, "architectures", None) or []
+        if not any("ForSequenceClassification" in architecture for architecture in architectures):
+            raise CheckpointError(f"{name}: not a fine-tuned text classifier ({', '.join(architectures) or 'unknown'})")
+        kind = getattr(config, "problem_type", None)
+        if config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
+            raise CheckpointError(f"{name}: not a classifier into one of several classes ({kind or 'one output'})")
+        self.precision = self._pick_precision(precision, checkpoint)
+        with map_loading_errors(name, "checkpoint"):
+            self.model = AutoModelForSequenceClassification.from_pretrained(
+                name, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust_remote_code
+            )
+        self.labels = LabelMap(tuple(str(config.id2label[index]) for index in range(config.num_labels)))
+        self.tokenizer = load_tokenizer(name, max_length=checkpoint.max_length, trust_remote_code=trust_remote_code)
+        self.collate = make_collator(self.tokenizer, self.model)
+        self.max_length = self.tokenizer.model_max_length = checkpoint.max_length or self._default_max_length()
+        self._settle(notice)
+        self.memory_hint = memory_hint
+        self.batch_size = batch_size or checkpoint.batch_size or DEFAULT_BATCH_SIZE
+
+    def _pick_precision(self, wanted: Precision | None, checkpoint: Checkpoint) -> devices.Dtype:
+        if wanted is not None:
+            return devices.pick_precision(wanted, self.device)
+        trained = checkpoint.card.get("precision")
+        if trained in ("float32", "bfloat16", "float16") and devices.supports(trained, self.device):
+            return cast(devices.Dtype, trained)
+        return devices.pick_precision("auto", self.device)
+
+    def _default_max_length(self) -> int:
+        """For checkpoints that do not say: what their tokenizer says, within their positions."""
+        said = trial.said_positions(self.model.config) or DEFAULT_MAX_LENGTH
+        upper = min(int(self.tokenizer.model_max_length), said, _LONGEST_BY_DEFAULT)
+        usable = probes.usable_length(self.model, self.tokenizer, self.collate, upper)
+        return usable or upper  # a model that takes nothing says why when it is tried
+
+    def _settle(self, notice: Callable[[str], None]) -> None:
+        """Bring the model to its device, in the kernels and the precision that work there."""
+        model = self.model.eval()
+        with (
+            map_loading_errors(model.name_or_path, "checkpoint"),
+            devices.map_memory_errors(self.device, "Use --device cpu."),
+        ):
+            accelerate_inference(model)
+            short = probes.made_up(self.tokenizer, model, [probes.SHORT, probes.LONG])
+            keep_head_in_float32(model, probes.batch_of(short, self.collate))
+            self.by_exact_length = probes.depends_on_padding(model, self.tokenizer, self.collate)
+            model.to(self.device)
+            settled = trial.settle_inference(model, self.tokenizer, self.collate, self.device, self.precision, notice)
+            self.collate = make_collator(self.tokenizer, model)  # for the kernels that it will run with
+        self.precision = settled.precision
+        if self.by_exact_length:
+            notice(PADDING_MATTERS)
+
+    def encode(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, on_progress: Callable[[int], None] | None = None
+    ) -> TokenDataset:
+        """Token ids of texts, truncated to what the checkpoint was trained with."""
+        tokens = encode(
+            self.tokenizer, texts, pairs, max_length=self.max_length, count_all=False, on_progress=on_progress
+        )
+        return TokenDataset(tokens, None)
+
+    def probabilities(
+        self, dataset: TokenDataset, on_progress: Callable[[int], None] | None = None
+    ) -> NDArray[np.float64]:
+        """Class probabilities; several processes share the work, and each gets all of them.
+
+        Args:
+            on_progress: Called with the number of texts just classified.
+
+        Returns:
+            (examples, classes), in the order of the data set.
+        """
+        order = np.argsort(-dataset.lengths, kind="stable")
+        logits = np.zeros((len(dataset), len(self.labels)), dtype=np.float32)
+        with (
+            torch.inference_mode(),
+            devices.autocast(self.device, self.precision),
+            devices.map_memory_errors(self.device, self.memory_hint),
+        ):
+            batches = batches_of(dataset.lengths[order], self.batch_size, exact=self.by_exact_length)
+            for index, span in enumerate(batches):
+                rows = order[span]
+                if on_progress is not None:
+                    on_progress(len(rows))
+                if index % processes.world_size() != processes.rank():
+                    continue
+                features = [dataset[int(row)] for row in rows]
+                for feature in features:
+                    feature.pop("labels", None)
+                batch = {name: value.to(self.device) for name, value in self.collate(features).items()}
+                logits[rows] = self.model(**batch).logits.float().cpu().numpy()
+        logits = processes.summed(logits)
+        if not np.isfinite(logits).all():
+            raise ModelError("the model's output is not finite", "Its weights may be damaged; try float32.")
+        return softmax(logits)

@@ -1,0 +1,130 @@
+"""What to predict on: texts from the command line, a file, or standard input. No row is ever dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from rdrop_cli.core.data.columns import Columns, choose_columns
+from rdrop_cli.core.data.readers import FORMATS, Row, format_of, newline_of, read_rows, read_stream, stdin_text
+from rdrop_cli.core.storage.files import user_path
+from rdrop_cli.errors import ConfigError, DataError
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A text, with the second text of a pair where the model takes pairs."""
+
+    text: str
+    pair: str | None = None
+
+
+class Inputs:
+    """Iterates over the inputs once.
+
+    A row without a usable text is still an input, with an empty or repaired text, so that output rows match input
+    rows (a blank line is a row of a text file or of a one-column table); `problems` counts them afterwards, `columns`
+    are those in use.
+
+    Args:
+        texts: Given texts; None to read `source`.
+        source: A file, or `-` for standard input.
+        input_format: Of the source; None: by suffix, `txt` for standard input.
+        defaults: The columns the checkpoint was trained with.
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[str] | None,
+        source: str | None,
+        *,
+        input_format: str | None = None,
+        text_column: str | None = None,
+        text_pair_column: str | None = None,
+        defaults: Mapping[str, str | None],
+    ) -> None:
+        self.texts = texts
+        self.source = source or STDIN
+        self.input_format = input_format
+        self.text_column = text_column
+        self.text_pair_column = text_pair_column
+        self.defaults = defaults
+        self.problems = 0
+        self.first_problem = ""
+        self._rows: Iterator[Row] = iter(())
+        self.columns: Columns | None = None
+
+    def check(self) -> None:
+        """Find out what can be known before a model is loaded: file, format, columns.
+
+        Raises:
+            DataError, ConfigError: what does not hold.
+        """
+        if self.input_format is not None and self.input_format not in FORMATS:
+            raise ConfigError(f"--input-format {self.input_format}: unknown", f"Known: {', '.join(FORMATS)}.")
+        if self.texts is not None:
+            if pair := self.defaults.get("text_pair"):
+                hint = f"Give a file with columns {self.defaults.get('text')} and {pair} by --input."
+                raise DataError("this checkpoint classifies pairs of texts", hint)
+            return
+        if self.source == STDIN:
+            stdin_format = self.input_format or "txt"
+            if stdin_format == "parquet":
+                raise DataError("parquet cannot be read from stdin", "Give a file.")
+            rows = read_stream(stdin_text(newline_of(stdin_format)), stdin_format, "stdin")
+        else:
+            path = user_path(self.source)
+            if path.is_dir():
+                raise DataError(f"{path}: is a folder", "Give a file.")
+            if path.exists() and not path.is_file():
+                raise DataError(f"{path}: is not a regular file", "Read a pipe with --input -.")
+            rows = read_rows(path, self.input_format or format_of(path))
+        first = next(rows, None)
+        if first is None:
+            return
+        self._rows = chain([first], rows)
+        if first.values:
+            self.columns = self._choose(first)
+
+    def _choose(self, row: Row) -> Columns:
+        defaults = self.defaults
+        if row.values.keys() == {"text"} and not self.text_column:
+            defaults = {**self.defaults, "text": "text"}
+        return choose_columns(
+            row.values, row.file, self.text_column, None, self.text_pair_column, defaults, need_label=False
+        )
+
+    def __iter__(self) -> Iterator[Input]:
+        if self.texts is not None:
+            yield from map(Input, map(_repaired, self.texts))
+            return
+        for row in self._rows:
+            if self.columns is None and row.values:
+                self.columns = self._choose(row)
+            columns = self.columns
+            problem = row.problem
+            text, pair = "", None
+            if columns is None:
+                problem = problem or "no text"
+            else:
+                value = row.values.get(columns.text)
+                problem = problem or (None if isinstance(value, str) else f"{columns.text} is not text")
+                text = _repaired(value)
+                if columns.text_pair:
+                    second = row.values.get(columns.text_pair)
+                    problem = problem or (None if isinstance(second, str) else f"{columns.text_pair} is not text")
+                    pair = _repaired(second)
+            if problem is not None:
+                self.problems += 1
+                self.first_problem = self.first_problem or f"{row.file}, line {row.line}: {problem}"
+            yield Input(text, pair)
+
+
+def _repaired(value: Any) -> str:
+    """Text without half characters: bytes that were not UTF-8 and lone surrogates become replacement characters."""
+    text = "" if value is None else str(value)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

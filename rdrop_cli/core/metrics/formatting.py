@@ -1,0 +1,35 @@
+"""Numbers of a comparison as text, the same on a terminal and in Markdown; what is not defined is a dash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A metric for a table; an undefined one is a dash."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def change(value: float | None) -> str:
+    """A difference with its sign."""
+    return "–" if value is None else f"{value:+.4f}"
+
+
+def bounds(interval: Sequence[float | None]) -> str:
+    """An interval of a difference."""
+    low, high = interval
+    return "–" if low is None or high is None else f"{low:+.4f} to {high:+.4f}"
+
+
+def p(value: float | None) -> str:
+    """A p-value."""
+    if value is None:
+        return "–"
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def difference(found: Mapping[str, Any]) -> list[str]:
+    """A difference between arms as `results.document` has it: its size, its two intervals and its two p-values."""
+    intervals = (bounds(found[name]) for name in ("interval_seeds", "interval_examples"))
+    return [change(found["difference"]), *intervals, p(found["p_value"]), p(found["p_holm"])]

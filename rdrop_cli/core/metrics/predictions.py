@@ -1,0 +1,21 @@
+"""What a model says of labelled examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of labelled examples.
+
+    Attributes:
+        labels: (examples,) int64, the true class ids.
+        probabilities: (examples, classes) float64.
+    """
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]

@@ -1,0 +1,178 @@
+"""Where to compute, and in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from rdrop_cli import processes
+from rdrop_cli.errors import ConfigError, ModelError
+from rdrop_cli.schema import Precision
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+_in_use: torch.device | None = None
+
+
+def device_in_use() -> torch.device:
+    """What `pick_device` gave last; what `auto` would be before that."""
+    return _in_use if _in_use is not None else _find_device("auto")
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """The device to compute on, by name.
+
+    Args:
+        wanted: auto, cpu, cuda, cuda:N or mps; auto is a CUDA GPU, else Apple's, else the CPU.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    global _in_use
+    _in_use = _find_device(wanted)
+    return _in_use
+
+
+def _find_device(wanted: str) -> torch.device:
+    """A numbered GPU becomes the current one, so that what only says "cuda" means it too."""
+    kind, _, number = wanted.partition(":")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {wanted}: there is no CUDA GPU here", "Use --device cpu, or leave it out.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(f"device {wanted}: there is no Apple GPU here", "Use --device cpu, or leave it out.")
+    if number:
+        if processes.world_size() > 1:
+            raise ConfigError(
+                f"device {wanted}: of several processes each has a GPU of its own",
+                "Choose them by CUDA_VISIBLE_DEVICES.",
+            )
+        count = torch.cuda.device_count()
+        if int(number) >= count:
+            there = "there is one GPU here, cuda:0" if count == 1 else f"there are {count} GPUs here, from cuda:0 on"
+            raise ConfigError(f"device {wanted}: {there}", "Use one of those, or leave it out.")
+        device = torch.device("cuda", int(number))
+        torch.cuda.set_device(device)
+        return device
+    if wanted != "auto":
+        return torch.device(kind)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def pick_precision(wanted: Precision, device: torch.device) -> Dtype:
+    """The precision of matrix products: `auto` is bfloat16 where the hardware does it natively.
+
+    CUDA's own answer counts emulation; native bfloat16 begins at compute capability 8.0. Older GPUs get float16 (with a
+    loss scaler in training) from 7.0 on, where it is fast, and everything else float32.
+
+    Raises:
+        ConfigError: float16 on a CPU, where it is slower than float32 and overflows.
+    """
+    if wanted == "float16" and device.type == "cpu":
+        raise ConfigError("train.precision float16 needs a GPU", "Use bfloat16, float32 or auto.")
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)[0]
+        return "bfloat16" if capability >= 8 else "float16" if capability == 7 else "float32"
+    if device.type == "cpu" and cpu_has_bfloat16():
+        return "bfloat16"
+    return "float32"
+
+
+def supports(dtype: Dtype, device: torch.device) -> bool:
+    """True where `dtype` runs natively, so that using it by default makes nothing slower."""
+    if dtype == "float16":
+        return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 7
+    return dtype in ("float32", pick_precision("auto", device))
+
+
+def cpu_has_bfloat16() -> bool:
+    """True where the CPU multiplies bfloat16 matrices natively (AVX512-BF16, AMX, or Arm's BF16)."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    if any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
+        return True
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.system() != "Linux" or not cpuinfo.is_file():
+        return False
+    flags = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def autocast(device: torch.device, dtype: Dtype) -> contextlib.AbstractContextManager[object]:
+    """A context in which matrix products run in `dtype`; nothing for float32."""
+    if dtype == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=getattr(torch, dtype))
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """True when a device, or a library that works on it, had no room."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    signs = (
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "Failed to CUDA calloc",  # NCCL's buffers
+        "Failed to CUDA host alloc",
+    )
+    is_nccl = "NCCL" in str(error) and "out of memory" in str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or should_reduce_batch_size(error)
+        or is_nccl
+        or any(sign in str(error) for sign in signs)
+    )
+
+
+@contextlib.contextmanager
+def map_memory_errors(device: torch.device, hint: str) -> Iterator[None]:
+    """Turn running out of memory into a ModelError with what to do about it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelError(f"out of memory on {describe(device)}", hint) from error
+
+
+def describe(device: torch.device) -> str:
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"CPU, {torch.get_num_threads()} threads"
+    return "Apple GPU"
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes taken since `reset_peak_memory`: of a GPU with what its allocator keeps, else of this process.
+
+    What CUDA and its libraries take beside that, about half a gibibyte, is not in it.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Measure a GPU's peak anew, without what earlier work left in its allocator; a process's cannot be."""
+    if device.type == "cuda":
+        gc.collect()  # a trainer and its model refer to each other
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)

@@ -1,0 +1,50 @@
+"""Loading tokenizers, with errors that name the model and what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli.core.data.tokens import strip_state
+from rdrop_cli.core.model.loading import map_loading_errors, quiet_transformers
+from rdrop_cli.errors import ModelError
+
+
+def load_tokenizer(name: str, *, max_length: int | None, trust_remote_code: bool = False) -> Any:
+    """A tokenizer that truncates at `max_length` and carries no truncation or padding of its own.
+
+    Args:
+        name: The model's folder.
+        max_length: Longest input in tokens, special tokens included; None: as the tokenizer says.
+
+    Raises:
+        ModelError: no tokenizer there, or one without a padding token.
+    """
+    quiet_transformers()
+    from transformers import AutoTokenizer
+
+    try:
+        with map_loading_errors(name, "tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except ModelError as error:
+        if not _lacks_sentencepiece(Path(name)):
+            raise
+        raise ModelError(
+            f"{name}: its tokenizer is a sentencepiece model, which takes a package that is not installed",
+            "Install it: pip install 'rdrop-cli[sentencepiece]'.",
+        ) from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of nothing
+        raise ModelError(f"{name}: there is no tokenizer (no vocabulary)", "Put its tokenizer.json into the folder.")
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"{name}: the tokenizer has no padding token", "Text classifiers of the BERT family have one.")
+    if max_length is not None:
+        tokenizer.model_max_length = max_length
+    strip_state(tokenizer)
+    return tokenizer
+
+
+def _lacks_sentencepiece(folder: Path) -> bool:
+    """True where a tokenizer is a bare sentencepiece model (of DeBERTa-v3, XLNet, T5...) and nothing here reads it."""
+    is_bare = any(folder.glob("*.model")) and not (folder / "tokenizer.json").is_file()
+    return is_bare and importlib.util.find_spec("sentencepiece") is None

@@ -1,0 +1,1 @@
+"""Run folders: what is in them, who has them, what they record. Loads no torch."""

@@ -1,0 +1,89 @@
+"""What a run writes about its data and its model, and the model that it gives away."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli import __version__
+from rdrop_cli.core.data.dataset import Prepared
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.model_card import model_card
+from rdrop_cli.core.runs.record import data_record
+from rdrop_cli.core.storage import integrity
+from rdrop_cli.core.storage.files import writing_folder
+from rdrop_cli.errors import CheckpointError
+from rdrop_cli.schema import Config
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which a checkpoint was saved."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+README = "README.md"
+
+
+_OF_TRAINING = (
+    "optimizer.*",
+    "scheduler.*",
+    "scaler.*",
+    "rng_state*",
+    "trainer_state.json",
+    "loss_meter.json",
+    integrity.MANIFEST,
+)
+"""Files of a checkpoint that only going on needs."""
+
+
+_EDITABLE = (README, layout.CARD, "config.json")
+"""Files of an exported model that its owner may well edit; damage to them shows."""
+
+
+def checkpoint_card(config: Config, data: Prepared) -> dict[str, Any]:
+    """What rdrop.json says: how the model wants its input, and how it was made."""
+    return {
+        "rdrop": __version__,
+        "alpha": config.rdrop.alpha,
+        "ce_reduction": config.rdrop.ce_reduction,
+        "label_smoothing": config.train.label_smoothing,
+        "seed": config.train.seed,
+        "max_length": config.model.max_length,
+        "precision": config.train.precision,
+        "batch_size": config.train.eval_batch_size,
+        "columns": data.columns,
+        "labels": list(data.labels.names),
+        "label_ids": data.report.get("label_ids", {}),
+    }
+
+
+def export_best(checkpoint: Path, config: Config, data: Prepared, folder: Path) -> None:
+    """Make of a checkpoint what `from_pretrained` loads: weights, tokenizer, configuration, cards; nothing pickled.
+
+    A copy, so that it can be made again whenever it is lost or damaged.
+
+    Args:
+        folder: What stands there is replaced.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with writing_folder(folder) as staging:
+        shutil.copytree(checkpoint, staging, ignore=shutil.ignore_patterns(*_OF_TRAINING), dirs_exist_ok=True)
+        card = {**checkpoint_card(config, data), "step": step_of(checkpoint)}
+        (staging / layout.CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        readme = model_card(config, data.labels.names, data_record(data), {})
+        (staging / README).write_text(readme, encoding="utf-8")
+        integrity.seal(staging, leave_out=_EDITABLE)
+
+
+def exported_step(folder: Path) -> int | None:
+    """The step of the checkpoint that an undamaged `folder` was made of; None for any other."""
+    try:
+        step = layout.read_json(folder / layout.CARD).get("step")
+        layout.read_json(folder / "config.json")
+    except CheckpointError:
+        return None
+    return step if isinstance(step, int) and integrity.damage(folder) is None else None

@@ -1,0 +1,118 @@
+"""Checkpoints: finding them, and what they say about themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli.core.model.locate import check_model_folder
+from rdrop_cli.core.runs.layout import BEST, CARD, CONFIG, DATA, METRICS, RUNS, read_json, resume_command, runs_by_age
+from rdrop_cli.core.runs.record import read_record
+from rdrop_cli.core.storage import hub, integrity
+from rdrop_cli.core.storage.files import user_path
+from rdrop_cli.errors import CheckpointError, ModelError
+from rdrop_cli.schema import HubConfig
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model to evaluate or predict with.
+
+    Attributes:
+        name: What `from_pretrained` takes: a folder or a hub id.
+        run: The run folder it belongs to, if any.
+        card: What rdrop.json says; empty for a model that rdrop did not train.
+    """
+
+    name: str
+    run: Path | None = None
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def max_length(self) -> int | None:
+        """Longest input in tokens, where the checkpoint says."""
+        return self._count("max_length")
+
+    @property
+    def batch_size(self) -> int | None:
+        """Texts per forward pass in training's evaluations, where the checkpoint says."""
+        return self._count("batch_size")
+
+    @property
+    def label_ids(self) -> Mapping[str, str]:
+        """How its training read labels that are not the name of their class."""
+        value = self.card.get("label_ids")
+        return value if isinstance(value, dict) and all(isinstance(name, str) for name in value.values()) else {}
+
+    def _count(self, key: str) -> int | None:
+        value = self.card.get(key)
+        return value if isinstance(value, int) and 0 < value < 2**31 else None
+
+    @property
+    def columns(self) -> Mapping[str, str | None]:
+        """The column names of the data it was trained on: text, label, text_pair."""
+        value = self.card.get("columns")
+        is_usable = isinstance(value, dict) and all(isinstance(name, str | None) for name in value.values())
+        return value if isinstance(value, dict) and is_usable else {}
+
+
+def find_checkpoint(name: str, hub_config: HubConfig | None = None) -> Checkpoint:
+    """A checkpoint by run or checkpoint folder, by a run's name under runs/, or by hub id, tried in this order.
+
+    Raises:
+        CheckpointError: nothing of that name, or a run without a finished epoch.
+        HubError: a hub id that cannot be had.
+    """
+    for folder in (user_path(name), RUNS / name):
+        if folder.is_dir():
+            return _open(folder)
+    if hub.looks_like_id(name) and not name.startswith("runs/"):
+        hub.require(name, "model", hub_config or HubConfig())
+        return Checkpoint(name)
+    runs = [run.name for run in runs_by_age()]
+    known = f"Runs: {', '.join(runs[:5])}." if runs else "There are no runs here yet: rdrop train makes one."
+    raise CheckpointError(f"{name}: no such run or checkpoint", known)
+
+
+def newest_finished() -> Checkpoint:
+    """The run that finished last.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    for run in runs_by_age():
+        if (run / METRICS).is_file() and (run / BEST).is_dir():
+            return _open(run)
+    raise CheckpointError(f"no finished run under {RUNS}/", "Train one with rdrop train, or give --checkpoint.")
+
+
+def trained_on_the_same(first: Checkpoint, second: Checkpoint) -> bool:
+    """True where both checkpoints' runs recorded the same examples in the same splits."""
+    if first.run is None or second.run is None:
+        return False
+    try:
+        prints = [read_record(checkpoint.run).get("fingerprint") for checkpoint in (first, second) if checkpoint.run]
+    except CheckpointError:
+        return False
+    return prints[0] is not None and prints[0] == prints[1]
+
+
+def _open(folder: Path) -> Checkpoint:
+    is_run = (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
+    if is_run and not (folder / BEST).is_dir():
+        raise CheckpointError(f"{folder}: this run has no finished epoch yet", f"Go on with: {resume_command(folder)}")
+    model = folder / BEST if is_run else folder
+    try:
+        check_model_folder(model)
+    except ModelError as error:
+        raise CheckpointError(error.message, error.hint) from error
+    if integrity.is_sealed(model) and (fault := integrity.damage(model)):
+        raise CheckpointError(
+            f"{model}: {fault}",
+            f"Use a copy or another checkpoint; if it was changed on purpose, delete {model / integrity.MANIFEST}.",
+        )
+    run = folder if is_run else next((p for p in model.resolve().parents[:2] if (p / DATA).is_file()), None)
+    card = read_json(model / CARD) if (model / CARD).is_file() else {}
+    return Checkpoint(str(model), run, card)

@@ -1,0 +1,117 @@
+"""Having a run folder for this process alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from rdrop_cli import processes
+from rdrop_cli.config import load_recorded
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.storage.files import is_leftover, make_folder, sweep
+from rdrop_cli.core.storage.lock import LOCK, only_writer, refuse_if_in_use
+from rdrop_cli.errors import CheckpointError, ConfigError
+from rdrop_cli.schema import Config
+
+
+@contextlib.contextmanager
+def claim_run(run: Path | None, config: Config) -> Iterator[Path]:
+    """Have a run folder for this process alone while the block runs.
+
+    A new folder that the block leaves without a run is removed again. Of several processes the main one claims.
+
+    Args:
+        run: The folder; None: a new one under runs/, named after what is special about the run.
+
+    Raises:
+        CheckpointError: another process has it.
+        StorageError: it cannot be written to.
+    """
+    if not processes.is_main_process():
+        yield run or layout.RUNS  # the main process tells the name, once they have met
+        return
+    with contextlib.ExitStack() as claims:
+        is_new = run is None or not run.exists()
+        folder = _claim(run, claims) if run is not None else _claim_new(config, claims)
+        sweep(folder)
+        sweep(folder / layout.CHECKPOINTS)
+        sweep(folder / layout.BEST)
+        try:
+            yield folder
+        finally:
+            if _is_vacant(folder):
+                with contextlib.suppress(OSError):
+                    _remove_lock(folder, claims)
+                    if is_new:
+                        folder.rmdir()
+
+
+def _claim(folder: Path, claims: contextlib.ExitStack) -> Path:
+    make_folder(folder)
+    claims.enter_context(only_writer(folder))
+    return folder
+
+
+def _remove_lock(folder: Path, claims: contextlib.ExitStack) -> None:
+    """Remove the lock's file while it is still locked, so that nobody else's can be meant.
+
+    Windows removes no open file; there it is released first, and if another training takes it at once, it is open again
+    and stays.
+    """
+    try:
+        (folder / LOCK).unlink(missing_ok=True)
+    except PermissionError:
+        claims.close()
+        (folder / LOCK).unlink(missing_ok=True)
+
+
+def _claim_new(config: Config, claims: contextlib.ExitStack) -> Path:
+    for folder in layout.new_run_folders(_name_of(config)):
+        if folder.exists() and not _is_vacant(folder):
+            continue
+        with contextlib.suppress(CheckpointError):  # another training has just taken this name
+            return _claim(folder, claims)
+    raise AssertionError("there is no end of names")
+
+
+def check_run_folder(run: Path, overwrite: bool = False) -> None:
+    """Refuse a folder that a new run must not take.
+
+    Raises:
+        CheckpointError: it is in use, or holds a run (unless that may go) or something else.
+    """
+    if not run.exists() and not run.is_symlink():
+        return
+    if not run.is_dir():
+        raise CheckpointError(f"{run}: exists and is not a folder", "Give another --out.")
+    refuse_if_in_use(run)
+    if _is_vacant(run):
+        return
+    foreign = [path.name for path in run.iterdir() if path.name not in layout.OF_A_RUN and not is_leftover(path)]
+    if foreign or not _is_run(run):
+        found = foreign[0] if foreign else layout.CONFIG
+        raise CheckpointError(
+            f"{run}: holds {found}, which is not of a run, so nothing is written here", "Give another --out."
+        )
+    if not overwrite:
+        way_on = "" if (run / layout.METRICS).is_file() else ", --resume to go on with it"
+        raise CheckpointError(f"{run}: exists already", f"Give another --out{way_on}, or --overwrite to replace it.")
+
+
+def _is_vacant(run: Path) -> bool:
+    """True for a folder in which no run has begun: it may hold what a training killed before that left."""
+    return run.is_dir() and all(path.name == LOCK or is_leftover(path) for path in run.iterdir())
+
+
+def _is_run(run: Path) -> bool:
+    try:
+        load_recorded(run / layout.CONFIG)
+    except ConfigError:
+        return False
+    return True
+
+
+def _name_of(config: Config) -> list[str]:
+    data = Path(config.data.source).name.split(".")[0]
+    return [data, Path(config.model.name).name, f"alpha{config.rdrop.alpha:g}", f"seed{config.train.seed}"]

@@ -1,0 +1,114 @@
+"""Run folders and checkpoints: naming, finding, and what a checkpoint says about itself.
+
+A run folder holds config.yaml, data.json, best/, checkpoints/, history.csv and tensorboard/; a finished one also
+training.json, test-predictions.parquet (if there is a test split) and, written last, metrics.json.
+best/ is what `from_pretrained` loads; its rdrop.json tells how the model wants its input. The folders of weights carry
+a manifest, by which a damaged one is found.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli.core.storage import shell
+from rdrop_cli.core.storage.files import flush_folder, unwritable
+from rdrop_cli.core.storage.lock import LOCK
+from rdrop_cli.errors import CheckpointError, one_line
+
+RUNS = Path("runs")
+
+
+CONFIG, DATA, METRICS, HISTORY = "config.yaml", "data.json", "metrics.json", "history.csv"
+
+
+PREDICTIONS, COST = "test-predictions.parquet", "training.json"
+
+
+BEST, CHECKPOINTS, TENSORBOARD = "best", "checkpoints", "tensorboard"
+
+
+CARD = "rdrop.json"
+
+
+OF_A_RUN = frozenset({CONFIG, DATA, METRICS, HISTORY, PREDICTIONS, COST, BEST, CHECKPOINTS, TENSORBOARD, LOCK})
+"""All that a run folder holds."""
+
+
+def newest_unfinished() -> Path:
+    """The run folder to resume when none is named.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    for run in runs_by_age():
+        if not (run / METRICS).is_file():
+            return run
+    raise CheckpointError(f"no unfinished run under {RUNS}/", "Name one: --out RUN --resume.")
+
+
+def runs_by_age() -> list[Path]:
+    """Run folders under runs/, the one that wrote last first."""
+    if not RUNS.is_dir():
+        return []
+    runs = [path for path in RUNS.iterdir() if (path / CONFIG).is_file() and not path.name.startswith(".")]
+    return sorted(runs, key=_last_written, reverse=True)
+
+
+def new_run_folders(parts: list[str]) -> Iterator[Path]:
+    """Folders under runs/ named after what is special about a run: NAME, NAME-2, NAME-3 and so on."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("-.").lower()
+    yield RUNS / stem
+    for number in itertools.count(2):
+        yield RUNS / f"{stem}-{number}"
+
+
+def resume_command(run: Path) -> str:
+    """The command that resumes a run."""
+    return shell.join(["rdrop", "train", "--resume", "--out", str(run)])
+
+
+def clear_run(run: Path) -> None:
+    """Remove what makes a run from its folder, its configuration last: what a kill leaves is still known for a run.
+
+    Raises:
+        StorageError: something cannot be removed.
+    """
+    try:
+        for name in sorted(OF_A_RUN - {LOCK}, key=lambda name: name == CONFIG):
+            if name == CONFIG:
+                flush_folder(run)  # a power cut leaves no rest without it either
+            path = run / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(run, error) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a run folder.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: missing") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({one_line(error)})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a JSON object")
+    return content
+
+
+def _last_written(run: Path) -> float:
+    files = (run / METRICS, run / HISTORY, run / CONFIG)
+    return max(path.stat().st_mtime for path in files if path.is_file())

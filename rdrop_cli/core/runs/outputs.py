@@ -1,0 +1,71 @@
+"""What a finished run leaves for comparisons: its predictions on test, and what it cost."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rdrop_cli import __version__
+from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.storage.files import write_text, writing
+from rdrop_cli.errors import CheckpointError
+
+
+def save_outputs(run: Path, test: Predictions | None, cost: dict[str, Any]) -> None:
+    """Write what `load_predictions` and `load_cost` read.
+
+    Args:
+        test: In the order of the test split; None: there is none.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    if test is not None:
+        columns = {f"class_{index}": column for index, column in enumerate(test.probabilities.T)}
+        with writing(run / layout.PREDICTIONS) as staging:
+            pq.write_table(pa.table({"label": test.labels, **columns}), staging.absolute(), write_page_checksum=True)
+    write_text(run / layout.COST, json.dumps(cost, indent=2) + "\n")
+
+
+def load_predictions(run: Path) -> Predictions:
+    """The predictions of a finished run on its test split.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    path = run / layout.PREDICTIONS
+    try:
+        table = pq.read_table(path.absolute(), page_checksum_verification=True)
+        labels = table["label"].to_numpy().astype(np.int64)
+        columns = [table[f"class_{index}"].to_numpy() for index in range(table.num_columns - 1)]
+        return Predictions(labels, np.column_stack(columns).astype(np.float64))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: missing", f"Delete {run} and train it again.") from error
+    except (OSError, LookupError, ValueError, TypeError, pa.ArrowException) as error:
+        raise CheckpointError(f"{path}: damaged", f"Delete {run} and train it again.") from error
+
+
+def load_cost(run: Path) -> dict[str, Any]:
+    """What training.json says of a finished run.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    return layout.read_json(run / layout.COST)
+
+
+def library_versions() -> dict[str, str]:
+    """What a repetition needs the same of, to give the same numbers on the same machine."""
+    return {
+        "rdrop": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("torch", "transformers")},
+    }

@@ -1,0 +1,153 @@
+"""Which configuration and which run folder a training command means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli import processes
+from rdrop_cli.config import differences, load_config, load_recorded
+from rdrop_cli.core.data.dataset import (
+    adopt_settings,
+    is_prepared,
+)
+from rdrop_cli.core.data.reading import named_columns
+from rdrop_cli.core.data.sources import WHOLE, open_source
+from rdrop_cli.core.model.locate import locate_model
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.claim import check_run_folder
+from rdrop_cli.core.runs.record import read_record
+from rdrop_cli.core.storage import shell
+from rdrop_cli.core.storage.files import user_path
+from rdrop_cli.core.storage.lock import refuse_if_in_use
+from rdrop_cli.errors import CheckpointError, ConfigError
+from rdrop_cli.schema import Config
+
+
+def check_configuration(config: Config) -> Config:
+    """Everything about data and model that can be known at once: that they are there, and the columns.
+
+    Returns:
+        The configuration; for a prepared folder with the settings it was prepared with.
+
+    Raises:
+        ConfigError: settings that contradict those of a prepared folder.
+        DataError, ModelError, HubError: what is missing.
+    """
+    locate_model(config.model, config.hub)
+    if is_prepared(user_path(config.data.source)):
+        return adopt_settings(config)
+    source = open_source(config.data.source, config.hub)
+    for row in source.splits[WHOLE if WHOLE in source.splits else "train"]():
+        if row.values:
+            named_columns(row, config.data)
+            break
+    return config
+
+
+MEMORY_ONLY = (
+    "train.micro_batch_size",
+    "train.gradient_checkpointing",
+    "train.eval_batch_size",
+    "train.num_workers",
+    "train.device",
+)
+"""Keys that a resumed run may change, so that one that ran out of memory can continue. They change no mathematics."""
+
+
+def open_run(
+    config: str | None, overrides: list[tuple[str, Any]], *, out: Path | None, resume: bool, overwrite: bool = False
+) -> tuple[Config, Path | None]:
+    """The configuration and the folder of a run, checked without loading anything heavy or writing anything.
+
+    Args:
+        config: A recipe's name or a file; for a resumed run only if it says the same as the run's own.
+        overrides: Dotted keys with their values.
+        out: The run folder; None: a new one named after the run, or the newest unfinished one to resume.
+        resume: Go on with a run instead of beginning one.
+        overwrite: A new run may take the place of the one in `out`.
+
+    Returns:
+        The folder is None where `claimed` shall find a new name.
+
+    Raises:
+        CheckpointError: a new run's folder exists or is in use, or there is nothing to resume.
+        ConfigError: the configuration does not hold, or differs from the one to resume.
+    """
+    if not resume:
+        resolved = load_config(config, overrides)
+        _check_shares(resolved)
+        if out is not None and processes.is_main_process():
+            check_run_folder(out, overwrite)
+        return resolved, out
+    run = out or layout.newest_unfinished()
+    saved = run / layout.CONFIG
+    if not saved.is_file():
+        raise CheckpointError(f"{run}: no run to resume here ({layout.CONFIG} is missing)", "Train without --resume.")
+    if (run / layout.METRICS).is_file():
+        raise CheckpointError(
+            f"{run}: this run has finished", f"Look at it with: {shell.join(['rdrop', 'evaluate', str(run)])}"
+        )
+    if processes.is_main_process():
+        refuse_if_in_use(run)
+    given = load_config(config, overrides) if config else load_recorded(saved, overrides)
+    wanted, changed = as_recorded(run, given)
+    _check_shares(wanted)
+    if changed:
+        raise ConfigError(
+            f"{run}: a resumed run keeps its configuration, but {'; '.join(changed)}", "Train a new run instead."
+        )
+    return wanted, run
+
+
+def as_recorded(run: Path, wanted: Config) -> tuple[Config, list[str]]:
+    """A configuration in the words of a run's own, and where the two differ in more than memory.
+
+    Other words for the same are: `auto` for the precision it chose, what the run had to fall back from, another path
+    to the data, prepared data's own settings, and another rule for repeats that gives the same splits.
+    """
+    recorded = load_recorded(run / layout.CONFIG)
+    train = wanted.train
+    # Whether the data is the same, its fingerprint tells.
+    kept = {key: getattr(recorded.data, key) for key in ("repeats", "allow_rejects")}
+    data = wanted.data.model_copy(update=kept)
+    fallbacks = _fallbacks(run)
+    if train.precision in ("auto", fallbacks.get("train.precision")):
+        train = train.model_copy(update={"precision": recorded.train.precision})
+    if train.fast is fallbacks.get("train.fast"):
+        train = train.model_copy(update={"fast": recorded.train.fast})
+    if user_path(data.source).resolve() == user_path(recorded.data.source).resolve():
+        data = data.model_copy(update={"source": recorded.data.source})
+    same = wanted.model_copy(update={"train": train, "data": data})
+    if is_prepared(user_path(data.source)):
+        same = adopt_settings(same)
+    return same, differences(recorded, same, aside_from=MEMORY_ONLY)
+
+
+def _fallbacks(run: Path) -> dict[str, Any]:
+    """Keys of a run's configuration that do not have the value it was given, with that value."""
+    if not (run / layout.DATA).is_file():
+        return {}
+    found = read_record(run).get("fallbacks")
+    return found if isinstance(found, dict) else {}
+
+
+def _check_shares(config: Config) -> None:
+    """Refuse a batch that the processes cannot share evenly."""
+    batch, several = config.train.batch_size, processes.world_size()
+    if batch % several:
+        raise ConfigError(
+            f"train.batch_size {batch} cannot be divided by {several} processes",
+            f"Use a multiple of {several}, such as --batch-size {-(-batch // several) * several}.",
+        )
+    micro = config.train.micro_batch_size
+    share = batch // several
+    if micro == "auto" and several > 1:
+        raise ConfigError(
+            "train.micro_batch_size auto is for one process: several cannot repeat a step each on its own",
+            "Give a number.",
+        )
+    if isinstance(micro, int) and share % min(micro, share):
+        raise ConfigError(
+            f"train.micro_batch_size {micro} must divide the {share} examples of each of {several} processes"
+        )

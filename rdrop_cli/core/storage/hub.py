@@ -1,0 +1,166 @@
+"""The model hub: its settings, a quick probe before anything slow, and errors that say what to do.
+
+huggingface_hub reads its environment when it is imported, and offline it retries for many seconds. So the
+environment is set and the endpoint probed here first; nothing heavy is imported at the top of this file.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rdrop_cli.errors import HubError, one_line
+from rdrop_cli.schema import HubConfig
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+
+
+_PROBE_SECONDS = 3.0
+
+
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*[\w]")
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A data set from the hub: its splits, its commit's fingerprint, its class names by column, where it has them."""
+
+    splits: Mapping[str, Any]
+    fingerprint: str
+    label_names: Mapping[str, tuple[str, ...]]
+
+
+def looks_like_id(name: str) -> bool:
+    """True for `owner/name`."""
+    return _ID.fullmatch(name) is not None and ".." not in name
+
+
+def parse_dataset(name: str) -> tuple[str, str | None]:
+    """`owner/name:configuration` as id and configuration; None where none is named."""
+    repository, colon, configuration = name.partition(":")
+    return repository, configuration if colon else None
+
+
+def prepare_environment(config: HubConfig) -> None:
+    """Set what huggingface_hub reads at import. Call before transformers or datasets are imported."""
+    if config.endpoint:
+        os.environ["HF_ENDPOINT"] = config.endpoint
+    if config.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def require(repo_id: str, kind: str, config: HubConfig) -> None:
+    """Make sure a hub repository can be had: from the cache, or from an endpoint that answers.
+
+    Args:
+        repo_id: `owner/name`.
+        kind: `model` or `dataset`.
+
+    Raises:
+        HubError: neither; with the cause and the ways on.
+    """
+    prepare_environment(config)
+    cached = _cache_folder(repo_id, kind).is_dir()
+    if _is_offline():
+        if not cached:
+            raise HubError(f"{kind} {repo_id}: offline, and not in the cache", ways_on(kind))
+        return
+    cause = _probe(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT)
+    if cause is None:
+        return
+    if not cached:
+        raise HubError(f"{kind} {repo_id}: not in the cache, and {cause}", ways_on(kind))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def load_dataset(repo_id: str, config: HubConfig, configuration: str | None = None) -> HubDataset:
+    """Fetch a data set.
+
+    Args:
+        configuration: Which of its configurations; None: the only one.
+
+    Raises:
+        HubError: unreachable, unknown, or private, or which configuration is meant is not clear.
+    """
+    require(repo_id, "dataset", config)
+    import datasets
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    try:
+        loaded = datasets.load_dataset(repo_id, *([configuration] if configuration else []))
+    except (
+        datasets.exceptions.DatasetNotFoundError,
+        datasets.exceptions.DatasetGenerationError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        ConnectionError,
+        OSError,
+        ValueError,
+        RuntimeError,  # data sets that are loading scripts
+    ) as error:
+        choice = re.search(r"available configs: (\[[^\]]*\])", " ".join(str(error).split()))
+        if isinstance(error, ValueError) and choice:
+            raise HubError(
+                f"dataset {repo_id}: it has several configurations: {choice[1]}", f"Name one: {repo_id}:CONFIGURATION."
+            ) from error
+        raise HubError(f"dataset {repo_id}: {one_line(error)}", ways_on("dataset")) from error
+    features = next(iter(loaded.values())).features
+    names = {
+        column: tuple(feature.names) for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)
+    }
+    fingerprint = "/".join(f"{name}:{split._fingerprint}" for name, split in sorted(loaded.items()))
+    return HubDataset(dict(loaded.items()), f"{repo_id}/{fingerprint}", names)
+
+
+def ways_on(kind: str) -> str:
+    """What to do where the hub does not help."""
+    local = "a local folder (or the model `starter`)" if kind == "model" else "a local file or folder"
+    return f"Use {local}, or a mirror: --set hub.endpoint=URL or HF_ENDPOINT."
+
+
+def _is_offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def _cache_folder(repo_id: str, kind: str) -> Path:
+    home = Path(os.environ.get("HF_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"))
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    return cache / f"{kind}s--{repo_id.replace('/', '--')}" / "snapshots"
+
+
+def _probe(endpoint: str) -> str | None:
+    """None when the endpoint answers at all (an error status is an answer), else why it does not.
+
+    In a thread, as looking up a name has no time limit of its own.
+    """
+    if not endpoint.startswith(("http://", "https://")):
+        return f"the endpoint {endpoint} is not an http(s) address"
+    found: list[str | None] = []
+    shown = re.sub(r"//[^/@]*@", "//", endpoint)  # without a password
+    thread = threading.Thread(target=lambda: found.append(_ask(endpoint)), daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    return found[0] if found else f"{shown} does not answer within {_PROBE_SECONDS:g} seconds"
+
+
+def _ask(endpoint: str) -> str | None:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=_PROBE_SECONDS):
+            return None
+    except urllib.error.HTTPError:
+        return None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        endpoint = re.sub(r"//[^/@]*@", "//", endpoint)
+        return f"{endpoint} cannot be reached ({getattr(reason, 'strerror', None) or reason})"

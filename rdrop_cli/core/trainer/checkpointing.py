@@ -1,0 +1,140 @@
+"""A Trainer whose checkpoints are whole or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from rdrop_cli import processes
+from rdrop_cli.core.storage import integrity
+from rdrop_cli.core.storage.files import flush_folder, staging_of, writing
+from rdrop_cli.errors import StorageError
+
+
+def numbered_checkpoints(folder: Path) -> list[Path]:
+    """The `checkpoint-STEP` folders in a folder, most steps first."""
+    found = {
+        int(match[1]): path
+        for path in folder.glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir()
+    }
+    return [found[step] for step in sorted(found, reverse=True)]
+
+
+_LITTLE = 2**20
+"""Fewer free bytes than this after a failed write mean that the disk is full."""
+
+
+class WholeCheckpoints(Trainer):
+    """Saves a checkpoint beside its final place, seals it and renames it: a kill in the middle leaves no broken one.
+
+    Several processes write into one checkpoint; the main one renames it when all are done. Kept are the newest
+    `args.save_total_limit` checkpoints, and the best one.
+
+    Attributes:
+        damaged: Checkpoints that were found to be damaged; they are removed once a new one is saved.
+    """
+
+    _staging: str | None = None
+    damaged: Collection[Path] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The base class would remove the newest checkpoint at the end of a training whose limit is 1.
+        self._limit, self.args.save_total_limit = self.args.save_total_limit, None
+
+    def write_extras(self, folder: Path) -> None:
+        """Write what else belongs into a checkpoint; called in the main process."""
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return self._staging or str(super()._get_output_dir(trial))
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        folder = Path(super()._get_output_dir(trial))
+        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        self._staging = processes.broadcast(str(staging_of(folder / f"{name}.saving")))
+        try:
+            with self._finishing(folder / name):
+                self._check_weights(model)
+                super()._save_checkpoint(model, trial)
+                best = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
+                is_kept = best.is_dir() or best.name == name
+                self.state.best_model_checkpoint = str(best) if is_kept else None
+        finally:
+            self._staging = None
+        if processes.is_main_process():
+            self.damaged = [path for path in self.damaged if path != folder / name]  # that one is new now
+            self.remove_old(folder)
+        processes.barrier()
+
+    def _check_weights(self, model: nn.Module) -> None:
+        """Refuse to save what a run could not go on from.
+
+        Raises:
+            FloatingPointError: a weight is infinite or no number.
+        """
+        with torch.no_grad():
+            if not all(torch.isfinite(weight).all() for weight in model.parameters()):
+                raise FloatingPointError(f"the weights are no longer finite at step {self.state.global_step}")
+
+    @contextlib.contextmanager
+    def _finishing(self, target: Path) -> Iterator[None]:
+        """The block saves below the staging folder, in every process; then the main one moves it to `target`."""
+        saved = Path(str(self._staging))
+        if not processes.is_main_process():
+            yield
+            processes.barrier()
+            return
+        try:
+            with writing(target) as staging, _map_write_errors(target):
+                yield
+                processes.barrier()
+                Path(saved, target.name).rename(staging)
+                self.state.save_to_json(str(staging / TRAINER_STATE_NAME))
+                self.write_extras(staging)
+                (staging / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle that nothing reads
+                integrity.seal(staging)
+        finally:
+            shutil.rmtree(saved, ignore_errors=True)
+
+    def remove_old(self, folder: Path) -> None:
+        """Remove the checkpoints in a folder that are neither among the newest nor the best, and damaged ones."""
+        whole = [path for path in numbered_checkpoints(folder) if path not in self.damaged]
+        best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
+        old = [path for path in whole[self._limit :] if path.name != best] if self._limit else []
+        removed = [*old, *self.damaged]
+        for path in removed:
+            # One that cannot be removed costs space, not the run; the next save tries again.
+            shutil.rmtree(path, ignore_errors=True)
+        if removed:
+            with contextlib.suppress(StorageError):  # or a power cut may bring some of it back
+                flush_folder(folder)
+        self.damaged = ()
+
+
+@contextlib.contextmanager
+def _map_write_errors(target: Path) -> Iterator[None]:
+    """Turn into a StorageError what is raised when a write fails, by those that raise no OSError.
+
+    PyTorch raises a RuntimeError, safetensors an error of its own, tokenizers a bare Exception.
+    """
+    try:
+        yield
+    except Exception as error:
+        signs = ("PytorchStreamWriter", "inline_container", "os error")
+        if isinstance(error, OSError) or not any(sign in str(error) for sign in signs):
+            raise
+        parent = next(path for path in target.parents if path.exists())
+        full = shutil.disk_usage(parent).free < _LITTLE
+        cause = "no space left on the disk" if full else "the system refused a write"
+        raise StorageError(f"{target}: cannot be written ({cause})") from error

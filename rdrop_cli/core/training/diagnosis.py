@@ -1,0 +1,121 @@
+"""Whether the KL term does its work: not next to nothing, and not everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from transformers import TrainerCallback
+
+from rdrop_cli.core.data.dataset import Prepared
+from rdrop_cli.core.model.loading import dropout_keys
+from rdrop_cli.schema import Config
+
+NEGLIGIBLE, DOMINANT = 0.005, 0.5
+"""Shares of the loss below and above which alpha * KL is worth a warning."""
+_STUCK, _SOLVED = 0.03, 0.9
+"""How much of what can be learned a model has learned: less than the first is nothing, and with more than the second
+the loss is next to nothing, and so are the shares of it."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The cross-entropy, in nats, of a model that knows every label, and of one that knows only how frequent each is.
+
+    With label smoothing the first is not 0, and for rare classes the second is not far from it.
+    """
+
+    perfect: float
+    chance: float
+
+
+def cross_entropy_bounds(labels: ArrayLike, classes: int, config: Config) -> Bounds:
+    """The bounds for a training set; both are doubled for `ce_reduction: sum`.
+
+    Args:
+        labels: (examples,) class ids.
+    """
+    counts = np.bincount(np.asarray(labels), minlength=classes)
+    smoothing, both = config.train.label_smoothing, 2 if config.rdrop.ce_reduction == "sum" else 1
+    one = np.full(classes, smoothing / classes)
+    one[0] += 1 - smoothing
+    frequencies = (1 - smoothing) * counts / counts.sum() + smoothing / classes
+    return Bounds(both * _entropy(one), both * _entropy(frequencies))
+
+
+def _entropy(p: NDArray[np.float64]) -> float:
+    return float(-(p[p > 0] * np.log(p[p > 0])).sum())
+
+
+def diagnose(
+    history: Iterable[Mapping[str, Any]], *, config: Config, bounds: Bounds, dropout_key: str
+) -> tuple[str, str] | None:
+    """What is wrong with the latter half of the newest epoch, and what to change.
+
+    The first of several epochs is not judged: KL is next to nothing until the model has learned something.
+
+    Args:
+        history: A training's log history so far.
+        bounds: Of the cross-entropy.
+        dropout_key: The key of the model's configuration that sets its dropout.
+
+    Returns:
+        A name for the finding, and a sentence.
+    """
+    rows = [row for row in history if "kl_share" in row]
+    if not rows:
+        return None
+    epoch = rows[-1]["epoch"]
+    if epoch < min(2, config.train.epochs):
+        return None
+    late = [row for row in rows if row["epoch"] > np.ceil(epoch) - 0.5]
+    share, ce = (float(np.mean([row[name] for row in late])) for name in ("kl_share", "ce"))
+    alpha = config.rdrop.alpha
+    learned = (bounds.chance - ce) / (bounds.chance - bounds.perfect) if bounds.chance > bounds.perfect else 1.0
+    if learned < _STUCK:
+        return "stuck", (
+            f"The cross-entropy is still {ce:.3f} nats, what the classes' frequencies alone would give, and KL is"
+            f" {share:.0%} of the loss. A large alpha can hold a model back: lower --alpha (now {alpha:g}), or change"
+            " --lr"
+        )
+    if share < NEGLIGIBLE:
+        return "negligible", (
+            f"KL is {share:.2%} of the loss: R-Drop does next to nothing. Raise --alpha (now {alpha:g}), or the"
+            f" dropout: --set model.config.{dropout_key}=0.2"
+        )
+    if share > DOMINANT and learned < _SOLVED:
+        return "dominant", (f"KL is {share:.0%} of the loss and outweighs the labels: lower --alpha (now {alpha:g})")
+    return None
+
+
+class Diagnose(TrainerCallback):
+    """Says once of each finding what is wrong, at the end of an epoch."""
+
+    def __init__(self, notice: Callable[[str], None], **known: Any) -> None:
+        self.notice = notice
+        self.known = known
+        self._said: set[str] = set()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        found = diagnose(state.log_history, **self.known)
+        if found is not None and found[0] not in self._said:
+            self._said.add(found[0])
+            self.notice(found[1])
+
+
+def make_diagnosis(config: Config, data: Prepared, model_config: Any, notice: Callable[[str], None]) -> Diagnose:
+    """The callback for a training.
+
+    Args:
+        model_config: The model's own configuration.
+        notice: Is told of a finding.
+    """
+    bounds = cross_entropy_bounds(data.splits["train"].labels, len(data.labels), config)
+    keys = dropout_keys(model_config)
+    key = "hidden_dropout_prob" if "hidden_dropout_prob" in keys else next(iter(keys), "dropout")
+    return Diagnose(notice, config=config, bounds=bounds, dropout_key=key)

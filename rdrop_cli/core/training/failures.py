@@ -1,0 +1,48 @@
+"""What can stop a training half-way, as errors that say how to go on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from rdrop_cli import processes
+from rdrop_cli.core.model import device as devices
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.layout import resume_command
+from rdrop_cli.core.storage.files import unwritable
+from rdrop_cli.errors import ModelError, StorageError
+
+SMALLER = "Use --micro-batch auto, --gradient-checkpointing or a smaller --max-length."
+
+
+@contextlib.contextmanager
+def map_failures(run: Path, device: torch.device) -> Iterator[None]:
+    """Say what stopped the training in the block, and how it goes on.
+
+    Raises:
+        ModelError: the loss became infinite or no number, or memory ran out.
+        StorageError: something cannot be written.
+    """
+    auto = "--micro-batch auto" if processes.world_size() == 1 else "--micro-batch N (a smaller one)"
+    smaller = (
+        f"Go on with: {resume_command(run)} {auto}, or --set train.eval_batch_size=8 if it was in an evaluation;"
+        " or train anew with a smaller --max-length"
+    )
+    try:
+        with processes.map_lost_processes(), devices.map_memory_errors(device, smaller):
+            yield
+    except FloatingPointError as error:
+        raise ModelError(
+            f"training failed: {error}",
+            f"Train anew with a lower --lr or --precision float32; {run} keeps what was saved before.",
+        ) from error
+    except MemoryError as error:
+        raise ModelError("out of memory", smaller) from error
+    except (StorageError, OSError) as error:
+        cause = error.message if isinstance(error, StorageError) else unwritable(run, error).message
+        has_begun = (run / layout.CONFIG).is_file()
+        way_on = f"go on with: {resume_command(run)}" if has_begun else "train again"
+        raise StorageError(cause, f"Put that right, then {way_on}") from error

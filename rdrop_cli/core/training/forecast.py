@@ -1,0 +1,130 @@
+"""What a training will take, from a few measured steps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from rdrop_cli.core.model import device as devices
+from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
+from rdrop_cli.core.trainer.sampler import LengthGroupedSampler
+from rdrop_cli.core.training.failures import SMALLER
+from rdrop_cli.core.training.run import TrainingRun
+
+_FEWEST, _MOST, _SECONDS = 4, 12, 20.0
+"""Batches to time, each twice, and about how long that may take."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expected cost of a run: seconds, bytes of device (or process) memory, bytes of disk.
+
+    `seconds` are those of training with its evaluations; one of them takes `evaluation_seconds`.
+    """
+
+    steps: int
+    timed_steps: int
+    seconds_per_step: float
+    seconds: float
+    evaluation_seconds: float
+    peak_memory: int
+    disk: int
+
+
+def forecast(training: TrainingRun, *, seconds: float = _SECONDS) -> Forecast:
+    """Time a few optimizer steps and evaluation batches of a training that has not begun.
+
+    The first step has the longest batch of an epoch, so the memory it takes is the run's peak. The others are batches
+    from short to long, which stand for the whole epoch. The model is used up.
+
+    Args:
+        seconds: About how long the timing may take.
+    """
+    with TemporaryDirectory() as folder:
+        training.run = Path(folder)
+        training.config.train.tensorboard = False
+        trainer = training.trainer()
+        if training.config.train.gradient_checkpointing:
+            training.model.activation_checkpointing_enable()
+        with devices.map_memory_errors(training.device, SMALLER):
+            return _measure(training, trainer, seconds)
+
+
+def _measure(training: TrainingRun, trainer: RDropTrainer, seconds: float) -> Forecast:
+    train = training.config.train
+    dataset = training.datasets["train"]
+    sampler = LengthGroupedSampler(dataset.lengths, train.batch_size, train.seed, group=train.group_by_length)
+    order = list(sampler)
+    batches = [order[start : start + train.batch_size] for start in range(0, len(order), train.batch_size)]
+    widths = np.array([dataset.lengths[batch].max() for batch in batches])
+    cost = widths * np.array([len(batch) for batch in batches])
+
+    trainer.create_optimizer_and_scheduler(num_training_steps=training.steps_in_epoch * train.epochs)
+    model, optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
+
+    def seconds_of(index: int) -> float:
+        began = time.perf_counter()
+        _step(training, trainer, model, optimizer, batches[index])
+        return time.perf_counter() - began
+
+    seconds_of(int(cost.argmax()))  # takes the most memory, and starts everything up
+    longest = seconds_of(int(cost.argmax()))
+    count = min(len(batches), max(_FEWEST, min(_MOST, int(seconds / longest / 2))))
+    # The middles of equally many batches each, by cost: their mean stands for all.
+    chosen = np.argsort(cost, kind="stable")[((np.arange(count) + 0.5) * len(batches) / count).astype(int)]
+    first = np.array([seconds_of(index) for index in chosen])
+    again = np.array([seconds_of(index) for index in chosen])
+    # The first batch of a width is slower: kernels are made for it. An epoch pays that once for each width.
+    starting = len(set(widths.tolist())) * max(0.0, float((first - again).mean()))
+
+    step_seconds = float(again.mean())
+    evaluation_seconds = _evaluation_seconds(training, model)
+    return Forecast(
+        steps=len(batches) * train.epochs,
+        timed_steps=2 * (count + 1),
+        seconds_per_step=step_seconds,
+        seconds=train.epochs * (step_seconds * len(batches) + evaluation_seconds) + starting,
+        evaluation_seconds=evaluation_seconds,
+        peak_memory=devices.peak_memory(training.device),
+        disk=_disk(training),
+    )
+
+
+def _step(
+    training: TrainingRun, trainer: RDropTrainer, model: torch.nn.Module, optimizer: object, batch: list[int]
+) -> None:
+    wanted = training.config.train.micro_batch_size
+    micro = wanted if isinstance(wanted, int) else len(batch)  # the trainer itself divides for `auto`
+    for start in range(0, len(batch), micro):
+        rows = [training.datasets["train"][index] for index in batch[start : start + micro]]
+        trainer.training_step(model, dict(training.collate(rows)), len(batch))
+    optimizer.step()  # type: ignore[attr-defined]
+    model.zero_grad()
+    if training.device.type == "cuda":
+        torch.cuda.synchronize(training.device)
+
+
+def _evaluation_seconds(training: TrainingRun, model: torch.nn.Module) -> float:
+    dataset = training.datasets["validation"].by_length()
+    size = training.config.train.eval_batch_size
+    starts = range(0, len(dataset), size)
+    chosen = list(starts)[:: max(1, len(starts) // 3)]
+    model.eval()
+    began = time.perf_counter()
+    with torch.inference_mode(), devices.autocast(training.device, training.precision):
+        for start in chosen:
+            rows = [dataset[index] for index in range(start, min(start + size, len(dataset)))]
+            batch = training.collate([{k: v for k, v in row.items() if k != "labels"} for row in rows])
+            model(**{name: value.to(training.device) for name, value in batch.items()}).logits.float().cpu()
+    return (time.perf_counter() - began) * len(starts) / len(chosen)
+
+
+def _disk(training: TrainingRun) -> int:
+    """Weights in best/, and weights with two moments in each kept checkpoint, the best one and the one being saved."""
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in training.model.parameters())
+    return weights * (1 + 3 * (training.config.train.keep_checkpoints + 2))

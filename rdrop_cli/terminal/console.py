@@ -1,0 +1,238 @@
+"""What reaches the terminal: two consoles, safe text, progress, and the one JSON document of `--json`.
+
+Text from data is data: it is shown escaped, never as terminal codes or as rich markup.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from rdrop_cli import processes
+
+WIDE = 100
+"""Terminals with fewer columns get tables without frames, so that no number is cut."""
+
+
+PLAIN_WIDTH = 120
+
+
+LONGEST = 2000
+"""Characters of an error."""
+
+
+_LONG = 10.0
+"""Seconds after which the rate of a stage is worth showing in a pipe."""
+
+
+_REMINDER = 15.0
+"""Seconds after which a stage that goes on into a pipe says how far it is."""
+"""Columns of a table that goes into a pipe or file."""
+
+
+def safe(value: object, limit: int | None = None) -> str:
+    """Text with everything that is not printable (control, bidirectional, line ends) escaped as in Python.
+
+    Args:
+        limit: Longest result in characters; a longer one is cut and ends in an ellipsis.
+    """
+    text = str(value)
+    if limit is not None:
+        text = text[: limit + 1]
+    shown = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def count(number_of: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number_of:,} {noun}" + ("" if number_of == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """`44 s`, `9 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(count: int) -> str:
+    """Bytes as `316 MiB` or `2.8 GiB`."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(1, round(count / 2**20))} MiB"
+
+
+def json_text(content: Any) -> str:
+    """JSON in which nothing can act on a terminal: readable characters as they are, all others escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    is_unicode = encoding.lower().startswith("utf")
+    text = json.dumps(content, ensure_ascii=not is_unicode, allow_nan=False)
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _json_escape(character) for character in text)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[index : index + 2].hex()}" for index in range(0, len(units), 2))
+
+
+def table(*columns: str) -> Table:
+    """A table whose first column is a name and whose other columns are numbers."""
+    made = Table()
+    for index, column in enumerate(columns):
+        made.add_column(Text(safe(column)), justify="left" if index == 0 else "right", no_wrap=index > 0)
+    return made
+
+
+def add_row(to: Table, *cells: object, style: str | None = None) -> None:
+    """Add cells as plain text."""
+    to.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in cells), style=style)
+
+
+class Screen:
+    """Where a command shows things.
+
+    Progress, tables and remarks go to stdout, or to stderr when stdout belongs to a JSON document or to data. Of
+    several processes only the main one shows anything.
+
+    Args:
+        json_output: stdout is for one JSON document.
+        quiet: Show results only, no progress and no remarks.
+        to_stderr: Keep stdout free for data.
+    """
+
+    def __init__(self, *, json_output: bool = False, quiet: bool = False, to_stderr: bool = False) -> None:
+        self.json_output = json_output
+        self.quiet = quiet or not processes.is_main_process()
+        self.ui = make_console(stderr=json_output or to_stderr)
+
+    @property
+    def is_live(self) -> bool:
+        """True where a view may be redrawn in place."""
+        return self.ui.is_terminal and not self.quiet
+
+    def show(self, renderable: RenderableType, *, title: str | None = None) -> None:
+        """Show a result under its title; with `--json --quiet` only the document is a result."""
+        if (self.json_output and self.quiet) or not processes.is_main_process():
+            return
+        if title is not None:
+            self.ui.print(Text(safe(title), style="bold"), soft_wrap=True)
+        if isinstance(renderable, Table) and self.ui.width < WIDE:
+            renderable.box, renderable.pad_edge, renderable.collapse_padding = None, False, True
+        is_text = isinstance(renderable, str | Text)
+        self.ui.print(renderable, soft_wrap=is_text and not self.ui.is_terminal)
+
+    def say(self, text: str, *, style: str | None = None) -> None:
+        """A remark on a line of its own."""
+        if not self.quiet:
+            self.ui.print(Text(safe(text), style=style or ""), soft_wrap=True)
+
+    def document(self, content: Any) -> None:
+        """Print the JSON document."""
+        if processes.is_main_process():
+            sys.stdout.write(json_text(content) + "\n")
+
+    def stages(self) -> Stages:
+        """A context manager that shows the progress of named stages."""
+        return Stages(self)
+
+
+class Stages:
+    """Progress of named stages: bars on a terminal, a line for each finished stage elsewhere."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self._tasks: dict[str, TaskID] = {}
+        self._name = ""
+        self._began = self._said = time.monotonic()
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}", markup=False),
+            TimeRemainingColumn(),
+            console=screen.ui,
+            transient=True,
+        )
+
+    def __enter__(self) -> Stages:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bars off the terminal."""
+        if self.screen.is_live:
+            self._progress.stop()
+
+    def open(self) -> None:
+        """Put the bars back."""
+        if self.screen.is_live:
+            self._progress.start()
+
+    def update(self, name: str, done: int, total: int | None) -> None:
+        """A stage has `done` of `total` rows (None: not known)."""
+        if self.screen.is_live:
+            if name not in self._tasks:
+                for task in self._tasks.values():
+                    self._progress.update(task, visible=False)
+                self._tasks[name] = self._progress.add_task(safe(name), total=total, rate="")
+            bar = self._progress.tasks[self._progress.task_ids.index(self._tasks[name])]
+            rate = f"{bar.speed:,.0f}/s" if bar.speed else ""
+            self._progress.update(self._tasks[name], completed=done, total=total, rate=rate)
+        else:
+            self._tell(name, done, total)
+
+    def _tell(self, name: str, done: int, total: int | None) -> None:
+        """A line when a stage is done, and now and then before."""
+        now = time.monotonic()
+        if name != self._name:
+            self._name, self._began, self._said = name, now, now
+        seconds = now - self._began
+        rate = f", {done / seconds:,.0f}/s" if seconds >= _LONG else ""
+        if total is not None and done >= total > 0:
+            if name not in self._tasks:
+                self._tasks[name] = TaskID(0)
+                self.screen.say(f"{name}: {total:,} done{rate}")
+        elif now - self._said >= _REMINDER:
+            self._said = now
+            self.screen.say(f"{name}: {done:,}{f' of {total:,}' if total else ''}{rate}")
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that interprets nothing in what it prints."""
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=PLAIN_WIDTH)
+    return console
+
+
+def show_error(message: str, *, prefix: str = "error: ", shared: bool = True) -> None:
+    """One line on stderr.
+
+    What several processes meet alike is said once: the main one says it, and by the time another would, the launcher
+    has ended it. What only another meets, it says with its number.
+
+    Args:
+        shared: Other processes may well meet the same.
+    """
+    if not processes.is_main_process():
+        time.sleep(2 if shared else 0)
+        message = f"process {processes.rank()}: {message}"
+    make_console(stderr=True).print(Text.assemble((prefix, "bold red"), safe(message, LONGEST)), soft_wrap=True)

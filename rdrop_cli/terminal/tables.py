@@ -1,0 +1,131 @@
+"""Result tables: what was prepared, and how good a model is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from rdrop_cli.core.metrics import formatting
+from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.metrics.formatting import number
+from rdrop_cli.terminal.console import add_row, table
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.metrics.bootstrap import Interval
+    from rdrop_cli.core.metrics.head_to_head import HeadToHead
+
+MANY_CLASSES = 12
+
+
+def metrics_table(splits: Mapping[str, Mapping[str, Any]], intervals: Mapping[str, Interval] | None = None) -> Table:
+    """One row a split.
+
+    Args:
+        intervals: 95 % intervals of some metrics of the last split, for a row of their own.
+    """
+    shown = table("split", "examples", *TITLES.values())
+    for split, metrics in splits.items():
+        cells = [number(metrics[name]) for name in TITLES]
+        add_row(shown, split, f"{metrics['examples']:,}", *cells, style="bold" if split == "test" else None)
+    if intervals is not None:
+        for side in ("low", "high"):
+            bounds = [number(getattr(intervals[name], side)) if name in intervals else "" for name in TITLES]
+            add_row(shown, f"95 % {side}", "", *bounds)
+    return shown
+
+
+def gaps_table(compared: HeadToHead) -> Table:
+    """One row a metric: two checkpoints' values, their difference, its interval and p-value."""
+    shown = table("metric", "A", "B", "A - B", "95 % over examples", "p")
+    for name, gap in compared.gaps.items():
+        values = [number(metrics[name]) for metrics in compared.metrics]
+        bounds = formatting.bounds((gap.interval.low, gap.interval.high))
+        add_row(shown, TITLES[name], *values, formatting.change(gap.difference), bounds, formatting.p(gap.p_value))
+    return shown
+
+
+def per_class_table(labels: Sequence[str], per_class: Sequence[Mapping[str, Any]]) -> Table:
+    """One row a class."""
+    shown = table("class", "examples", "precision", "recall", "F1")
+    for name, row in zip(labels, per_class, strict=True):
+        cells = (number(row["precision"]), number(row["recall"]), number(row["f1"]))
+        add_row(shown, name, f"{row['support']:,}", *cells)
+    return shown
+
+
+def confusion_table(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
+    """Rows are true classes, columns predicted ones."""
+    shown = table("true \\ predicted", *labels)
+    for name, row in zip(labels, matrix, strict=True):
+        add_row(shown, name, *(f"{count:,}" for count in row))
+    return shown
+
+
+def data_table(report: Mapping[str, Any]) -> Table:
+    """One row a split: its size, token lengths, truncation."""
+    tokens = report.get("tokens")
+    columns = ["split", "examples"]
+    if tokens:
+        columns += ["tokens p50", "p95", "max", f"texts cut at {tokens['max_length']}", "tokens lost"]
+    shown = table(*columns)
+    for split, counts in report["classes"].items():
+        cells = [f"{sum(counts.values()):,}"]
+        if tokens:
+            row = tokens["splits"][split]
+            cells += [f"{row['p50']:,}", f"{row['p95']:,}", f"{row['max']:,}"]
+            cells += [f"{row['truncated']:.1%}", f"{row['lost']:.1%}"]
+        add_row(shown, split, *cells)
+    return shown
+
+
+def class_table(report: Mapping[str, Any]) -> Table:
+    """One row a class, its examples in each split; of very many classes the largest and the smallest."""
+    classes = report["classes"]
+    first = next(iter(classes.values()))
+    names = list(first)
+    if len(names) > 2 * MANY_CLASSES:
+        by_size = sorted(names, key=lambda name: -first[name])
+        names = [*by_size[:MANY_CLASSES], *by_size[-MANY_CLASSES:]]
+    shown = table("class", *classes)
+    for name in names:
+        add_row(
+            shown,
+            name,
+            *(f"{counts[name]:,} ({counts[name] / sum(counts.values()):.0%})" for counts in classes.values()),
+        )
+    return shown
+
+
+def summary_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row an arm: its metrics over the seeds, and its training time."""
+    names = next(iter(arms.values()))["metrics"]
+    shown = table("arm", *(TITLES[name] for name in names), "time a run")
+    for arm, found in arms.items():
+        cells = [_spread(metric["mean"], metric["sd"]) for metric in found["metrics"].values()]
+        add_row(shown, arm, *cells, "–" if found["seconds"] is None else f"{found['seconds']:,.0f} s")
+    return shown
+
+
+def difference_table(differences: Sequence[Mapping[str, Any]]) -> Table:
+    """One row for each metric of an arm."""
+    shown = table("metric", "change", "95 % over seeds", "95 % over examples", "p", "p Holm", "needed")
+    for found in differences:
+        add_row(
+            shown,
+            TITLES[found["metric"]],
+            *formatting.difference(found),
+            _seeds(found),
+        )
+    return shown
+
+
+def _seeds(found: Mapping[str, Any]) -> str:
+    if not found["difference"] or not found["sd"]:
+        return "–"
+    return ">1,000" if found["seeds_needed"] is None else f"{found['seeds_needed']:,}"
+
+
+def _spread(mean: float | None, sd: float | None) -> str:
+    return number(mean) if sd is None or mean is None else f"{mean:.4f} ±{sd:.4f}".replace("±0.", "±.")
