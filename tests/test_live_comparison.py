@@ -9,7 +9,7 @@ from test_live import PLAN
 from rdrop_cli.config import load_config
 from rdrop_cli.core.comparison.arms import make_arms
 from rdrop_cli.core.comparison.grid import Cell, CellResult
-from rdrop_cli.core.comparison.runner import Plan
+from rdrop_cli.core.comparison.observer import ComparisonPlan
 from rdrop_cli.core.training.observer import TrainingPlan as TrainingPlan
 from rdrop_cli.terminal.comparison_view import LiveComparison, comparison_watcher
 from rdrop_cli.terminal.console import Screen
@@ -31,7 +31,7 @@ def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_te
     with screen.stages() as stages, comparison_watcher(screen, stages) as view:
         assert isinstance(view, LiveComparison)
         view.training.stage("Reading", 5, 5)
-        view.plan(Plan(cells, [60.0, 100.0], 2**30), cells)
+        view.plan(ComparisonPlan(cells, [60.0, 100.0], 2**30), cells)
         for index, cell in enumerate(cells):
             view.began(cell)
             assert isinstance(PLAN, TrainingPlan)
@@ -63,7 +63,7 @@ def test_where_nothing_is_left_to_train_the_rest_still_shows_its_progress():
     cells, screen, buffer = terminal()
     with screen.stages() as stages, comparison_watcher(screen, stages) as view:
         view.training.stage("Reading", 5, 5)
-        view.plan(Plan([], [], 0), cells)
+        view.plan(ComparisonPlan([], [], 0), cells)
         stages.update("Resampling", 1, 2)
     assert "Resampling" in buffer.getvalue()
     assert "Left   nothing to train: every run is done" in buffer.getvalue()

@@ -244,7 +244,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     "instant",
     [
-        "rdrop_cli.core.training.run.outcome.save",
+        "rdrop_cli.core.training.run.save_outputs",
         "rdrop_cli.core.training.run.model_card",
         "rdrop_cli.core.comparison.runner._drop_checkpoints",
     ],
@@ -275,7 +275,7 @@ def test_the_rest_of_an_interrupted_cell_says_nothing_about_the_time_of_whole_on
     made = compared(watcher=watcher, seeds=[42, 44])
     plan = replace(made.plan(made.prepare()), seconds=[1000.0, 2000.0, 3000.0])
     with monkeypatch.context() as patched:
-        patched.setattr("rdrop_cli.core.training.run.outcome.save", killed)
+        patched.setattr("rdrop_cli.core.training.run.save_outputs", killed)
         with pytest.raises(Killed), made.claimed():
             made.run(plan)
     made.run(plan)

@@ -22,12 +22,12 @@ TROUBLES = {
 }
 SCRIPT = """
 import json, sys
-from rdrop_cli.core.download import fetch_model
+from rdrop_cli.core.storage.download import download_model
 from rdrop_cli.errors import HubError
 answers, stages = {}, []
 for name in sys.argv[1:]:
     try:
-        folder = fetch_model(name, None, lambda *stage: stages.append(stage))
+        folder = download_model(name, None, lambda *stage: stages.append(stage))
         answers[name] = sorted(path.name for path in folder.iterdir())
     except HubError as error:
         answers[name] = str(error)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from rdrop_cli.core.comparison import analysis as analysis_room
-from rdrop_cli.core.comparison.analysis import Difference, corrected, weigh
-from rdrop_cli.core.comparison.analysis import compare_arms as uncorrected
+from rdrop_cli.core.comparison.analysis import weigh
+from rdrop_cli.core.comparison.differences import Difference, corrected
+from rdrop_cli.core.comparison.differences import compare_arms as uncorrected
 from rdrop_cli.core.comparison.grid import CellResult
 from rdrop_cli.core.comparison.verdict import verdict
 from rdrop_cli.core.metrics.bootstrap import Interval

@@ -13,7 +13,7 @@ from rdrop_cli.errors import CheckpointError
 HOLD = """
 import sys, time
 from pathlib import Path
-from rdrop_cli.core.lock import only_writer
+from rdrop_cli.core.storage.lock import only_writer
 with only_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdrop_cli.core.comparison.analysis import LOWER_IS_BETTER, Difference, Evidence
+from rdrop_cli.core.comparison.analysis import Evidence
+from rdrop_cli.core.comparison.differences import LOWER_IS_BETTER, Difference
 from rdrop_cli.core.comparison.grid import CellResult
 from rdrop_cli.core.metrics.bootstrap import METRICS
 from rdrop_cli.core.metrics.classification import TITLES

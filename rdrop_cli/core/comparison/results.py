@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.core.comparison.analysis import Difference, Evidence
+from rdrop_cli.core.comparison.analysis import Evidence
 from rdrop_cli.core.comparison.arms import Arm, Budget, shared_settings, shown_settings
+from rdrop_cli.core.comparison.differences import Difference
 from rdrop_cli.core.comparison.grid import CellResult
 from rdrop_cli.core.comparison.summary import markdown
 from rdrop_cli.core.comparison.verdict import cautions

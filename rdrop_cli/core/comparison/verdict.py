@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rdrop_cli.core.comparison.analysis import LOWER_IS_BETTER, Difference
 from rdrop_cli.core.comparison.arms import Arm, shown_settings
+from rdrop_cli.core.comparison.differences import LOWER_IS_BETTER, Difference
 from rdrop_cli.core.comparison.grid import CellResult
 from rdrop_cli.core.metrics.bootstrap import weakness
 from rdrop_cli.core.metrics.classification import TITLES
