@@ -12,9 +12,9 @@ A small encoder trains on 300 built-in sentences through the command line, with 
   writes it). Each must end with one line and exit code 1, or do no harm, and is then resumed on a sound disk.
 * power cuts: what was never flushed is gone. See power_cuts.py.
 
-Counted are trainings that are lost (cannot go on, or begin before their newest checkpoint), different at the end (any
-bit of weights, optimizer, metrics or history, columns of time aside; any file too many or too few), and, of the faults,
-answers that are not one line. Exit code 1 if there is any.
+Counted are trainings that are lost (cannot be resumed, or begin before their newest checkpoint), different at the end
+(any bit of weights, optimizer, metrics or history, columns of time aside; any file too many or too few), and, of the
+faults, answers that are not one line. Exit code 1 if there is any.
 
 Needs Linux or macOS.
 """

@@ -3,7 +3,7 @@
     python benchmarks/evidence.py
 
 Each is one `rdrop compare`, run where it stands in comparisons/: what was trained before is not trained again, and an
-interrupted one goes on. Their results are then kept in benchmarks/results/, and the README's tables printed.
+interrupted one resumes. Their results are then kept in benchmarks/results/, and the README's tables printed.
 """
 
 from __future__ import annotations

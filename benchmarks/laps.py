@@ -276,7 +276,7 @@ class Trial:
 
     def go_on(self, run: Path, what: str, told: str = "", **options: Any) -> Ended:
         """Another lap, by the command that was told if one was; it must not begin before the newest checkpoint."""
-        command = told.partition("go on with: rdrop ")[2]
+        command = told.partition("resume with: rdrop ")[2]
         newest = next(iter(numbered_checkpoints(run / "checkpoints")), None)
         if newest is not None and (fault := integrity.damage(newest)):
             self.problem("lost", f"{what}: {newest.name}: {fault}")

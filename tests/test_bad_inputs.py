@@ -160,7 +160,7 @@ OPTIONS = [  # arguments, a part of the message
     ("train good.csv --out good.csv/below", "good.csv/below"),
     ("train good.csv --out /proc/nothing", "/proc/nothing"),
     ("train good.csv --overwrite", "--overwrite is for the run in --out"),
-    ("train --resume --overwrite --out run", "--resume goes on"),
+    ("train --resume --overwrite --out run", "--resume continues"),
     ("train --resume --out nothing", "no run to resume here"),
     ("train --resume --out run", "this run has finished"),
     ("train --resume", "no unfinished run"),

@@ -71,13 +71,11 @@ def train(
     set_: options.SetOption = None,
     out: options.OutOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run of --out, or the newest unfinished one.")
+        bool, typer.Option("--resume", help="Resume the run in --out, or the newest unfinished one.")
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option(
-            "--overwrite", help="Let the run in --out go and train anew.", rich_help_panel=options.OUTPUT_PANEL
-        ),
+        typer.Option("--overwrite", help="Replace the run in --out.", rich_help_panel=options.OUTPUT_PANEL),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, time a few steps, forecast.")] = False,
     json_output: options.JsonOption = False,
@@ -93,7 +91,7 @@ def train(
 
     choose_threads(threads)
     if resume and overwrite:
-        raise typer.BadParameter("--resume goes on with a run, --overwrite lets it go")
+        raise typer.BadParameter("--resume continues a run, --overwrite replaces it")
     if overwrite and out is None:
         raise typer.BadParameter("--overwrite is for the run in --out")
     if dry_run and processes.world_size() > 1:

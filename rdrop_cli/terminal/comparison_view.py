@@ -118,7 +118,7 @@ class _QuietTraining(Observer):
 
     def plan(self, plan: TrainingPlan) -> None:
         if plan.first_step:
-            self.screen.say(f"{self.cell} goes on at step {plan.first_step:,} of {plan.steps:,}")
+            self.screen.say(f"{self.cell} resumes at step {plan.first_step:,} of {plan.steps:,}")
 
     def micro_batch(self, size: int) -> None:
         self.screen.say(describe_micro_batch(size))

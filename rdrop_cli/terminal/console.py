@@ -34,7 +34,7 @@ _LONG = 10.0
 
 
 _REMINDER = 15.0
-"""Seconds after which a stage that goes on into a pipe says how far it is."""
+"""Seconds after which a stage whose output goes into a pipe says how far it is."""
 """Columns of a table that goes into a pipe or file."""
 
 

@@ -113,9 +113,9 @@ def test_interrupted_it_says_how_to_go_on(rdrop, args, monkeypatch):
         # Beside the forecast, which times steps without listening to signals
         patched.setattr("rdrop_cli.core.comparison.plan.time_cell", lambda *_: (0.1, 1000))
         result = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1", code=130)
-    assert "Stopped in plain seed 42 and saved. The same command goes on from there" in result.stderr
+    assert "Stopped in plain seed 42 and saved. The same command resumes there" in result.stderr
     shown = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1").stdout
-    assert "plain seed 42 goes on at step 1 of " in shown
+    assert "plain seed 42 resumes at step 1 of " in shown
     assert "[2/2] rdrop seed 42" in shown
 
 

@@ -78,7 +78,7 @@ def interrupted(rdrop, reviews, tiny_args, monkeypatch):
 
 def test_an_interrupted_run_is_resumed_by_the_printed_command(rdrop, interrupted, tiny_args, reviews):
     assert interrupted.startswith("Stopped at step 4 of 60 and saved. ")
-    command = interrupted.partition("Go on with: rdrop ")[2].split()
+    command = interrupted.partition("Resume with: rdrop ")[2].split()
     assert command == ["train", "--resume", "--out", "runs/reviews-tiny-bert-alpha1-seed42"]
     resumed = rdrop.json(*command)
     whole = rdrop.json("train", reviews, "--alpha", "1", *tiny_args)

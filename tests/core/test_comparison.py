@@ -285,7 +285,7 @@ def test_the_rest_of_an_interrupted_cell_says_nothing_about_the_time_of_whole_on
 
 
 def test_a_cell_that_cannot_be_trained_is_named(compared):
-    with pytest.raises(ModelError, match=r"^plain seed 42: training failed: .* The same command goes on, with"):
+    with pytest.raises(ModelError, match=r"^plain seed 42: training failed: .* The same command resumes, with"):
         run(compared(seeds=[42], **{"train.lr": 1e30, "train.max_grad_norm": 0.0}))
 
 

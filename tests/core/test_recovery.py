@@ -1,4 +1,4 @@
-"""Where a run goes on when something of it is damaged, and what changed when it is not the same run."""
+"""Where a run resumes when something of it is damaged, and what changed when it is not the same run."""
 
 import errno
 import json
@@ -124,7 +124,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_given_up(interrupted, monke
 
     monkeypatch.setattr(integrity, "sha256_of", stale)
     with pytest.raises(
-        StorageError, match=r"cannot be read \(Stale file handle\).*then go on with: rdrop train --resume"
+        StorageError, match=r"cannot be read \(Stale file handle\).*then resume with: rdrop train --resume"
     ):
         TrainingRun(settings, run, resume=True).start()
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == there

@@ -66,7 +66,7 @@ def test_a_folder_in_which_no_run_had_begun_when_it_was_killed_is_free():
 
 def test_a_run_gives_way_only_when_asked():
     folder = begun("mine")
-    with pytest.raises(CheckpointError, match=r"--resume to go on with it, or --overwrite"):
+    with pytest.raises(CheckpointError, match=r"--resume to continue it, or --overwrite"):
         open_run(None, [], out=folder, resume=False)
     assert open_run(None, [], out=folder, resume=False, overwrite=True)[1] == folder
     with only_writer(folder), pytest.raises(CheckpointError, match="another training"):

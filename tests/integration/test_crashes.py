@@ -50,7 +50,7 @@ def test_what_a_power_cut_leaves_is_resumed_and_ends_as_if_left_in_peace():
 
 @pytest.fixture
 def running(tiny_model, tmp_path):
-    """A training that goes on for ever, and has saved already."""
+    """A training that never ends, and has saved already."""
     data = write_csv(tmp_path / "reviews.csv", make_reviews(60))
     command = [*RDROP, "train", data, "--model", tiny_model, *SIZE, "--out", "run", "--epochs", "100000"]
     endless = [*map(str, command), "--set", "train.early_stopping.patience=0"]
@@ -110,7 +110,7 @@ def test_a_disk_that_fills_up_and_is_enlarged(tiny_model, tmp_path):
     assert "Traceback" not in done.stderr
     assert len(errors) == 1, done.stderr
     assert "cannot be written (" in errors[0]
-    assert errors[0].endswith("then go on with: rdrop train --resume --out run")
+    assert errors[0].endswith("then resume with: rdrop train --resume --out run")
     first, *found = done.stdout.split()
     assert first == "1"
     assert "0" in found

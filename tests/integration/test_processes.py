@@ -133,7 +133,7 @@ def test_an_interrupt_stops_both_at_one_step_and_they_can_go_on(tiny_model, tmp_
     for child in children(process):
         os.kill(child, signal.SIGINT)
     _, err = finish(process, code=1)  # the launcher's own code
-    assert err.count("and saved. Go on with: rdrop train --resume") == 1
+    assert err.count("and saved. Resume with: rdrop train --resume") == 1
 
     again = launch(2, "train", "--resume", "--out", run)
     time.sleep(1)

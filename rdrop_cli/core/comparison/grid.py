@@ -47,7 +47,7 @@ class Cell:
 
     @property
     def has_begun(self) -> bool:
-        """True for a run that can go on, or has ended."""
+        """True for a run that can resume, or has ended."""
         return (self.folder / layout.CONFIG).is_file()
 
     @property

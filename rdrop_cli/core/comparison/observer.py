@@ -10,7 +10,7 @@ from rdrop_cli.core.training.observer import Observer
 
 
 class ComparisonObserver:
-    """Is told how a comparison goes on; this one ignores it.
+    """Is told of a comparison's progress; this one ignores it.
 
     Attributes:
         training: Is told of each training.
@@ -22,7 +22,7 @@ class ComparisonObserver:
         """The cells are about to be trained, `plan.cells` of `cells`."""
 
     def began(self, cell: Cell) -> None:
-        """A cell begins, or goes on."""
+        """A cell begins, or resumes."""
 
     def ended(self, result: CellResult, seconds_left: float) -> None:
         """A cell is done."""

@@ -1,7 +1,7 @@
 """A comparison: every arm with every seed, each an ordinary run, none of them trained twice.
 
 The cells of a comparison stand in FOLDER/ARM/seedN. What is done is known by the run folders alone, so a comparison
-that was stopped anywhere goes on, and one with more seeds or arms trains only what is new.
+that was stopped anywhere resumes, and one with more seeds or arms trains only what is new.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Comparison:
             if training.data.fingerprint != self._data:
                 raise DataError(
                     f"{cell.name}: the data has changed since this comparison began",
-                    "Bring the old data back; the same command goes on. Or give the comparison another --out.",
+                    "Bring the old data back; the same command resumes. Or give the comparison another --out.",
                 )
             self._check_weights(cell, training.model_record)
             training.start()
@@ -182,19 +182,19 @@ class Comparison:
 
 @contextlib.contextmanager
 def _map_cell_errors(cell: Cell) -> Iterator[None]:
-    """Say of what stops a cell's training which cell it is, and how the comparison goes on."""
+    """Say of what stops a cell's training which cell it is, and how to resume the comparison."""
     try:
         yield
     except TrainingInterrupted as error:
-        raise TrainingInterrupted(f"Stopped in {cell.name} and saved", "The same command goes on from there") from error
+        raise TrainingInterrupted(f"Stopped in {cell.name} and saved", "The same command resumes there") from error
     except ModelError as error:
         raise ModelError(
             f"{cell.name}: {error.message}",
-            "The same command goes on, with --set train.micro_batch_size=auto if memory ran out; if the arm cannot be"
+            "The same command resumes, with --set train.micro_batch_size=auto if memory ran out; if the arm cannot be"
             f" trained so, leave it out, or delete {cell.folder} and give it other settings.",
         ) from error
     except StorageError as error:
-        raise StorageError(f"{cell.name}: {error.message}", "Put that right; the same command goes on.") from error
+        raise StorageError(f"{cell.name}: {error.message}", "Put that right; the same command resumes.") from error
 
 
 def _drop_checkpoints(cell: Cell) -> None:

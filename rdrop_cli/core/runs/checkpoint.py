@@ -102,7 +102,7 @@ def trained_on_the_same(first: Checkpoint, second: Checkpoint) -> bool:
 def _open(folder: Path) -> Checkpoint:
     is_run = (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
     if is_run and not (folder / BEST).is_dir():
-        raise CheckpointError(f"{folder}: this run has no finished epoch yet", f"Go on with: {resume_command(folder)}")
+        raise CheckpointError(f"{folder}: this run has no finished epoch yet", f"Resume with: {resume_command(folder)}")
     model = folder / BEST if is_run else folder
     try:
         check_model_folder(model)

@@ -95,7 +95,7 @@ def check_run_folder(run: Path, overwrite: bool = False) -> None:
             f"{run}: holds {found}, which is not of a run, so nothing is written here", "Give another --out."
         )
     if not overwrite:
-        way_on = "" if (run / layout.METRICS).is_file() else ", --resume to go on with it"
+        way_on = "" if (run / layout.METRICS).is_file() else ", --resume to continue it"
         raise CheckpointError(f"{run}: exists already", f"Give another --out{way_on}, or --overwrite to replace it.")
 
 

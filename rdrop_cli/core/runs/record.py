@@ -55,7 +55,7 @@ _OF_THE_PLACE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype"
 
 
 def model_record(folder: Path, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> dict[str, Any]:
-    """What must be the same when the run goes on, though it is read from the model's folder again."""
+    """What must be the same when the run is resumed, though it is read from the model's folder again."""
     content = {key: value for key, value in config.to_dict().items() if key not in _OF_THE_PLACE}
     text = json.dumps(content, sort_keys=True, default=str)  # as it comes back from the file
     return {
@@ -75,7 +75,7 @@ _PAD_AS_BEFORE = {"pad_token_id": None}
 
 
 def check_same_run(run: Path, data: Prepared, model: Mapping[str, Any]) -> None:
-    """Make sure that a run goes on with the examples, the tokenizer and the kind of model it began with.
+    """Make sure that a run is resumed with the examples, the tokenizer and the kind of model it began with.
 
     Args:
         model: As `opening.model_record` gives it.

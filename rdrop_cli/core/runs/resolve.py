@@ -64,7 +64,7 @@ def open_run(
         config: A recipe's name or a file; for a resumed run only if it says the same as the run's own.
         overrides: Dotted keys with their values.
         out: The run folder; None: a new one named after the run, or the newest unfinished one to resume.
-        resume: Go on with a run instead of beginning one.
+        resume: Resume a run instead of beginning one.
         overwrite: A new run may take the place of the one in `out`.
 
     Returns:

@@ -78,7 +78,7 @@ class WholeCheckpoints(Trainer):
         processes.barrier()
 
     def _check_weights(self, model: nn.Module) -> None:
-        """Refuse to save what a run could not go on from.
+        """Refuse to save what a run could not resume from.
 
         Raises:
             FloatingPointError: a weight is infinite or no number.

@@ -48,7 +48,7 @@ class LossMeter:
             self.sums[name] = self.sums[name] + total.detach().float()
 
     def copy(self) -> LossMeter:
-        """A meter that goes on by itself."""
+        """A meter that counts on by itself."""
         made = copy.copy(self)
         made.sums = dict(self.sums)
         return made
@@ -85,7 +85,7 @@ class LossMeter:
         return {"examples": int(self.examples), **{name: float(total) for name, total in self.sums.items()}}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Continue where `state_dict` was taken."""
         self.examples = int(state["examples"])
         self.sums = {name: tensor(state[name], dtype=float32) for name in self._NAMES}
         self.restart_clock()

@@ -39,7 +39,7 @@ class RDropTrainer(WholeCheckpoints):
         ce_reduction: As in `rdrop_loss`; with alpha 0 the one cross-entropy is counted twice for `sum`.
         passes: `concat` runs one forward over [x; x], `sequential` two forwards over x.
         group_by_length: Whether batches hold examples of similar length.
-        auto_micro_batch: When memory runs out, repeat the step in halves, and go on so. For one process, with
+        auto_micro_batch: When memory runs out, repeat the step in halves, and keep to that size. For one process, with
             `gradient_accumulation_steps` of 1.
         on_micro_batch: Is told the new number of examples in a forward pass.
 

@@ -1,4 +1,4 @@
-"""What can stop a training half-way, as errors that say how to go on."""
+"""What can stop a training half-way, as errors that say how to resume."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALLER = "Use --micro-batch auto, --gradient-checkpointing or a smaller --max-l
 
 @contextlib.contextmanager
 def map_failures(run: Path, device: torch.device) -> Iterator[None]:
-    """Say what stopped the training in the block, and how it goes on.
+    """Say what stopped the training in the block, and how to resume it.
 
     Raises:
         ModelError: the loss became infinite or no number, or memory ran out.
@@ -28,7 +28,7 @@ def map_failures(run: Path, device: torch.device) -> Iterator[None]:
     """
     auto = "--micro-batch auto" if processes.world_size() == 1 else "--micro-batch N (a smaller one)"
     smaller = (
-        f"Go on with: {resume_command(run)} {auto}, or --set train.eval_batch_size=8 if it was in an evaluation;"
+        f"Resume with: {resume_command(run)} {auto}, or --set train.eval_batch_size=8 if it was in an evaluation;"
         " or train anew with a smaller --max-length"
     )
     try:
@@ -44,5 +44,5 @@ def map_failures(run: Path, device: torch.device) -> Iterator[None]:
     except (StorageError, OSError) as error:
         cause = error.message if isinstance(error, StorageError) else unwritable(run, error).message
         has_begun = (run / layout.CONFIG).is_file()
-        way_on = f"go on with: {resume_command(run)}" if has_begun else "train again"
+        way_on = f"resume with: {resume_command(run)}" if has_begun else "train again"
         raise StorageError(cause, f"Put that right, then {way_on}") from error

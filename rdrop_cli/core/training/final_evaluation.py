@@ -56,7 +56,7 @@ def measure_best(
     """
     card = checkpoint_card(config, data)
     best = Checkpoint(str(run / layout.BEST), run, card)
-    resume = f"Go on with: {layout.resume_command(run)} --set train.eval_batch_size=8."
+    resume = f"Resume with: {layout.resume_command(run)} --set train.eval_batch_size=8."
     classifier = Classifier(
         best,
         device=config.train.device,

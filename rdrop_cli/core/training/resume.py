@@ -84,7 +84,7 @@ class Start:
     """Where training begins.
 
     Attributes:
-        checkpoint: To go on from; None: from the beginning.
+        checkpoint: To resume from; None: from the beginning.
         damaged: Newer checkpoints that cannot be used, and why.
     """
 

@@ -83,7 +83,7 @@ class TrainingRun:
     Args:
         config: The resolved configuration.
         run: The run folder; it is made when training begins.
-        resume: Go on from the run's last checkpoint.
+        resume: Resume from the run's last checkpoint.
         overwrite: Remove a run that stands in the folder when training begins.
         observer: Is told of progress.
 
@@ -264,7 +264,7 @@ class TrainingRun:
         if self.stopper.agree():  # also asked during the last evaluation
             raise TrainingInterrupted(
                 f"Stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
-                f"Go on with: {layout.resume_command(self.run)}",
+                f"Resume with: {layout.resume_command(self.run)}",
             )
         steps = state.global_step - begin.step
         if processes.is_main_process() and not (self.run / layout.BEST).is_dir():
