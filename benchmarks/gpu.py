@@ -35,7 +35,7 @@ PARTS = {
     "float16": (gpu_checks.float16, 60),
     "micro_batch": (gpu_checks.micro_batch, 75),
     "resume": (gpu_checks.resume, 60),
-    "speed": (gpu_speed.speed, 200),
+    "speed": (gpu_speed.speed, 260),
     "profile": (gpu_speed.profile, 60),
 }
 """What is done, and the seconds it may take."""

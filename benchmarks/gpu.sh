@@ -18,6 +18,9 @@ if ! lacking="$("$python" "$root/benchmarks/gpu_setup.py")"; then
     environment="$(mktemp -d)/venv"
     echo "Installing from $wheels: ${lacking//$'\n'/, }" >&2
     "$python" -m venv --system-site-packages "$environment"
+    # Where $python is itself in a virtual environment, the new one would see the system's packages and not that one's.
+    "$python" -c 'import site; print(*site.getsitepackages(), sep="\n")' \
+        >"$("$environment/bin/python" -c 'import site; print(site.getsitepackages()[0])')/parent.pth"
     mapfile -t requirements <<<"$lacking"
     "$environment/bin/python" -m pip install --quiet --no-index --find-links "$wheels" "${requirements[@]}"
     python="$environment/bin/python"

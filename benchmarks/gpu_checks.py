@@ -130,7 +130,9 @@ class CountSteps(TrainerCallback):
             self.spy.__exit__(None, None, None)
             if self.on_gpu:
                 torch.cuda.set_sync_debug_mode("default")
-            self.waits = [f"{w.filename}:{w.lineno}" for w in self.caught or [] if "synchroniz" in str(w.message)]
+            # Switching this on warns too, that it is a prototype.
+            waits = [w for w in self.caught or [] if "called a synchronizing" in str(w.message)]
+            self.waits = [f"{w.filename}:{w.lineno}" for w in waits]
             self.catcher.__exit__(None, None, None)
 
 

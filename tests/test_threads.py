@@ -27,8 +27,8 @@ def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
 STARTED = "import sys\nfrom rdrop_cli.__main__ import main\nsys.argv = ['rdrop', '--version']\n"
 
 
-GNU = f"GOMP_SPINCOUNT = '{threads.WAITING['GOMP_SPINCOUNT']}'"
-INTEL = f"KMP_BLOCKTIME='{threads.WAITING['KMP_BLOCKTIME']}"
+GNU = f"GOMP_SPINCOUNT = '{threads.waiting()['GOMP_SPINCOUNT']}'"
+INTEL = f"KMP_BLOCKTIME='{threads.waiting()['KMP_BLOCKTIME']}"
 
 
 def test_pytorchs_threads_wait_as_the_command_says():
@@ -56,7 +56,7 @@ def test_what_scikit_learn_sets_is_no_word_of_the_users(environment):
     environment["KMP_INIT_AT_FORK"] = "FALSE"
     environment["KMP_DUPLICATE_LIB_OK"] = "True"
     threads.let_waiting_threads_sleep()
-    assert environment["GOMP_SPINCOUNT"] == threads.WAITING["GOMP_SPINCOUNT"]
+    assert environment["GOMP_SPINCOUNT"] == threads.waiting()["GOMP_SPINCOUNT"]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,20 @@ def put(root, files):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "looks"),
+    [
+        ("processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\n", "1000"),
+        ("processor\t: 0\nvendor_id\t: GenuineIntel\n", "10000"),
+        ("processor\t: 0\nCPU implementer\t: 0x41\n", "10000"),
+        (None, "10000"),
+    ],
+)
+def test_how_long_a_thread_looks_before_it_sleeps_depends_on_the_processor(tmp_path, cpuinfo, looks):
+    put(tmp_path, {"proc/cpuinfo": cpuinfo} if cpuinfo else {})
+    assert threads.waiting(tmp_path)["GOMP_SPINCOUNT"] == looks
 
 
 TOP = "sys/fs/cgroup"

@@ -192,3 +192,17 @@ def test_what_it_does_not_know_goes_to_pytorch():
     theirs = nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=P, is_causal=True).transpose(1, 2)
 
     assert torch.equal(ours, theirs)
+
+
+def test_cudnns_kernels_are_passed_over_and_allowed_again(monkeypatch):
+    allowed = []
+
+    def spy(*args, **kwargs):
+        allowed.append(torch.backends.cuda.cudnn_sdp_enabled())
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(attention, "sdpa_attention_forward", spy)
+    with pytest.raises(RuntimeError):
+        attention_forward(nn.Module(), *inputs(dtype=torch.float32), None)
+    assert allowed == [False]
+    assert torch.backends.cuda.cudnn_sdp_enabled()

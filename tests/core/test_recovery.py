@@ -189,14 +189,17 @@ def test_weights_that_are_not_finite_are_never_saved(config, tmp_path):
     assert find_start(tmp_path / "run").damaged == {}
 
 
-def test_a_full_disk_names_the_command_to_go_on_with(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "message", ["[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0", "basic_ios::clear: iostream error"]
+)
+def test_a_full_disk_names_the_command_to_resume_with(config, tmp_path, monkeypatch, message):
     settings, run = config(), tmp_path / "run"
     save = torch.save
 
     def full(content, path, *args, **kwargs):
         if "checkpoint-20" in str(path):
             Path(path).write_bytes(b"half")
-            raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
+            raise RuntimeError(message)
         save(content, path, *args, **kwargs)
 
     monkeypatch.setattr(torch, "save", full)

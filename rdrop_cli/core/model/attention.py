@@ -8,6 +8,8 @@ in the cache, matrix products stay in the dtype they came in, and masks come fro
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -126,9 +128,10 @@ def attention_forward(
         and (attention_mask is not None or not (kwargs.get("is_causal") or getattr(module, "is_causal", False)))
     )
     if not is_plain:
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
-        )
+        with _without_cudnn():
+            return sdpa_attention_forward(
+                module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+            )
     with torch.autocast("cpu", enabled=False):
         q, k, v = (part.reshape(batch * heads, -1, width) for part in (query, key, value))
         bias = _bias(attention_mask, batch, heads, key.shape[2], query.dtype)
@@ -136,6 +139,21 @@ def attention_forward(
         needs_grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
         out: Tensor = (_Attention.apply if needs_grad else _attend)(q, k, v, bias, scale, dropout)
     return out.view(batch, heads, queries, width).transpose(1, 2).contiguous(), None
+
+
+@contextlib.contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """Leave attention to PyTorch's other kernels, for as long as the block runs.
+
+    Where PyTorch prefers cuDNN's (NVIDIA's from Hopper on), it plans anew for every shape of a batch, 4 ms for each pass
+    of each layer: with texts of many lengths an epoch is over before the plans are made (benchmarks/gpu.py, "profile").
+    """
+    enabled = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(enabled)
 
 
 def _bias(mask: Tensor | None, batch: int, heads: int, keys: int, dtype: torch.dtype) -> Tensor:

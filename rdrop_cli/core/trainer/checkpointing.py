@@ -131,7 +131,7 @@ def _map_write_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        signs = ("PytorchStreamWriter", "inline_container", "os error")
+        signs = ("PytorchStreamWriter", "inline_container", "iostream error", "os error")
         if isinstance(error, OSError) or not any(sign in str(error) for sign in signs):
             raise
         parent = next(path for path in target.parents if path.exists())
