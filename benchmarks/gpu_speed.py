@@ -159,7 +159,7 @@ class ProfileSteps(TrainerCallback):
 
 
 def profile(setting: Setting) -> dict[str, Any]:
-    """The ten operations that take most of rdrop's R-Drop steps, at IMDb's lengths in bfloat16, on the device's clock."""
+    """The ten operations that take most of R-Drop steps at IMDb's lengths in bfloat16, on the device's clock."""
     on_gpu = setting.device == "cuda"
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(folder, setting, "bfloat16", build_model(setting), imdb_lengths(16 * BATCH, setting))

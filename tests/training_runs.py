@@ -1,4 +1,4 @@
-"""What tests of whole trainings share: looking into a run folder, and interrupting."""
+"""What tests of trainings share: a plan, looking into a run folder, and interrupting."""
 
 import csv
 import os
@@ -10,9 +10,30 @@ import torch
 from safetensors.torch import load_file
 
 from rdrop_cli.core.trainer.checkpointing import numbered_checkpoints
-from rdrop_cli.core.training.observer import Observer
+from rdrop_cli.core.training.observer import Observer, TrainingPlan
 
 TIME_COLUMNS = {"examples_per_second", "tokens_per_second"}
+PLAN = TrainingPlan(
+    run=Path("runs/x"),
+    model="tiny",
+    data="[red]data[/]\x1b[31m",
+    device="CPU",
+    precision="float32",
+    parameters=1_000_000,
+    examples={"train": 8, "validation": 2},
+    epochs=2,
+    steps=4,
+    first_step=0,
+    batch_size=4,
+    micro_batch_size=2,
+    alpha=5.0,
+    ce_reduction="mean",
+    label_smoothing=0.1,
+    metric="f1",
+    columns={"text": "review", "label": "stars", "text_pair": None},
+    classes={"bad": 30, "good": 70},
+    data_notes=["Left out: 2 of 102 rows (review is empty: 2)"],
+)
 
 
 def history(run: Path) -> list[dict[str, str]]:

@@ -1,35 +1,12 @@
 """The live view of a training, drawn on a terminal of its own."""
 
 import io
-from pathlib import Path
 
 from rich.console import Console
 
-from rdrop_cli.core.training.observer import TrainingPlan
 from rdrop_cli.terminal.console import Screen
 from rdrop_cli.terminal.training_view import LiveTraining
-
-PLAN = TrainingPlan(
-    run=Path("runs/x"),
-    model="tiny",
-    data="[red]data[/]\x1b[31m",
-    device="CPU",
-    precision="float32",
-    parameters=1_000_000,
-    examples={"train": 8, "validation": 2},
-    epochs=2,
-    steps=4,
-    first_step=0,
-    batch_size=4,
-    micro_batch_size=2,
-    alpha=5.0,
-    ce_reduction="mean",
-    label_smoothing=0.1,
-    metric="f1",
-    columns={"text": "review", "label": "stars", "text_pair": None},
-    classes={"bad": 30, "good": 70},
-    data_notes=["Left out: 2 of 102 rows (review is empty: 2)"],
-)
+from training_runs import PLAN
 
 
 def test_the_view_has_losses_a_row_for_each_evaluation_and_leaves_the_terminal_tidy():

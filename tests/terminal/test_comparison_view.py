@@ -4,15 +4,15 @@ import io
 from pathlib import Path
 
 from rich.console import Console
-from test_live import PLAN
 
 from rdrop_cli.config import load_config
 from rdrop_cli.core.comparison.arms import make_arms
 from rdrop_cli.core.comparison.grid import Cell, CellResult
 from rdrop_cli.core.comparison.observer import ComparisonPlan
-from rdrop_cli.core.training.observer import TrainingPlan as TrainingPlan
+from rdrop_cli.core.training.observer import TrainingPlan
 from rdrop_cli.terminal.comparison_view import LiveComparison, comparison_watcher
 from rdrop_cli.terminal.console import Screen
+from training_runs import PLAN
 
 METRICS = {"validation": {"accuracy": 0.8, "f1": 0.75, "roc_auc": 0.9, "nll": None}, "test": {"accuracy": 0.12345}}
 

@@ -190,7 +190,8 @@ def test_weights_that_are_not_finite_are_never_saved(config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "message", ["[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0", "basic_ios::clear: iostream error"]
+    "message",
+    ["[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0", "basic_ios::clear: iostream error"],
 )
 def test_a_full_disk_names_the_command_to_resume_with(config, tmp_path, monkeypatch, message):
     settings, run = config(), tmp_path / "run"
