@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from rdrop_cli.core.comparison.differences import Difference, compare_arms, corr
 from rdrop_cli.core.comparison.grid import CellResult
 from rdrop_cli.core.comparison.verdict import verdict
 from rdrop_cli.core.metrics.bootstrap import METRICS, Interval, interval, resample
+from rdrop_cli.core.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,7 @@ class Evidence:
     verdict: list[str]
 
 
-def weigh(
-    outcomes: Sequence[CellResult], metric: str, *, on_progress: Callable[[str, int, int | None], None] | None = None
-) -> Evidence:
+def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress | None = None) -> Evidence:
     """Weigh outcomes in which every arm has every seed.
 
     Args:

@@ -22,6 +22,7 @@ from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.model.loading import map_loading_errors, quiet_transformers
 from rdrop_cli.core.model.locate import fetch_model
 from rdrop_cli.core.model.tokenizer import load_tokenizer
+from rdrop_cli.core.progress import Progress
 from rdrop_cli.core.runs.checkpoint import Checkpoint
 from rdrop_cli.errors import CheckpointError, ModelError
 from rdrop_cli.schema import Precision
@@ -59,7 +60,7 @@ class Classifier:
         trust_remote_code: bool = False,
         notice: Callable[[str], None] = lambda message: None,
         memory_hint: str = "Use a smaller --batch-size.",
-        on_progress: Callable[[str, int, int | None], None] | None = None,
+        on_progress: Progress | None = None,
     ) -> None:
         quiet_transformers()
         from transformers import AutoConfig, AutoModelForSequenceClassification

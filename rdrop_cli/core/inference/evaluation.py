@@ -16,6 +16,7 @@ from rdrop_cli.core.inference.classifier import Classifier
 from rdrop_cli.core.inference.examples import Examples
 from rdrop_cli.core.metrics.classification import classification_metrics, confusion_matrix
 from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.progress import Progress
 from rdrop_cli.errors import CheckpointError, DataError
 
 
@@ -43,7 +44,7 @@ def evaluate(
     positive_label: str | None = None,
     label_map: Mapping[str, str] | None = None,
     label_ids: Mapping[str, str] | None = None,
-    on_progress: Callable[[str, int, int | None], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> Evaluation:
     """Classify labelled examples and measure.
 
@@ -110,7 +111,7 @@ def true_classes(
 def classify(
     classifier: Classifier,
     examples: Examples,
-    on_progress: Callable[[str, int, int | None], None] | None = None,
+    on_progress: Progress | None = None,
     of: str = "",
 ) -> NDArray[np.float64]:
     """A checkpoint's probabilities for examples, (examples, classes).

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from rdrop_cli.core.progress import Progress
 from rdrop_cli.core.storage import hub, starter
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import ModelError
@@ -33,9 +33,7 @@ def locate_model(config: ModelConfig, hub_config: HubConfig) -> str:
     raise ModelError(f"model {config.name}: no such folder", "Give a folder, a hub id (OWNER/NAME), or `starter`.")
 
 
-def fetch_model(
-    name: str, revision: str | None, on_progress: Callable[[str, int, int | None], None] | None = None
-) -> str:
+def fetch_model(name: str, revision: str | None, on_progress: Progress | None = None) -> str:
     """The folder of a model that `locate` found; one on the hub is downloaded.
 
     Raises:
