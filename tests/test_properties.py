@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from rdrop_cli.config import dotted_keys, load_config, parse_assignment, validate
+from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.data.prepare import read_and_split
 from rdrop_cli.core.data.sources import open_source
 from rdrop_cli.core.inference.inputs import Inputs
@@ -70,7 +71,7 @@ def test_json(tmp_path, rows, name):
 )
 def test_every_line_of_text_is_an_input(tmp_path, content, count):
     (tmp_path / "d.txt").write_bytes((content + b"\n") * count)
-    inputs = Inputs(None, str(tmp_path / "d.txt"), defaults={})
+    inputs = Inputs(None, str(tmp_path / "d.txt"), defaults=ColumnNames())
     try:
         inputs.check()
         found = list(inputs)

@@ -67,6 +67,7 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint: accuracy, F1, ROC-AUC and more, with 95 % intervals."""
     from rdrop_cli.config import parse_device, parse_precision
+    from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.inference.examples import examples_of_run, examples_of_source
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, trained_on_the_same
@@ -87,9 +88,7 @@ def evaluate(
             labelled = examples_of_source(
                 data,
                 split,
-                text=text_column,
-                label=label_column,
-                text_pair=text_pair_column,
+                named=ColumnNames(text_column, label_column, text_pair_column),
                 checkpoint=found,
                 hub_config=HubConfig(),
                 allow_rejects=bool(allow_rejects),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -69,7 +68,7 @@ def predict(
 ) -> None:
     """Classify texts: label, probability, and the probability of every class."""
     from rdrop_cli.config import parse_device, parse_precision
-    from rdrop_cli.core.data.columns import in_words
+    from rdrop_cli.core.data.columns import ColumnNames, in_words
     from rdrop_cli.core.data.readers import format_of
     from rdrop_cli.core.inference.inputs import Inputs
     from rdrop_cli.core.inference.writers import check_output, open_writer
@@ -93,8 +92,7 @@ def predict(
         texts or None,
         input_,
         input_format=input_format,
-        text_column=text_column,
-        text_pair_column=text_pair_column,
+        named=ColumnNames(text_column, text_pair=text_pair_column),
         defaults=found.columns,
     )
     rows.check()
@@ -140,7 +138,7 @@ def predict(
         else:
             _print_table(screen, list(predictions), classifier.labels.names, found.name)
     if rows.columns is not None:
-        screen.say(f"Columns: {in_words(asdict(rows.columns))}")
+        screen.say(f"Columns: {in_words(rows.columns.as_dict())}")
     if rows.problems:
         screen.say(f"{count(rows.problems, 'row')} with problems; the first: {rows.first_problem}", style="yellow")
     if output is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 
 from rdrop_cli.core.data.labels import canonical, is_whole_number
@@ -29,21 +29,37 @@ _LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The columns of a source that hold text, label and second text."""
+class ColumnNames:
+    """The columns that hold text, label and second text, by name; None: not named, or there is none."""
+
+    text: str | None = None
+    label: str | None = None
+    text_pair: str | None = None
+
+    def as_dict(self) -> dict[str, str | None]:
+        """As prepared data, runs, checkpoints and JSON output record them."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: object) -> ColumnNames:
+        """What `as_dict` gave, read back; nothing is named where it is no such record."""
+        if not isinstance(record, Mapping) or not all(isinstance(name, str | None) for name in record.values()):
+            return cls()
+        return cls(record.get("text"), record.get("label"), record.get("text_pair"))
+
+
+@dataclass(frozen=True)
+class Columns(ColumnNames):
+    """The columns of a source that are in use. There is always a text."""
 
     text: str
-    label: str | None
-    text_pair: str | None
 
 
 def resolve_columns(
     available: Iterable[str],
     where: str,
+    named: ColumnNames,
     *,
-    text: str | None,
-    label: str | None,
-    text_pair: str | None,
     need_label: bool = True,
     need_pair: bool | None = None,
 ) -> Columns:
@@ -58,6 +74,7 @@ def resolve_columns(
     Raises:
         DataError: a column is not there; with the columns that are.
     """
+    text, label, text_pair = named.text, named.label, named.text_pair
     names = list(available)
     by_lower = {name.lower(): name for name in reversed(names)}
 
@@ -109,10 +126,8 @@ def _partners(usual: Callable[[Iterable[str]], str | None]) -> tuple[str | None,
 def choose_columns(
     available: Mapping[str, object],
     where: str,
-    text: str | None,
-    label: str | None,
-    text_pair: str | None,
-    defaults: Mapping[str, str | None],
+    named: ColumnNames,
+    defaults: ColumnNames,
     *,
     need_label: bool = True,
 ) -> Columns:
@@ -126,23 +141,15 @@ def choose_columns(
         DataError: a column is not there.
     """
 
-    def default(role: str) -> str | None:
-        name = defaults.get(role)
+    def there(name: str | None) -> str | None:
         return name if name in available else None
 
-    text, text_pair = text or default("text"), text_pair or default("text_pair")
-    need_pair = bool(defaults.get("text_pair") or text_pair) if defaults.get("text") else None
+    text, text_pair = named.text or there(defaults.text), named.text_pair or there(defaults.text_pair)
+    need_pair = bool(defaults.text_pair or text_pair) if defaults.text else None
     if need_pair and text_pair is None and text is not None and not _has_partner(text, available):
-        text_pair = defaults.get("text_pair")  # and say that it is not there
-    return resolve_columns(
-        available,
-        where,
-        text=text,
-        label=label or default("label"),
-        text_pair=text_pair,
-        need_label=need_label,
-        need_pair=need_pair,
-    )
+        text_pair = defaults.text_pair  # and say that it is not there
+    chosen = ColumnNames(text, named.label or there(defaults.label), text_pair)
+    return resolve_columns(available, where, chosen, need_label=need_label, need_pair=need_pair)
 
 
 def _has_partner(text: str, available: Iterable[str]) -> bool:

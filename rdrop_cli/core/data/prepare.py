@@ -252,10 +252,9 @@ def _split_and_audit(reading: Reading, labels: LabelReading, source: Source, con
         "label_ids": labels.label_ids,
         "label_note": labels.note,
     }
-    columns = reading.columns
-    used = {"text": columns.text, "label": columns.label, "text_pair": columns.text_pair}
     settings = {"name": _portable(config.source), "settings": config.model_dump(exclude=NOT_OF_THE_DATA)}
-    return Prepared(labels.labels, splits, used, report, settings, [row.as_dict() for row in rejected])
+    columns = reading.columns.as_dict()
+    return Prepared(labels.labels, splits, columns, report, settings, [row.as_dict() for row in rejected])
 
 
 def _portable(source: str) -> str:

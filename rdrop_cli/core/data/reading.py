@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rdrop_cli.core.data.columns import Columns, check_row, choose_columns, resolve_columns
+from rdrop_cli.core.data.columns import ColumnNames, Columns, check_row, choose_columns, resolve_columns
 from rdrop_cli.core.data.labels import canonical
 from rdrop_cli.core.data.readers import Row
 from rdrop_cli.core.data.sources import WHOLE, Source
@@ -67,13 +67,8 @@ def named_columns(row: Row, config: DataConfig) -> Columns:
     Raises:
         DataError: a column is not there.
     """
-    return resolve_columns(
-        row.values,
-        row.file,
-        text=config.text_column,
-        label=config.label_column,
-        text_pair=config.text_pair_column,
-    )
+    named = ColumnNames(config.text_column, config.label_column, config.text_pair_column)
+    return resolve_columns(row.values, row.file, named)
 
 
 def read_source(
@@ -92,8 +87,9 @@ def read_source(
         DataError: unreadable, a column is missing, or no usable row to train on.
     """
     first = WHOLE if WHOLE in source.splits else "train"
-    recorded = Columns(str(columns["text"]), columns["label"], columns["text_pair"]) if columns else None
-    train = _read_split(source, first, lambda row: recorded or named_columns(row, config), on_progress)
+    recorded = ColumnNames.from_record(columns)
+    known = Columns(recorded.text, recorded.label, recorded.text_pair) if recorded.text is not None else None
+    train = _read_split(source, first, lambda row: known or named_columns(row, config), on_progress)
     if train.columns is None or not train.examples:
         shown = train.rejected[:1]
         where = "".join(f"; {row.file}, line {row.line}: {row.reason}" for row in shown)
@@ -151,11 +147,10 @@ def _read_split(
 
 def _like_train(row: Row, train: Columns) -> Columns:
     """Another split's columns: the train split's where it has them; it may come without labels."""
-    defaults = {"text": train.text, "label": train.label, "text_pair": train.text_pair}
     try:
-        return choose_columns(row.values, row.file, None, None, None, defaults)
+        return choose_columns(row.values, row.file, ColumnNames(), train)
     except DataError:
-        return choose_columns(row.values, row.file, None, None, None, defaults, need_label=False)
+        return choose_columns(row.values, row.file, ColumnNames(), train, need_label=False)
 
 
 def _counted(rows: Iterator[Row], stage: str, on_progress: Progress) -> Iterator[Row]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rdrop_cli.config import load_recorded
 from rdrop_cli.core.data import left_out
-from rdrop_cli.core.data.columns import Columns, check_row, choose_columns
+from rdrop_cli.core.data.columns import ColumnNames, Columns, check_row, choose_columns
 from rdrop_cli.core.data.dataset import SETTINGS_BEFORE, Prepared, is_prepared, load_prepared, load_recorded_data
 from rdrop_cli.core.data.labels import canonical
 from rdrop_cli.core.data.prepare import read_and_split
@@ -68,9 +68,7 @@ def examples_of_source(
     source: str,
     split: str,
     *,
-    text: str | None,
-    label: str | None,
-    text_pair: str | None,
+    named: ColumnNames,
     checkpoint: Checkpoint,
     hub_config: HubConfig,
     allow_rejects: bool = False,
@@ -79,8 +77,8 @@ def examples_of_source(
     """Data by name: a prepared folder or a source; the named split, or all of a source that has no splits.
 
     Args:
-        text: Column of the text; as `label` and `text_pair` None for the default.
-        checkpoint: The columns it was trained with are used where the data has them.
+        named: The columns to read, as far as they are named.
+        checkpoint: The columns it was trained with are used where none are named and the data has them.
         allow_rejects: Measure without the rows that cannot be used, however many they are.
 
     Raises:
@@ -98,12 +96,12 @@ def examples_of_source(
     rejected: list[dict[str, object]] = []
 
     def choose(row: Row) -> Columns:
-        return choose_columns(row.values, row.file, text, label, text_pair, checkpoint.columns)
+        return choose_columns(row.values, row.file, named, checkpoint.columns)
 
     count = 0
     for count, (row, columns, problem) in enumerate(check_row(opened.splits[chosen](), choose), start=1):
-        named = columns is not None and columns.label in opened.label_names
-        if columns and columns.label and named and canonical(row.values.get(columns.label)) == UNLABELLED:
+        are_ids = columns is not None and columns.label in opened.label_names
+        if columns and columns.label and are_ids and canonical(row.values.get(columns.label)) == UNLABELLED:
             problem = problem or f"{columns.label} is missing (-1)"
         if problem is not None or columns is None or columns.label is None:
             rejected.append({"file": row.file, "line": row.line, "reason": problem})
@@ -129,7 +127,7 @@ def examples_of_source(
         pairs if columns.text_pair else None,
         labels,
         lambda index: f"{places[index][0]}, line {places[index][1]}",
-        asdict(columns),
+        columns.as_dict(),
         rejected,
         reasons,
         opened.label_names.get(columns.label or "", ()),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from rdrop_cli.core.data.columns import Columns, choose_columns
+from rdrop_cli.core.data.columns import ColumnNames, Columns, choose_columns
 from rdrop_cli.core.data.readers import FORMATS, Row, format_of, newline_of, read_rows, read_stream, stdin_text
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import ConfigError, DataError
@@ -34,6 +34,7 @@ class Inputs:
         texts: Given texts; None to read `source`.
         source: A file, or `-` for standard input.
         input_format: Of the source; None: by suffix, `txt` for standard input.
+        named: The columns to read, as far as they are named; a label is never looked for.
         defaults: The columns the checkpoint was trained with.
     """
 
@@ -43,15 +44,13 @@ class Inputs:
         source: str | None,
         *,
         input_format: str | None = None,
-        text_column: str | None = None,
-        text_pair_column: str | None = None,
-        defaults: Mapping[str, str | None],
+        named: ColumnNames | None = None,
+        defaults: ColumnNames,
     ) -> None:
         self.texts = texts
         self.source = source or STDIN
         self.input_format = input_format
-        self.text_column = text_column
-        self.text_pair_column = text_pair_column
+        self.named = named or ColumnNames()
         self.defaults = defaults
         self.problems = 0
         self.first_problem = ""
@@ -67,8 +66,8 @@ class Inputs:
         if self.input_format is not None and self.input_format not in FORMATS:
             raise ConfigError(f"--input-format {self.input_format}: unknown", f"Known: {', '.join(FORMATS)}.")
         if self.texts is not None:
-            if pair := self.defaults.get("text_pair"):
-                hint = f"Give a file with columns {self.defaults.get('text')} and {pair} by --input."
+            if pair := self.defaults.text_pair:
+                hint = f"Give a file with columns {self.defaults.text} and {pair} by --input."
                 raise DataError("this checkpoint classifies pairs of texts", hint)
             return
         if self.source == STDIN:
@@ -92,11 +91,9 @@ class Inputs:
 
     def _choose(self, row: Row) -> Columns:
         defaults = self.defaults
-        if row.values.keys() == {"text"} and not self.text_column:
-            defaults = {**self.defaults, "text": "text"}
-        return choose_columns(
-            row.values, row.file, self.text_column, None, self.text_pair_column, defaults, need_label=False
-        )
+        if row.values.keys() == {"text"} and not self.named.text:
+            defaults = replace(self.defaults, text="text")
+        return choose_columns(row.values, row.file, self.named, defaults, need_label=False)
 
     def __iter__(self) -> Iterator[Input]:
         if self.texts is not None:

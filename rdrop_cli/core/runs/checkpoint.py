@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.model.locate import check_model_folder
 from rdrop_cli.core.runs.layout import BEST, CARD, CONFIG, DATA, METRICS, RUNS, read_json, resume_command, runs_by_age
 from rdrop_cli.core.runs.record import read_record
@@ -51,11 +52,9 @@ class Checkpoint:
         return value if isinstance(value, int) and 0 < value < 2**31 else None
 
     @property
-    def columns(self) -> Mapping[str, str | None]:
-        """The column names of the data it was trained on: text, label, text_pair."""
-        value = self.card.get("columns")
-        is_usable = isinstance(value, dict) and all(isinstance(name, str | None) for name in value.values())
-        return value if isinstance(value, dict) and is_usable else {}
+    def columns(self) -> ColumnNames:
+        """The columns of the data it was trained on, where the checkpoint says."""
+        return ColumnNames.from_record(self.card.get("columns"))
 
 
 def find_checkpoint(name: str, hub_config: HubConfig | None = None) -> Checkpoint:

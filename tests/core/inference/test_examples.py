@@ -2,17 +2,22 @@
 
 import pytest
 
+from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.inference.examples import examples_of_run, examples_of_source
 from rdrop_cli.core.runs.checkpoint import Checkpoint
 from rdrop_cli.errors import CheckpointError
 from rdrop_cli.schema import HubConfig
 
 
-def read(source, card, **columns):
-    named = {"text": None, "label": None, "text_pair": None, **columns}
-    checkpoint = Checkpoint("model", card=card)
+def read(source, card, allow_rejects=False, **columns):
     return examples_of_source(
-        source, "test", checkpoint=checkpoint, hub_config=HubConfig(), on_progress=lambda *_: None, **named
+        source,
+        "test",
+        named=ColumnNames(**columns),
+        checkpoint=Checkpoint("model", card=card),
+        hub_config=HubConfig(),
+        allow_rejects=allow_rejects,
+        on_progress=lambda *_: None,
     )
 
 
@@ -29,6 +34,12 @@ def test_the_checkpoints_columns_are_the_default_where_the_data_has_them(tmp_pat
     assert (examples.texts, examples.labels) == (["a"], ["1"])
     assert examples.where(0) == "x.csv, line 2"
     assert read("x.csv", {"columns": columns}, text="text").texts == ["b"]
+
+
+def test_named_columns_are_read_where_the_first_row_has_none(tmp_path):
+    (tmp_path / "x.jsonl").write_text('broken\n{"title": "a", "text": "b", "label": 1}\n')
+    examples = read("x.jsonl", {}, allow_rejects=True, text="title")
+    assert (examples.texts, len(examples.rejected)) == (["a"], 1)
 
 
 def test_a_checkpoint_without_a_run_has_no_data_of_its_own():
