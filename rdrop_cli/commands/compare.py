@@ -97,36 +97,17 @@ def compare(
 
     After an interruption the same command resumes; more seeds or arms train only what is new.
     """
-    from rdrop_cli.config import collect_overrides, load_config
+    given = dict(locals())
+    from rdrop_cli.config import load_config
     from rdrop_cli.core.comparison.arms import make_arms
     from rdrop_cli.core.comparison.grid import check_cells, default_folder, make_cells
-    from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.runs.resolve import check_configuration
     from rdrop_cli.core.storage.files import user_path
 
     choose_threads(threads)
     if processes.world_size() > 1:
         raise typer.BadParameter("compare trains in one process; run it without a launcher")
-    flags = {
-        "data.source": data,
-        "data.text_column": text_column,
-        "data.label_column": label_column,
-        "data.text_pair_column": text_pair_column,
-        "data.train_examples": train_examples,
-        "data.label_map": parse_label_map(label_map) if label_map is not None else None,
-        "data.allow_rejects": allow_rejects,
-        "model.name": model,
-        "model.max_length": max_length,
-        "rdrop.alpha": alpha,
-        "train.label_smoothing": label_smoothing,
-        "train.epochs": epochs,
-        "train.batch_size": batch_size,
-        "train.lr": lr,
-        "train.seed": seed,
-        "train.precision": precision,
-        "train.device": device,
-    }
-    overrides = [ALL_EPOCHS, *collect_overrides(flags, set_)]
+    overrides = [ALL_EPOCHS, *options.overrides(given, set_)]
     resolved = check_configuration(load_config(config, overrides))
     names = [name.strip() for name in arms.split(",") if name.strip()]
     chosen = make_arms(resolved, names, arm or [], budget)

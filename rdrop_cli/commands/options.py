@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -140,3 +141,49 @@ OutOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--out", "-o", metavar="DIR", help="Folder to write.", rich_help_panel=OUTPUT_PANEL),
 ]
+
+FLAG_KEYS = {
+    "source": "data.source",
+    "data": "data.source",
+    "text_column": "data.text_column",
+    "label_column": "data.label_column",
+    "text_pair_column": "data.text_pair_column",
+    "validation": "data.validation",
+    "test": "data.test",
+    "train_examples": "data.train_examples",
+    "label_map": "data.label_map",
+    "allow_rejects": "data.allow_rejects",
+    "model": "model.name",
+    "max_length": "model.max_length",
+    "alpha": "rdrop.alpha",
+    "label_smoothing": "train.label_smoothing",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "micro_batch_size": "train.micro_batch_size",
+    "gradient_checkpointing": "train.gradient_checkpointing",
+    "lr": "train.lr",
+    "seed": "train.seed",
+    "precision": "train.precision",
+    "device": "train.device",
+}
+"""The arguments of commands that take a configuration, and the keys that they set."""
+
+
+def overrides(values: Mapping[str, Any], assignments: Iterable[str] | None) -> list[tuple[str, Any]]:
+    """Dotted keys with their values: the `--set` assignments, then the flags that were given, which win.
+
+    Args:
+        values: A command's arguments by name, None where not given; those that set no key are passed over.
+        assignments: What `--set` was given.
+
+    Raises:
+        ConfigError: an assignment that cannot be read.
+        DataError: a label map that cannot.
+    """
+    from rdrop_cli.config import collect_overrides, parse_micro_batch
+    from rdrop_cli.core.data.label_column import parse_label_map
+
+    parsers = {"label_map": parse_label_map, "micro_batch_size": parse_micro_batch}
+    given = {name: values[name] for name in FLAG_KEYS if values.get(name) is not None}
+    flags = {FLAG_KEYS[name]: parsers[name](value) if name in parsers else value for name, value in given.items()}
+    return collect_overrides(flags, assignments)

@@ -57,9 +57,9 @@ def prepare(
     debug: options.DebugOption = False,
 ) -> None:
     """Read, check, split and tokenize labelled text, and say what is in it."""
-    from rdrop_cli.config import collect_overrides, load_config
+    given = dict(locals())
+    from rdrop_cli.config import load_config
     from rdrop_cli.core.data.columns import in_words
-    from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.data.prepare import prepare_data, tokenize_splits
     from rdrop_cli.core.model.locate import fetch_model, locate_model
     from rdrop_cli.core.model.tokenizer import load_tokenizer
@@ -67,19 +67,7 @@ def prepare(
     from rdrop_cli.core.storage import shell
     from rdrop_cli.core.storage.files import user_path
 
-    flags = {
-        "data.source": source,
-        "data.text_column": text_column,
-        "data.label_column": label_column,
-        "data.text_pair_column": text_pair_column,
-        "data.validation": validation,
-        "data.test": test,
-        "data.train_examples": train_examples,
-        "data.label_map": parse_label_map(label_map) if label_map is not None else None,
-        "model.name": model,
-        "model.max_length": max_length,
-    }
-    resolved = load_config(config, collect_overrides(flags, set_))
+    resolved = load_config(config, options.overrides(given, set_))
     out = user_path(out) if out is not None else None
     screen = Screen(json_output=json_output, quiet=quiet)
     name = locate_model(resolved.model, resolved.hub)

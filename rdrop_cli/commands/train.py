@@ -83,8 +83,7 @@ def train(
     debug: options.DebugOption = False,
 ) -> None:
     """Fine-tune a transformer with R-Drop and measure what came out."""
-    from rdrop_cli.config import collect_overrides, parse_micro_batch
-    from rdrop_cli.core.data.label_column import parse_label_map
+    given = dict(locals())
     from rdrop_cli.core.runs.claim import claim_run
     from rdrop_cli.core.runs.resolve import check_configuration, open_run
     from rdrop_cli.core.storage.files import user_path
@@ -96,29 +95,8 @@ def train(
         raise typer.BadParameter("--overwrite is for the run in --out")
     if dry_run and processes.world_size() > 1:
         raise typer.BadParameter("--dry-run times one process; run it without a launcher")
-    flags = {
-        "data.source": data,
-        "data.text_column": text_column,
-        "data.label_column": label_column,
-        "data.text_pair_column": text_pair_column,
-        "data.train_examples": train_examples,
-        "data.label_map": parse_label_map(label_map) if label_map is not None else None,
-        "data.allow_rejects": allow_rejects,
-        "model.name": model,
-        "model.max_length": max_length,
-        "rdrop.alpha": alpha,
-        "train.label_smoothing": label_smoothing,
-        "train.epochs": epochs,
-        "train.batch_size": batch_size,
-        "train.micro_batch_size": parse_micro_batch(micro_batch_size),
-        "train.gradient_checkpointing": gradient_checkpointing,
-        "train.lr": lr,
-        "train.seed": seed,
-        "train.precision": precision,
-        "train.device": device,
-    }
     out = user_path(out) if out is not None else None
-    resolved, out = open_run(config, collect_overrides(flags, set_), out=out, resume=resume, overwrite=overwrite)
+    resolved, out = open_run(config, options.overrides(given, set_), out=out, resume=resume, overwrite=overwrite)
     if not resume:
         resolved = check_configuration(resolved)
     screen = Screen(json_output=json_output, quiet=quiet)
