@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -12,13 +11,8 @@ from rdrop_cli.terminal.console import Screen, count
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.inference.classifier import Classifier
-    from rdrop_cli.core.inference.evaluation import Evaluation
+    from rdrop_cli.core.inference.evaluation import Evaluation, Rival
     from rdrop_cli.core.inference.examples import Examples
-    from rdrop_cli.core.inference.seen import Seen
-    from rdrop_cli.core.metrics.bootstrap import Interval
-    from rdrop_cli.core.metrics.head_to_head import HeadToHead
-    from rdrop_cli.core.runs.checkpoint import Checkpoint
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -69,136 +63,58 @@ def evaluate(
     from rdrop_cli.config import parse_device, parse_precision
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.data.label_column import parse_label_map
-    from rdrop_cli.core.inference.examples import examples_of_run, examples_of_source
-    from rdrop_cli.core.runs.checkpoint import find_checkpoint, trained_on_the_same
-    from rdrop_cli.schema import HubConfig
+    from rdrop_cli.core.inference import evaluation
 
     choose_threads(threads)
     if data is None and any((text_column, label_column, text_pair_column, label_map)):
         raise typer.BadParameter("column options and --label-map are for DATA; the run's own data has its columns")
-    renaming = parse_label_map(label_map) if label_map is not None else None
-    wanted, place = parse_precision(precision), parse_device(device)
-    found = find_checkpoint(checkpoint)
-    other = find_checkpoint(against) if against is not None else None
     screen = Screen(json_output=json_output, quiet=quiet)
     with screen.stages() as stages:
-        if data is None:
-            labelled = examples_of_run(found, split, stages.update)
-        else:
-            labelled = examples_of_source(
-                data,
-                split,
-                named=ColumnNames(text_column, label_column, text_pair_column),
-                checkpoint=found,
-                hub_config=HubConfig(),
-                allow_rejects=bool(allow_rejects),
-                on_progress=stages.update,
-            )
-        from rdrop_cli.core.inference import evaluation
-        from rdrop_cli.core.inference.classifier import Classifier
-        from rdrop_cli.core.inference.seen import count_seen
-        from rdrop_cli.core.metrics import bootstrap
-        from rdrop_cli.core.metrics.head_to_head import head_to_head
-        from rdrop_cli.core.metrics.predictions import Predictions
-        from rdrop_cli.core.model.torch_threads import limit as limit_threads
-
-        limit_threads()
-
-        def load(checkpoint: Checkpoint) -> Classifier:
-            return Classifier(
-                checkpoint,
-                precision=wanted,
-                device=place,
-                batch_size=batch_size,
-                trust_remote_code=trust_remote_code,
-                notice=lambda text: screen.say(text, style="yellow"),
-                on_progress=stages.update,
-            )
-
-        classifier = load(found)
-        if other is not None:
-            rival = load(other)
-            order = evaluation.class_order(rival.labels, classifier.labels, other.name)
-        result = evaluation.evaluate(
-            classifier,
-            labelled,
+        evaluated = evaluation.evaluate(
+            checkpoint,
+            data,
+            split=split,
+            columns=ColumnNames(text_column, label_column, text_pair_column),
+            label_map=parse_label_map(label_map) if label_map is not None else None,
+            allow_rejects=bool(allow_rejects),
             positive_label=positive_label,
-            label_map=renaming,
-            label_ids=found.label_ids if data is not None else None,
+            against=against,
+            precision=parse_precision(precision),
+            device=parse_device(device),
+            batch_size=batch_size,
+            trust_remote_code=trust_remote_code,
+            notice=lambda text: screen.say(text, style="yellow"),
             on_progress=stages.update,
         )
-        models = [result.predictions]
-        if other is not None:
-            theirs = evaluation.classify(rival, labelled, stages.update, f" with {other.name}")
-            models.append(Predictions(result.predictions.labels, theirs[:, order]))
-        drawn = bootstrap.resample(
-            models,
-            positive=result.positive,
-            on_progress=lambda done, total: stages.update("Resampling", done, total),
-        )
-        intervals = {name: bootstrap.interval(values[0]) for name, values in drawn.items()}
-        compared = None
-        if other is not None:
-            compared = head_to_head(models[0], models[1], drawn, positive=result.positive)
-    asked = [found] if data is not None else []  # its own test split is known to be one
-    known = {each.name: count_seen(each, labelled) for each in (*asked, *([other] if other is not None else []))}
-    for name, counts in known.items():
-        _show_seen(screen, name, counts, len(labelled.texts))
-    _show(screen, found.name, labelled, result, intervals)
-    if compared is not None and other is not None:
-        _show_comparison(screen, (found.name, other.name), compared)
-        same_data = trained_on_the_same(found, other)
-        if data is None and not same_data and known[other.name] is None:
-            screen.say(
-                f"{other.name} was not trained on the same split: it may have seen these examples", style="yellow"
-            )
+    _show_seen(screen, evaluated)
+    _show(screen, evaluated)
+    if evaluated.rival is not None:
+        _show_rival(screen, evaluated, evaluated.rival)
     if json_output:
-        document: dict[str, Any] = {
-            "checkpoint": found.name,
-            "data": labelled.name,
-            "split": labelled.split,
-            "examples": result.metrics["examples"],
-            "metrics": result.metrics,
-            "intervals": {name: [bounds.low, bounds.high] for name, bounds in intervals.items()},
-            "confusion_matrix": result.confusion_matrix,
-            "labels": list(result.labels),
-            "positive_label": result.labels[result.positive] if len(result.labels) == 2 else None,
-            "rejected": len(labelled.rejected),
-            "left_out": dict(labelled.left_out),
-            "columns": dict(labelled.columns),
-            "precision": classifier.precision,
-        }
-        if data is not None:
-            document["seen"] = _as_dict(known[found.name])
-        if compared is not None and other is not None:
-            document["against"] = {
-                "checkpoint": other.name,
-                "same_data": same_data,
-                "seen": _as_dict(known[other.name]),
-                **compared.as_dict(),
-            }
-        screen.document(document)
+        screen.document(evaluated.as_dict())
 
 
-def _show_seen(screen: Screen, name: str, counts: Seen | None, examples: int) -> None:
-    """Say of a checkpoint that these examples are no test of it."""
-    if counts is None or not (counts.train or counts.validation):
-        return
-    chosen = f", and its best epoch chosen on {counts.validation:,}" if counts.validation else ""
-    screen.say(
-        f"{name} was trained on {counts.train:,} of these {examples:,} texts{chosen}: this is no test of it",
-        style="yellow",
-    )
+def _show_seen(screen: Screen, evaluated: Evaluation) -> None:
+    """Say of checkpoints that these examples are no test of them."""
+    known = {evaluated.name: evaluated.seen}
+    if rival := evaluated.rival:
+        known[rival.name] = rival.seen
+    for name, counts in known.items():
+        if counts is None or not (counts.train or counts.validation):
+            continue
+        chosen = f", and its best epoch chosen on {counts.validation:,}" if counts.validation else ""
+        screen.say(
+            f"{name} was trained on {counts.train:,} of these {len(evaluated.examples.texts):,} texts{chosen}:"
+            " this is no test of it",
+            style="yellow",
+        )
 
 
-def _as_dict(counts: Seen | None) -> dict[str, int] | None:
-    return None if counts is None else asdict(counts)
-
-
-def _show_comparison(screen: Screen, names: tuple[str, str], compared: HeadToHead) -> None:
+def _show_rival(screen: Screen, evaluated: Evaluation, rival: Rival) -> None:
     from rdrop_cli.terminal.tables import gaps_table
 
-    screen.show(gaps_table(compared), title=f"{names[0]} (A) against {names[1]} (B), the same examples")
+    compared = rival.compared
+    screen.show(gaps_table(compared), title=f"{evaluated.name} (A) against {rival.name} (B), the same examples")
     if any(gap.p_value is None for gap in compared.gaps.values()):
         screen.say("Where the bootstrap's intervals are too narrow, it gives no p-value", style="yellow")
     test = compared.mcnemar
@@ -207,19 +123,19 @@ def _show_comparison(screen: Screen, names: tuple[str, str], compared: HeadToHea
         " test for accuracy, paired bootstrap for the others; not corrected for their number"
     )
     screen.say("This is about two checkpoints; whether a way of training is better takes seeds: rdrop compare")
+    if evaluated.is_own_data and not rival.same_data and rival.seen is None:
+        screen.say(f"{rival.name} was not trained on the same split: it may have seen these examples", style="yellow")
 
 
-def _show(
-    screen: Screen, checkpoint: str, labelled: Examples, result: Evaluation, intervals: dict[str, Interval]
-) -> None:
+def _show(screen: Screen, evaluated: Evaluation) -> None:
     from rdrop_cli.core.data.columns import in_words
-    from rdrop_cli.core.data.left_out import listed
     from rdrop_cli.core.metrics.bootstrap import weakness
     from rdrop_cli.core.metrics.classification import average_of
     from rdrop_cli.terminal.tables import MANY_CLASSES, confusion_table, metrics_table, per_class_table
 
-    title = f"{checkpoint} on {labelled.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
-    screen.show(metrics_table({labelled.split: result.metrics}, intervals), title=title)
+    examples, result = evaluated.examples, evaluated.measured
+    title = f"{evaluated.name} on {examples.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
+    screen.show(metrics_table({examples.split: result.metrics}, evaluated.intervals), title=title)
     if weak := weakness([result.predictions]):
         screen.say(f"The intervals are too narrow: {weak}", style="yellow")
     for name, reason in result.metrics["undefined"].items():
@@ -227,12 +143,19 @@ def _show(
     screen.show(per_class_table(result.labels, result.metrics["per_class"]), title="Classes")
     if len(result.labels) <= MANY_CLASSES:
         screen.show(confusion_table(result.labels, result.confusion_matrix), title="Confusion matrix")
-    screen.say(f"Columns: {in_words(labelled.columns)}")
+    screen.say(f"Columns: {in_words(examples.columns)}")
     if result.label_note:
         screen.say(result.label_note)
-    if labelled.left_out:
-        left = f"Left out: {count(sum(labelled.left_out.values()), 'row')} ({listed(labelled.left_out)})"
-        if labelled.rejected:
-            first = labelled.rejected[0]
-            left += f"; the first: {first['file']}, line {first['line']}"
-        screen.say(left, style="yellow")
+    _show_left_out(screen, examples)
+
+
+def _show_left_out(screen: Screen, examples: Examples) -> None:
+    from rdrop_cli.core.data.left_out import listed
+
+    if not examples.left_out:
+        return
+    left = f"Left out: {count(sum(examples.left_out.values()), 'row')} ({listed(examples.left_out)})"
+    if examples.rejected:
+        first = examples.rejected[0]
+        left += f"; the first: {first['file']}, line {first['line']}"
+    screen.say(left, style="yellow")

@@ -1,151 +1,207 @@
-"""How good a checkpoint is on labelled examples."""
+"""Evaluating a checkpoint on labelled data, alone or against another. Nothing heavy is imported before it is read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rdrop_cli.core.data.label_column import read_labels_as
-from rdrop_cli.core.data.labels import LabelMap
-from rdrop_cli.core.data.tokens import TokenDataset
-from rdrop_cli.core.inference.classifier import Classifier
-from rdrop_cli.core.inference.examples import Examples
-from rdrop_cli.core.metrics.classification import classification_metrics, confusion_matrix
+from rdrop_cli.core.data.columns import ColumnNames
+from rdrop_cli.core.inference.examples import Examples, examples_of_run, examples_of_source
+from rdrop_cli.core.inference.seen import Seen, count_seen
+from rdrop_cli.core.metrics.bootstrap import Interval, interval, resample
+from rdrop_cli.core.metrics.head_to_head import HeadToHead, head_to_head
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.progress import Progress
-from rdrop_cli.errors import CheckpointError, DataError
+from rdrop_cli.core.runs.checkpoint import Checkpoint, find_checkpoint, trained_on_the_same
+from rdrop_cli.schema import HubConfig, Precision
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.inference.measuring import Measurement
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another checkpoint on the same examples.
+
+    Attributes:
+        name: The checkpoint's.
+        seen: What it has seen of the examples; None where that is not known.
+        same_data: Whether both were trained on the same examples in the same splits.
+        compared: The first checkpoint against this one.
+    """
+
+    name: str
+    seen: Seen | None
+    same_data: bool
+    compared: HeadToHead
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics as `classification_metrics` gives them; the matrix's rows are true classes.
+    """A checkpoint on labelled examples.
 
     Attributes:
-        label_note: How the data's labels were read, where they are not the names of the classes.
-        predictions: What all of this is about.
+        name: The checkpoint's.
+        examples: What it was evaluated on.
+        is_own_data: Whether they are a split of what its run was trained on.
+        seen: What it has seen of them; None where that is not known. Of its own data the splits tell.
+        intervals: 95 % over examples, by metric.
+        precision: Of the matrix products.
     """
 
-    labels: tuple[str, ...]
-    positive: int
-    metrics: dict[str, Any]
-    confusion_matrix: list[list[int]]
-    label_note: str | None
-    predictions: Predictions
+    name: str
+    examples: Examples
+    is_own_data: bool
+    seen: Seen | None
+    measured: Measurement
+    intervals: dict[str, Interval]
+    precision: str
+    rival: Rival | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `rdrop evaluate --json` prints."""
+        examples, measured = self.examples, self.measured
+        document: dict[str, Any] = {
+            "checkpoint": self.name,
+            "data": examples.name,
+            "split": examples.split,
+            "examples": measured.metrics["examples"],
+            "metrics": measured.metrics,
+            "intervals": {name: [bounds.low, bounds.high] for name, bounds in self.intervals.items()},
+            "confusion_matrix": measured.confusion_matrix,
+            "labels": list(measured.labels),
+            "positive_label": measured.labels[measured.positive] if len(measured.labels) == 2 else None,
+            "rejected": len(examples.rejected),
+            "left_out": dict(examples.left_out),
+            "columns": dict(examples.columns),
+            "precision": self.precision,
+        }
+        if not self.is_own_data:
+            document["seen"] = _seen_as_dict(self.seen)
+        if rival := self.rival:
+            document["against"] = {
+                "checkpoint": rival.name,
+                "same_data": rival.same_data,
+                "seen": _seen_as_dict(rival.seen),
+                **rival.compared.as_dict(),
+            }
+        return document
 
 
 def evaluate(
-    classifier: Classifier,
-    examples: Examples,
+    checkpoint: str,
+    data: str | None = None,
     *,
+    split: str = "test",
+    columns: ColumnNames | None = None,
+    label_map: Mapping[str, str] | None = None,
+    allow_rejects: bool = False,
     positive_label: str | None = None,
-    label_map: Mapping[str, str] | None = None,
-    label_ids: Mapping[str, str] | None = None,
-    on_progress: Progress | None = None,
+    against: str | None = None,
+    precision: Precision | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    trust_remote_code: bool = False,
+    notice: Callable[[str], None] = lambda message: None,
+    on_progress: Progress = lambda stage, done, total: None,
 ) -> Evaluation:
-    """Classify labelled examples and measure.
+    """Measure a checkpoint as `rdrop evaluate` does.
 
     Args:
+        checkpoint: A run or checkpoint folder, the name of a run under runs/, or a hub id.
+        data: A prepared folder or a source; None: what the checkpoint's run was trained on.
+        split: Which one; data without splits is taken whole.
+        columns: Those of `data`, as far as they are named; else the checkpoint's.
+        label_map: Classes of labels that have another name in `data`.
+        allow_rejects: Measure without the rows of `data` that cannot be used, however many they are.
         positive_label: The class that F1, precision, recall and ROC-AUC are about; None: the one with id 1.
-        label_map: Classes of labels that have another name in the data.
-        label_ids: How training read labels that are not names, where the checkpoint says so.
+        against: Another checkpoint, to compare with on the same examples.
+        precision: As `device`, `batch_size`, `trust_remote_code` and `notice` for `Classifier`.
+        on_progress: Called while examples are read, classified and resampled.
 
     Raises:
-        DataError: a label or class names that the checkpoint does not know.
+        CheckpointError: there is no such checkpoint, it cannot be loaded, or `against` knows other classes.
+        DataError: the data cannot be read, or does not fit the checkpoint.
+        ConfigError: there is no such device.
     """
-    truth, note = true_classes(classifier.labels, examples, label_map=label_map, label_ids=label_ids)
-    positive = 1
-    if positive_label is not None:
-        found = classifier.labels.id_of(positive_label)
-        if found is None:
-            raise DataError(f"--positive-label: {classifier.labels.explain_unknown(positive_label)}")
-        if len(classifier.labels) != 2:
-            raise DataError(f"--positive-label is for two classes, this checkpoint has {len(classifier.labels)}")
-        positive = found
+    own = find_checkpoint(checkpoint)
+    other = find_checkpoint(against) if against is not None else None
+    examples = _read(own, data, split, columns or ColumnNames(), allow_rejects, on_progress)
+    from rdrop_cli.core.inference.classifier import Classifier
+    from rdrop_cli.core.inference.measuring import class_order, classify, measure
+    from rdrop_cli.core.model.torch_threads import limit as limit_threads
 
-    probabilities = classify(classifier, examples, on_progress)
-    matrix = confusion_matrix(truth, probabilities.argmax(axis=1), len(classifier.labels))
-    return Evaluation(
-        classifier.labels.names,
-        positive,
-        classification_metrics(truth, probabilities, positive=positive),
-        matrix.tolist(),
-        label_note=note,
-        predictions=Predictions(truth, probabilities),
+    limit_threads()
+    load = partial(
+        Classifier,
+        precision=precision,
+        device=device,
+        batch_size=batch_size,
+        trust_remote_code=trust_remote_code,
+        notice=notice,
+        on_progress=on_progress,
     )
-
-
-def true_classes(
-    labels: LabelMap,
-    examples: Examples,
-    *,
-    label_map: Mapping[str, str] | None = None,
-    label_ids: Mapping[str, str] | None = None,
-) -> tuple[NDArray[np.int64], str | None]:
-    """The class ids of labelled examples, (examples,), and how they were read where that is not by name.
-
-    Raises:
-        DataError: a label or class names that the checkpoint does not know.
-    """
-    reading = read_labels_as(
-        labels,
-        set(examples.labels),
-        names_of_ids=examples.names,
+    classifier = load(own)
+    if other is not None:
+        second = load(other)
+        order = class_order(second.labels, classifier.labels, other.name)
+    measured = measure(
+        classifier,
+        examples,
+        positive_label=positive_label,
         label_map=label_map,
-        label_ids=label_ids,
-        where=examples.name,
+        label_ids=own.label_ids if data is not None else None,
+        on_progress=on_progress,
     )
-    unknown = next((index for index, label in enumerate(examples.labels) if label not in reading.ids), None)
-    if unknown is not None:
-        label = examples.labels[unknown]
-        raise DataError(
-            f"{examples.where(unknown)}: {labels.explain_unknown(label)}",
-            f"Say which class it is, --label-map '{label}={labels.names[0]}', or take such rows out.",
-        )
-    return np.array([reading.ids[label] for label in examples.labels], dtype=np.int64), reading.note
+    models = [measured.predictions]
+    if other is not None:
+        theirs = classify(second, examples, on_progress, f" with {other.name}")
+        models.append(Predictions(measured.predictions.labels, theirs[:, order]))
+    drawn = resample(models, positive=measured.positive, on_progress=partial(on_progress, "Resampling"))
+    return Evaluation(
+        own.name,
+        examples,
+        is_own_data=data is None,
+        seen=count_seen(own, examples) if data is not None else None,
+        measured=measured,
+        intervals={name: interval(values[0]) for name, values in drawn.items()},
+        precision=classifier.precision,
+        rival=None if other is None else _compare(own, other, examples, models, drawn, measured.positive),
+    )
 
 
-def classify(
-    classifier: Classifier,
+def _read(
+    own: Checkpoint, data: str | None, split: str, columns: ColumnNames, allow_rejects: bool, on_progress: Progress
+) -> Examples:
+    if data is None:
+        return examples_of_run(own, split, on_progress)
+    return examples_of_source(
+        data,
+        split,
+        named=columns,
+        checkpoint=own,
+        hub_config=HubConfig(),
+        allow_rejects=allow_rejects,
+        on_progress=on_progress,
+    )
+
+
+def _compare(
+    own: Checkpoint,
+    other: Checkpoint,
     examples: Examples,
-    on_progress: Progress | None = None,
-    of: str = "",
-) -> NDArray[np.float64]:
-    """A checkpoint's probabilities for examples, (examples, classes).
-
-    Args:
-        of: What is classified with, behind the name of a stage.
-    """
-    progress = on_progress or (lambda stage, done, total: None)
-    total = len(examples.texts)
-    done = {"Tokenizing": 0, "Classifying": 0}
-
-    def advance(stage: str) -> Callable[[int], None]:
-        def add(count: int) -> None:
-            done[stage] += count
-            progress(stage + of, done[stage], total)
-
-        return add
-
-    dataset: TokenDataset = classifier.encode(examples.texts, examples.pairs, advance("Tokenizing"))
-    return classifier.probabilities(dataset, advance("Classifying"))
+    models: list[Predictions],
+    drawn: dict[str, NDArray[np.float64]],
+    positive: int,
+) -> Rival:
+    compared = head_to_head(models[0], models[1], drawn, positive=positive)
+    return Rival(other.name, count_seen(other, examples), trained_on_the_same(own, other), compared)
 
 
-def class_order(of: LabelMap, to: LabelMap, name: str) -> list[int]:
-    """Where each class of one checkpoint stands in another.
-
-    Args:
-        name: The other checkpoint's, for the message.
-
-    Raises:
-        CheckpointError: it knows other classes.
-    """
-    if set(of.names) != set(to.names):
-        raise CheckpointError(
-            f"{name}: its classes are {', '.join(of.names)}, not {', '.join(to.names)}",
-            "Only checkpoints for the same classes can be compared.",
-        )
-    return [of.names.index(label) for label in to.names]
+def _seen_as_dict(counts: Seen | None) -> dict[str, int] | None:
+    return None if counts is None else asdict(counts)

@@ -1,0 +1,151 @@
+"""How good a classifier is on labelled examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdrop_cli.core.data.label_column import read_labels_as
+from rdrop_cli.core.data.labels import LabelMap
+from rdrop_cli.core.data.tokens import TokenDataset
+from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.inference.examples import Examples
+from rdrop_cli.core.metrics.classification import classification_metrics, confusion_matrix
+from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.progress import Progress
+from rdrop_cli.errors import CheckpointError, DataError
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Metrics as `classification_metrics` gives them; the matrix's rows are true classes.
+
+    Attributes:
+        label_note: How the data's labels were read, where they are not the names of the classes.
+        predictions: What all of this is about.
+    """
+
+    labels: tuple[str, ...]
+    positive: int
+    metrics: dict[str, Any]
+    confusion_matrix: list[list[int]]
+    label_note: str | None
+    predictions: Predictions
+
+
+def measure(
+    classifier: Classifier,
+    examples: Examples,
+    *,
+    positive_label: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+    label_ids: Mapping[str, str] | None = None,
+    on_progress: Progress | None = None,
+) -> Measurement:
+    """Classify labelled examples and measure.
+
+    Args:
+        positive_label: The class that F1, precision, recall and ROC-AUC are about; None: the one with id 1.
+        label_map: Classes of labels that have another name in the data.
+        label_ids: How training read labels that are not names, where the checkpoint says so.
+
+    Raises:
+        DataError: a label or class names that the checkpoint does not know.
+    """
+    truth, note = true_classes(classifier.labels, examples, label_map=label_map, label_ids=label_ids)
+    positive = 1
+    if positive_label is not None:
+        found = classifier.labels.id_of(positive_label)
+        if found is None:
+            raise DataError(f"--positive-label: {classifier.labels.explain_unknown(positive_label)}")
+        if len(classifier.labels) != 2:
+            raise DataError(f"--positive-label is for two classes, this checkpoint has {len(classifier.labels)}")
+        positive = found
+
+    probabilities = classify(classifier, examples, on_progress)
+    matrix = confusion_matrix(truth, probabilities.argmax(axis=1), len(classifier.labels))
+    return Measurement(
+        classifier.labels.names,
+        positive,
+        classification_metrics(truth, probabilities, positive=positive),
+        matrix.tolist(),
+        label_note=note,
+        predictions=Predictions(truth, probabilities),
+    )
+
+
+def true_classes(
+    labels: LabelMap,
+    examples: Examples,
+    *,
+    label_map: Mapping[str, str] | None = None,
+    label_ids: Mapping[str, str] | None = None,
+) -> tuple[NDArray[np.int64], str | None]:
+    """The class ids of labelled examples, (examples,), and how they were read where that is not by name.
+
+    Raises:
+        DataError: a label or class names that the checkpoint does not know.
+    """
+    reading = read_labels_as(
+        labels,
+        set(examples.labels),
+        names_of_ids=examples.names,
+        label_map=label_map,
+        label_ids=label_ids,
+        where=examples.name,
+    )
+    unknown = next((index for index, label in enumerate(examples.labels) if label not in reading.ids), None)
+    if unknown is not None:
+        label = examples.labels[unknown]
+        raise DataError(
+            f"{examples.where(unknown)}: {labels.explain_unknown(label)}",
+            f"Say which class it is, --label-map '{label}={labels.names[0]}', or take such rows out.",
+        )
+    return np.array([reading.ids[label] for label in examples.labels], dtype=np.int64), reading.note
+
+
+def classify(
+    classifier: Classifier,
+    examples: Examples,
+    on_progress: Progress | None = None,
+    of: str = "",
+) -> NDArray[np.float64]:
+    """A checkpoint's probabilities for examples, (examples, classes).
+
+    Args:
+        of: What is classified with, behind the name of a stage.
+    """
+    progress = on_progress or (lambda stage, done, total: None)
+    total = len(examples.texts)
+    done = {"Tokenizing": 0, "Classifying": 0}
+
+    def advance(stage: str) -> Callable[[int], None]:
+        def add(count: int) -> None:
+            done[stage] += count
+            progress(stage + of, done[stage], total)
+
+        return add
+
+    dataset: TokenDataset = classifier.encode(examples.texts, examples.pairs, advance("Tokenizing"))
+    return classifier.probabilities(dataset, advance("Classifying"))
+
+
+def class_order(of: LabelMap, to: LabelMap, name: str) -> list[int]:
+    """Where each class of one checkpoint stands in another.
+
+    Args:
+        name: The other checkpoint's, for the message.
+
+    Raises:
+        CheckpointError: it knows other classes.
+    """
+    if set(of.names) != set(to.names):
+        raise CheckpointError(
+            f"{name}: its classes are {', '.join(of.names)}, not {', '.join(to.names)}",
+            "Only checkpoints for the same classes can be compared.",
+        )
+    return [of.names.index(label) for label in to.names]
