@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 from rich.text import Text
@@ -15,9 +13,7 @@ from rdrop_cli.terminal.console import Screen, count, safe
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.comparison.observer import ComparisonPlan
-    from rdrop_cli.core.comparison.runner import Comparison
-    from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.core.comparison.runner import ComparisonResult
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -99,88 +95,43 @@ def compare(
     """
     given = dict(locals())
     from rdrop_cli.config import load_config
-    from rdrop_cli.core.comparison.arms import make_arms
-    from rdrop_cli.core.comparison.grid import check_cells, default_folder, make_cells
-    from rdrop_cli.core.runs.resolve import check_configuration
+    from rdrop_cli.core.comparison.grid import make_grid
     from rdrop_cli.core.storage.files import user_path
 
     choose_threads(threads)
     if processes.world_size() > 1:
         raise typer.BadParameter("compare trains in one process; run it without a launcher")
-    overrides = [ALL_EPOCHS, *options.overrides(given, set_)]
-    resolved = check_configuration(load_config(config, overrides))
-    names = [name.strip() for name in arms.split(",") if name.strip()]
-    chosen = make_arms(resolved, names, arm or [], budget)
-    folder = user_path(out) if out is not None else default_folder(resolved)
-    first = resolved.train.seed
-    grid = make_cells(chosen, range(first, first + seeds), folder)
-    check_cells(grid, folder)
+    grid = make_grid(
+        load_config(config, [ALL_EPOCHS, *options.overrides(given, set_)]),
+        [name.strip() for name in arms.split(",") if name.strip()],
+        arm or [],
+        seeds=seeds,
+        budget=budget,
+        folder=user_path(out) if out is not None else None,
+    )
     screen = Screen(json_output=json_output, quiet=quiet)
 
-    from rdrop_cli.core.comparison import results
-    from rdrop_cli.core.comparison.analysis import weigh
-    from rdrop_cli.core.comparison.plot import can_plot, draw_plot
-    from rdrop_cli.core.comparison.runner import Comparison
+    from rdrop_cli.core.comparison import runner
     from rdrop_cli.terminal.comparison_view import comparison_watcher, describe_plan
 
-    with contextlib.ExitStack() as stack:
-        stages = stack.enter_context(screen.stages())
-        watcher = stack.enter_context(comparison_watcher(screen, stages))
-        compared = Comparison(grid, folder, watcher)
-        if not dry_run:
-            stack.enter_context(compared.claimed())
-        prepared = compared.prepare()
-        _show_data(screen, prepared)
-        plan = compared.plan(prepared)
+    with screen.stages() as stages, comparison_watcher(screen, stages) as watcher:
         if dry_run:
-            for line in describe_plan(plan, compared.cells):
-                screen.show(line)
-            if json_output:
-                screen.document(_forecast(plan, compared))
-            return
-        outcomes = compared.run(plan)
-        weighed = weigh(outcomes, resolved.train.metric, on_progress=stages.update)
-        document = results.document(weighed, outcomes, chosen, prepared, folder, budget)
-        files = [
-            results.write_cells(outcomes, folder, budget),
-            results.write_document(document, folder, budget),
-            results.write_report(document, folder, budget),
-        ]
-        if can_plot():
-            files.append(results.picture_path(folder, budget))
-            draw_plot(weighed, outcomes, Path(document["data"]["source"]).name, files[-1])
-    _show(screen, document, compared, files)
+            plan = runner.plan_comparison(grid, watcher)
+        else:
+            result = runner.compare(grid, watcher)
+    if dry_run:
+        for line in describe_plan(plan, grid.cells):
+            screen.show(line)
+    else:
+        _show(screen, result)
     if json_output:
-        screen.document(document)
+        screen.document(plan.as_dict(len(grid.cells)) if dry_run else result.document)
 
 
-def _show_data(screen: Screen, data: Prepared) -> None:
-    """What the arms are trained on, before the first of them is."""
-    from rdrop_cli.core.data.audit import class_balance
-    from rdrop_cli.core.data.columns import in_words
-    from rdrop_cli.core.data.prepare import data_notes
-    from rdrop_cli.terminal.training_view import describe_classes
-
-    classes = class_balance(data.splits["train"].labels.tolist(), data.labels)
-    screen.say(f"Data   columns: {in_words(data.columns)}")
-    screen.say(f"Labels {describe_classes(classes)}")
-    for note in data_notes(data):
-        screen.say(note, style="yellow")
-
-
-def _forecast(plan: ComparisonPlan, compared: Comparison) -> dict[str, Any]:
-    return {
-        "dry_run": True,
-        "runs": len(compared.cells),
-        "runs_left": len(plan.cells),
-        "seconds": sum(plan.seconds),
-        "disk_bytes": plan.disk,
-    }
-
-
-def _show(screen: Screen, document: dict[str, Any], compared: Comparison, files: list[Path]) -> None:
+def _show(screen: Screen, result: ComparisonResult) -> None:
     from rdrop_cli.terminal.tables import difference_table, summary_table
 
+    document, files = result.document, result.files
     seeds, examples = len(document["seeds"]), document["data"]["splits"]["test"]
     spread = f"means ± standard deviations of {count(seeds, 'seed')}" if seeds > 1 else "one seed"
     title = f"Test, {examples:,} examples, {spread}; F1: {document['f1_average']}"
@@ -194,7 +145,7 @@ def _show(screen: Screen, document: dict[str, Any], compared: Comparison, files:
         screen.show(Text(safe(sentence), style="bold"))
     for caution in document["cautions"]:
         screen.show(Text(safe(caution), style="yellow"))
-    if others := compared.others():
+    if others := result.others:
         more = f" and {len(others) - 5:,} more" if len(others) > 5 else ""
         screen.say(f"Also trained here, but not compared now: {', '.join(others[:5])}{more}", style="yellow")
     screen.say(f"Results: {files[0].parent}: {', '.join(path.name for path in files)}")

@@ -19,13 +19,14 @@ from rich.text import Text
 from rdrop_cli.core.comparison.arms import Arm, shown_settings
 from rdrop_cli.core.comparison.grid import Cell, CellResult
 from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPlan
+from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.metrics.bootstrap import METRICS
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.observer import TrainingPlan as TrainingPlan
 from rdrop_cli.terminal.console import Screen, Stages, add_row, count, duration, safe, size, table
-from rdrop_cli.terminal.training_view import STOPPING, describe_log, describe_micro_batch
+from rdrop_cli.terminal.training_view import STOPPING, describe_log, describe_micro_batch, say_data
 
 SHOWN = {name: TITLES[name] for name in METRICS}
 
@@ -77,8 +78,15 @@ class PlainComparison(ComparisonObserver):
 
     def __init__(self, screen: Screen, stages: Stages) -> None:
         self.screen = screen
+        self.stages = stages
         self.training = _QuietTraining(screen, stages)
         self._cells: list[Cell] = []
+
+    def data(self, data: Prepared) -> None:
+        say_data(self.screen, data)
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        self.stages.update(name, done, total)
 
     def began(self, cell: Cell) -> None:
         self.training.cell = cell.name
@@ -153,6 +161,12 @@ class LiveComparison(ComparisonObserver):
         self.live: Live | None = None
         self._cells: list[Cell] = []
         self._results: list[CellResult] = []
+
+    def data(self, data: Prepared) -> None:
+        say_data(self.screen, data)
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        self.stages.update(name, done, total)
 
     def plan(self, plan: ComparisonPlan, cells: Sequence[Cell]) -> None:
         self.stages.close()

@@ -12,7 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rdrop_cli import processes
+from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.columns import in_words
+from rdrop_cli.core.data.dataset import Prepared
+from rdrop_cli.core.data.prepare import data_notes
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.model.device import device_in_use, peak_memory
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
@@ -58,6 +61,15 @@ def say_plan(screen: Screen, plan: TrainingPlan) -> None:
         screen.say(line)
     for line in plan.data_notes:
         screen.say(line, style="yellow")
+
+
+def say_data(screen: Screen, data: Prepared) -> None:
+    """Show the data of several trainings, before the first of them begins."""
+    classes = class_balance(data.splits["train"].labels.tolist(), data.labels)
+    screen.say(f"Data   columns: {in_words(data.columns)}")
+    screen.say(f"Labels {describe_classes(classes)}")
+    for note in data_notes(data):
+        screen.say(note, style="yellow")
 
 
 def describe_classes(classes: Mapping[str, int]) -> str:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rdrop_cli.config import load_recorded, override
-from rdrop_cli.core.comparison.arms import Arm
+from rdrop_cli.core.comparison.arms import BUILT_IN, Arm, Budget, make_arms
 from rdrop_cli.core.metrics.classification import SCALARS, classification_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import check_run_folder
 from rdrop_cli.core.runs.outputs import load_cost, load_predictions
-from rdrop_cli.core.runs.resolve import as_recorded
+from rdrop_cli.core.runs.resolve import as_recorded, check_configuration
 from rdrop_cli.core.storage.files import is_leftover
 from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.errors import CheckpointError, ConfigError
@@ -57,6 +57,23 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """What is compared: every arm with every seed.
+
+    Attributes:
+        arms: The first is what the others are compared to.
+        cells: Seed by seed.
+        folder: Holds the cells and the results.
+        budget: What the arms have in common.
+    """
+
+    arms: list[Arm]
+    cells: list[Cell]
+    folder: Path
+    budget: Budget
+
+
+@dataclass(frozen=True)
 class CellResult:
     """What a cell came to.
 
@@ -82,6 +99,36 @@ def default_folder(config: Config) -> Path:
     if config.data.train_examples:
         parts.insert(1, str(config.data.train_examples))
     return COMPARISONS / (re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-.").lower() or "comparison")
+
+
+def make_grid(
+    config: Config,
+    names: Sequence[str] = BUILT_IN,
+    own: Sequence[str] = (),
+    *,
+    seeds: int = 5,
+    budget: Budget = "steps",
+    folder: Path | None = None,
+) -> Grid:
+    """Lay a comparison out, and find out what can be known of it before anything heavy is imported.
+
+    Args:
+        config: As `names`, `own` and `budget` for `make_arms`.
+        seeds: How many, from the configuration's on.
+        folder: Where it goes; None: under comparisons/, named after its data and its model.
+
+    Raises:
+        ConfigError: settings, names or seeds that do not hold, or cells in the folder that have other settings.
+        DataError, ModelError, HubError: the data or the model is not there.
+        CheckpointError: the folder holds something else.
+    """
+    config = check_configuration(config)
+    arms = make_arms(config, names, own, budget)
+    folder = folder or default_folder(config)
+    first = config.train.seed
+    cells = make_cells(arms, range(first, first + seeds), folder)
+    check_cells(cells, folder)
+    return Grid(arms, cells, folder, budget)
 
 
 def make_cells(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[Cell]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rdrop_cli.core.comparison.grid import Cell, CellResult
+from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.training.observer import Observer
 
 
@@ -17,6 +19,12 @@ class ComparisonObserver:
     """
 
     training = Observer()
+
+    def data(self, data: Prepared) -> None:
+        """The data that all cells share is read."""
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        """What follows the last cell has `done` of `total`."""
 
     def plan(self, plan: ComparisonPlan, cells: Sequence[Cell]) -> None:
         """The cells are about to be trained, `plan.cells` of `cells`."""
@@ -35,3 +43,17 @@ class ComparisonPlan:
     cells: list[Cell]
     seconds: list[float]
     disk: int
+
+    def as_dict(self, runs: int) -> dict[str, Any]:
+        """What `rdrop compare --dry-run --json` prints.
+
+        Args:
+            runs: How many cells there are, those that are done included.
+        """
+        return {
+            "dry_run": True,
+            "runs": runs,
+            "runs_left": len(self.cells),
+            "seconds": sum(self.seconds),
+            "disk_bytes": self.disk,
+        }

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rdrop_cli.core.comparison import plot
 from rdrop_cli.core.comparison.analysis import Evidence
 from rdrop_cli.core.comparison.arms import Arm, Budget, shared_settings, shown_settings
 from rdrop_cli.core.comparison.differences import Difference
-from rdrop_cli.core.comparison.grid import CellResult
+from rdrop_cli.core.comparison.grid import CellResult, Grid
 from rdrop_cli.core.comparison.summary import markdown
 from rdrop_cli.core.comparison.verdict import cautions
 from rdrop_cli.core.data.dataset import Prepared
@@ -27,6 +28,30 @@ TESTS = {
     "interval_examples": "95 % percentile bootstrap interval of the mean difference over test examples, these models",
     "seeds_needed": "pairs with which the corrected test, at its strictest, finds such a difference with 80 % power",
 }
+
+
+def write_results(
+    evidence: Evidence, outcomes: Sequence[CellResult], grid: Grid, data: Prepared
+) -> tuple[dict[str, Any], list[Path]]:
+    """Write all that a comparison leaves beside its cells.
+
+    Returns:
+        The document, as in results.json, and the files; the picture, last, is not among them without matplotlib.
+
+    Raises:
+        StorageError: one cannot be written.
+    """
+    folder, budget = grid.folder, grid.budget
+    content = document(evidence, outcomes, grid.arms, data, folder, budget)
+    files = [
+        write_cells(outcomes, folder, budget),
+        write_document(content, folder, budget),
+        write_report(content, folder, budget),
+    ]
+    if plot.can_plot():
+        files.append(picture_path(folder, budget))
+        plot.draw_plot(evidence, outcomes, Path(content["data"]["source"]).name, files[-1])
+    return content, files
 
 
 def write_cells(outcomes: Sequence[CellResult], folder: Path, budget: Budget) -> Path:

@@ -11,14 +11,17 @@ import gc
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rdrop_cli.core.comparison.grid import Cell, CellResult, check_cells, load_cell
+from rdrop_cli.core.comparison.analysis import weigh
+from rdrop_cli.core.comparison.grid import Cell, CellResult, Grid, check_cells, load_cell
 from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPlan
 from rdrop_cli.core.comparison.plan import make_plan
+from rdrop_cli.core.comparison.results import write_results
 from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.data.prepare import check_rejects, prepare_data
 from rdrop_cli.core.runs import layout
@@ -30,6 +33,53 @@ from rdrop_cli.core.storage.lock import only_writer
 from rdrop_cli.core.training.preflight import check_classes
 from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import CheckpointError, DataError, ModelError, StorageError, TrainingInterrupted
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """What a comparison came to.
+
+    Attributes:
+        document: What `rdrop compare --json` prints and results.json holds.
+        files: What was written beside the cells; the picture, if any, is the last.
+        others: Cells in the folder that are done and that were left out, as ARM seed N.
+    """
+
+    document: dict[str, Any]
+    files: list[Path]
+    others: list[str]
+
+
+def compare(grid: Grid, observer: ComparisonObserver | None = None) -> ComparisonResult:
+    """Train the cells that are missing, weigh all of them, and write the results.
+
+    Args:
+        grid: As `make_grid` gives it.
+        observer: Is told of progress.
+
+    Raises:
+        TrainingInterrupted: stopped by a signal; the same call resumes.
+        RDropError: as `Comparison`, each with what to do.
+    """
+    told = observer or ComparisonObserver()
+    comparison = Comparison(grid.cells, grid.folder, told)
+    with comparison.claimed():
+        data = comparison.prepare()
+        outcomes = comparison.run(comparison.plan(data))
+        evidence = weigh(outcomes, grid.arms[0].config.train.metric, on_progress=told.stage)
+        document, files = write_results(evidence, outcomes, grid, data)
+    return ComparisonResult(document, files, comparison.others())
+
+
+def plan_comparison(grid: Grid, observer: ComparisonObserver | None = None) -> ComparisonPlan:
+    """What `compare` would do, and how long it should take; nothing is written but prepared data.
+
+    Raises:
+        StorageError: there is not enough space for it.
+        RDropError: as `Comparison.prepare`.
+    """
+    comparison = Comparison(grid.cells, grid.folder, observer)
+    return comparison.plan(comparison.prepare())
 
 
 class Comparison:
@@ -104,6 +154,7 @@ class Comparison:
                     f"{cell.folder}: its predictions are not for this test split",
                     f"Delete {cell.folder}; the same command trains it again.",
                 )
+        self.watcher.data(data)
         return data
 
     def plan(self, data: Prepared) -> ComparisonPlan:

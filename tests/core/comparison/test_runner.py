@@ -9,16 +9,16 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from conftest import make_reviews, tiny_config, write_csv
-from rdrop_cli.config import load_config
+from rdrop_cli.config import dump_config, load_config
 from rdrop_cli.core.comparison import plan as plan_room
 from rdrop_cli.core.comparison import plan as schedule
 from rdrop_cli.core.comparison import results
 from rdrop_cli.core.comparison.analysis import weigh
 from rdrop_cli.core.comparison.arms import make_arms
-from rdrop_cli.core.comparison.grid import check_cells, default_folder, make_cells
+from rdrop_cli.core.comparison.grid import check_cells, default_folder, make_cells, make_grid
 from rdrop_cli.core.comparison.observer import ComparisonObserver
 from rdrop_cli.core.comparison.plan import time_cell
-from rdrop_cli.core.comparison.runner import Comparison
+from rdrop_cli.core.comparison.runner import Comparison, compare, plan_comparison
 from rdrop_cli.core.metrics.classification import classification_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.runs.outputs import save_outputs
@@ -80,6 +80,54 @@ class Trained(ComparisonObserver):
     def ended(self, result, seconds_left):
         self.cells.append((result.arm, result.seed))
         self.left.append(seconds_left)
+
+
+def test_from_python_it_is_what_the_command_does(rdrop, source, tiny_model, tmp_path):
+    class Told(Trained):
+        def data(self, data):
+            self.fingerprint = data.fingerprint
+
+        def stage(self, name, done, total):
+            self.last = (name, done == total)
+
+    config = tiny_config(source, tiny_model, **{"train.early_stopping.patience": 0, "train.epochs": 1})
+    (tmp_path / "same.yaml").write_text(dump_config(config))
+    told = Told()
+    result = compare(make_grid(config, ["plain", "rdrop"], seeds=1, folder=Path("compared")), told)
+    assert told.cells == [("plain", 42), ("rdrop", 42)]
+    assert (told.fingerprint, told.last) == (result.document["data"]["fingerprint"], ("Resampling", True))
+    names = ["results.csv", "results.json", "results.md", "results.png"]
+    assert [path.name for path in result.files] == names == sorted(path.name for path in Path("compared").glob("res*"))
+    assert json.loads(result.files[1].read_text()) == result.document
+
+    command = ["compare", "--config", "same.yaml", "--arms", "plain,rdrop", "--out", "compared"]
+    assert rdrop.json(*command, "--seeds", "1") == result.document
+    more = make_grid(config, ["plain", "rdrop"], own=["mine:rdrop.alpha=0"], seeds=3, folder=Path("compared"))
+    plan = plan_comparison(more)
+    assert [cell.name for cell in plan.cells[:2]] == ["mine seed 42", "plain seed 43"]
+    forecast = rdrop.json(*command, "--arm", "mine:rdrop.alpha=0", "--seeds", "3", "--dry-run")
+    assert forecast == plan.as_dict(9)
+    assert (forecast["runs"], forecast["runs_left"]) == (9, 7)
+
+
+def test_results_are_written_for_the_budget_and_name_what_they_leave_out(done, source, tiny_model, tmp_path):
+    config, folder = tiny_config(source, tiny_model), tmp_path / "compared"
+    result = compare(make_grid(config, ["plain", "rdrop"], seeds=1, budget="compute", folder=folder))
+    assert list(result.document["arms"]) == ["plain-2x", "rdrop"]
+    assert result.files[0].name == "results-compute.csv"
+    assert result.others[:3] == ["plain seed 42", "plain seed 43", "rdrop seed 43"]
+
+
+def test_a_grid_is_checked_before_anything_is_trained(done, source, tiny_model, tmp_path):
+    grid = make_grid(tiny_config(source, tiny_model), ["plain", "rdrop"], seeds=2)
+    assert grid.folder == Path("comparisons/reviews-tiny-bert")
+    assert [cell.name for cell in grid.cells][1:3] == ["rdrop seed 42", "plain seed 43"]
+    with pytest.raises(ConfigError, match=r"trained with other settings: train\.lr"):
+        make_grid(
+            tiny_config(source, tiny_model, **{"train.lr": 1e-3}), ["plain", "rdrop"], folder=tmp_path / "compared"
+        )
+    with pytest.raises(DataError, match=r"gone\.csv: no such file"):
+        make_grid(tiny_config(tmp_path / "gone.csv", tiny_model))
 
 
 def test_a_cell_is_the_run_that_train_makes(whole, source, tiny_model, tmp_path):
