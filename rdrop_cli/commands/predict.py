@@ -6,7 +6,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -16,7 +16,10 @@ from rdrop_cli.terminal.console import Screen, Stages, count, json_text, safe
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
+    from rdrop_cli.core.inference.classifier import Classifier
+    from rdrop_cli.core.inference.inputs import Inputs
     from rdrop_cli.core.inference.prediction import Prediction
+    from rdrop_cli.core.runs.checkpoint import Checkpoint
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -68,12 +71,9 @@ def predict(
 ) -> None:
     """Classify texts: label, probability, and the probability of every class."""
     from rdrop_cli.config import parse_device, parse_precision
-    from rdrop_cli.core.data.columns import ColumnNames, in_words
-    from rdrop_cli.core.data.readers import format_of
+    from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.inference.inputs import Inputs
-    from rdrop_cli.core.inference.writers import check_output, open_writer
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
-    from rdrop_cli.core.storage.files import user_path
 
     choose_threads(threads)
     if bool(texts) == (input_ is not None):
@@ -81,70 +81,73 @@ def predict(
     if input_ == "-" and processes.world_size() > 1:
         raise typer.BadParameter("several processes cannot share stdin; give --input a file")
     wanted, place = parse_precision(precision), parse_device(device)
-    found = find_checkpoint(checkpoint) if checkpoint is not None else newest_finished()
-    if output is not None:
-        output = user_path(output)
-        check_output(output)
-        source = user_path(input_) if input_ is not None else None
-        if source is not None and source.is_file() and output.exists() and output.samefile(source):
-            raise typer.BadParameter("--output is the --input file; predictions would replace the data")
-    rows = Inputs(
-        texts or None,
-        input_,
-        input_format=input_format,
-        named=ColumnNames(text_column, text_pair=text_pair_column),
-        defaults=found.columns,
-    )
+    chosen = find_checkpoint(checkpoint) if checkpoint is not None else newest_finished()
+    output = _checked(output, input_) if output is not None else None
+    named = ColumnNames(text_column, text_pair=text_pair_column)
+    rows = Inputs(texts or None, input_, input_format=input_format, named=named, defaults=chosen.columns)
     rows.check()
     screen = Screen(json_output=json_output, quiet=quiet, to_stderr=input_ is not None)
-    for text in texts or []:
+    _warn_of_files(screen, texts or [])
+
+    from rdrop_cli.core.inference import prediction
+
+    running = {"precision": wanted, "device": place, "batch_size": batch_size}
+    classifier = _load(screen, chosen, **running, trust_remote_code=trust_remote_code)
+    predictions = prediction.predict(classifier, rows)
+    if not processes.is_main_process():
+        deque(predictions, maxlen=0)  # its share of the work; the main process writes
+        return
+    names = classifier.labels.names
+    with screen.stages() as stages:
+        if input_ is not None:
+            predictions = _counted(predictions, stages)
+        if output is not None:
+            counts = _write(predictions, output, names)
+        else:
+            _print(screen, predictions, names, f"Predictions of {chosen.name}" if input_ is None else None)
+    _show_inputs(screen, rows)
+    if output is not None:
+        _show_written(screen, output, counts, names)
+
+
+def _checked(output: Path, source: str | None) -> Path:
+    """Where the predictions go, known to be a place for them."""
+    from rdrop_cli.core.inference.writers import check_output
+    from rdrop_cli.core.storage.files import user_path
+
+    output = user_path(output)
+    check_output(output)
+    read = user_path(source) if source is not None else None
+    if read is not None and read.is_file() and output.exists() and output.samefile(read):
+        raise typer.BadParameter("--output is the --input file; predictions would replace the data")
+    return output
+
+
+def _warn_of_files(screen: Screen, texts: Iterable[str]) -> None:
+    from rdrop_cli.core.data.readers import format_of
+
+    for text in texts:
         if format_of(Path(text)) and Path(text).is_file():
             screen.say(f"{text} is taken as text; to classify the rows of that file: --input {text}", style="yellow")
 
-    from rdrop_cli.core.inference import prediction
+
+def _load(screen: Screen, checkpoint: Checkpoint, **settings: Any) -> Classifier:
+    """The checkpoint's classifier.
+
+    Args:
+        settings: For `Classifier`.
+    """
     from rdrop_cli.core.inference.classifier import Classifier
     from rdrop_cli.core.model.torch_threads import limit as limit_threads
 
     limit_threads()
     with screen.stages() as stages:
-        classifier = Classifier(
-            found,
-            precision=wanted,
-            device=place,
-            batch_size=batch_size,
-            trust_remote_code=trust_remote_code,
+        return Classifier(
+            checkpoint,
             notice=lambda text: screen.say(text, style="yellow"),
             on_progress=stages.update,
+            **settings,
         )
-    predictions = prediction.predict(classifier, rows)
-    if not processes.is_main_process():
-        deque(predictions, maxlen=0)  # its share of the work; the main process writes
-        return
-    with screen.stages() as stages:
-        if input_ is not None:
-            predictions = _counted(predictions, stages)
-        if output is not None:
-            counts: Counter[str] = Counter()
-            with open_writer(output, classifier.labels.names) as write:
-                for item in predictions:
-                    write(item)
-                    counts[item.label] += 1
-            summary = ", ".join(f"{name} {counts[name]:,}" for name in classifier.labels.names)
-        elif json_output:
-            _print_json(predictions)
-        elif input_ is not None:
-            for item in predictions:
-                sys.stdout.write(f"{safe(item.label)}\t{item.score:.4f}\t{safe(item.text)}\n")
-        else:
-            _print_table(screen, list(predictions), classifier.labels.names, found.name)
-    if rows.columns is not None:
-        screen.say(f"Columns: {in_words(rows.columns.as_dict())}")
-    if rows.problems:
-        screen.say(f"{count(rows.problems, 'row')} with problems; the first: {rows.first_problem}", style="yellow")
-    if output is not None:
-        screen.say(f"{sum(counts.values()):,} predictions in {output}: {summary}")
-        if json_output:
-            screen.document({"output": str(output), "count": sum(counts.values()), "labels": dict(counts)})
 
 
 def _counted(predictions: Iterable[Prediction], stages: Stages) -> Iterator[Prediction]:
@@ -154,6 +157,18 @@ def _counted(predictions: Iterable[Prediction], stages: Stages) -> Iterator[Pred
         if done % 256 == 0:
             stages.update("Classifying", done, None)
     stages.update("Classifying", done, done)
+
+
+def _write(predictions: Iterable[Prediction], output: Path, labels: tuple[str, ...]) -> Counter[str]:
+    """Write predictions to a file, and count those of each class that has any."""
+    from rdrop_cli.core.inference.writers import open_writer
+
+    counts: Counter[str] = Counter()
+    with open_writer(output, labels) as write:
+        for item in predictions:
+            write(item)
+            counts[item.label] += 1
+    return counts
 
 
 def _print_json(predictions: Iterable[Prediction]) -> None:
@@ -166,7 +181,22 @@ def _print_json(predictions: Iterable[Prediction]) -> None:
         sys.stdout.write("]}\n")
 
 
-def _print_table(screen: Screen, predictions: list[Prediction], labels: tuple[str, ...], checkpoint: str) -> None:
+def _print(screen: Screen, predictions: Iterable[Prediction], labels: tuple[str, ...], title: str | None) -> None:
+    """Print predictions.
+
+    Args:
+        title: Of a table; None: a line each, as they come.
+    """
+    if screen.json_output:
+        _print_json(predictions)
+    elif title is not None:
+        _print_table(screen, list(predictions), labels, title)
+    else:
+        for item in predictions:
+            sys.stdout.write(f"{safe(item.label)}\t{item.score:.4f}\t{safe(item.text)}\n")
+
+
+def _print_table(screen: Screen, predictions: list[Prediction], labels: tuple[str, ...], title: str) -> None:
     from rdrop_cli.terminal.console import add_row, table
     from rdrop_cli.terminal.tables import MANY_CLASSES
 
@@ -175,4 +205,20 @@ def _print_table(screen: Screen, predictions: list[Prediction], labels: tuple[st
     for item in predictions:
         cells = [f"{item.probabilities[name]:.4f}" for name in columns]
         add_row(shown, safe(item.text, SHOWN_CHARACTERS), item.label, f"{item.score:.4f}", *cells)
-    screen.show(shown, title=f"Predictions of {checkpoint}")
+    screen.show(shown, title=title)
+
+
+def _show_inputs(screen: Screen, rows: Inputs) -> None:
+    from rdrop_cli.core.data.columns import in_words
+
+    if rows.columns is not None:
+        screen.say(f"Columns: {in_words(rows.columns.as_dict())}")
+    if rows.problems:
+        screen.say(f"{count(rows.problems, 'row')} with problems; the first: {rows.first_problem}", style="yellow")
+
+
+def _show_written(screen: Screen, output: Path, counts: Counter[str], labels: tuple[str, ...]) -> None:
+    summary = ", ".join(f"{name} {counts[name]:,}" for name in labels)
+    screen.say(f"{sum(counts.values()):,} predictions in {output}: {summary}")
+    if screen.json_output:
+        screen.document({"output": str(output), "count": sum(counts.values()), "labels": dict(counts)})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from rdrop_cli.commands import options
 from rdrop_cli.terminal.console import Screen, count, safe
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.dataset import Prepared
 
 EXAMPLES = """[bold]Examples[/]
 
@@ -64,7 +68,6 @@ def prepare(
     from rdrop_cli.core.model.locate import fetch_model, locate_model
     from rdrop_cli.core.model.tokenizer import load_tokenizer
     from rdrop_cli.core.runs.resolve import check_configuration
-    from rdrop_cli.core.storage import shell
     from rdrop_cli.core.storage.files import user_path
 
     resolved = load_config(config, options.overrides(given, set_))
@@ -83,22 +86,30 @@ def prepare(
     assert data.folder is not None, "prepare saves what it returns"
     screen.say(f"Columns: {in_words(data.columns)}")
     _show(screen, data.report, data.folder, data.rejected)
-    said = {"--config": config, "--model": model, "--max-length": max_length}
-    again = [part for name, value in said.items() if value is not None for part in (name, str(value))]
-    again += [part for assignment in set_ or [] if not assignment.startswith("data.") for part in ("--set", assignment)]
-    command = shell.join(["rdrop", "train", str(data.folder), *again, "--alpha", "5"])
-    screen.say(f"Next: {command}", style="bold")
+    again = {"--config": config, "--model": model, "--max-length": max_length}
+    screen.say(f"Next: {_next_command(data.folder, again, set_ or [])}", style="bold")
     if json_output:
-        screen.document(
-            {
-                "prepared": str(data.folder),
-                "fingerprint": data.fingerprint,
-                "labels": list(data.labels.names),
-                "columns": data.columns,
-                "splits": {split: len(examples) for split, examples in data.splits.items()},
-                "report": data.report,
-            }
-        )
+        screen.document(_document(data))
+
+
+def _next_command(folder: Path, flags: Mapping[str, object], assignments: list[str]) -> str:
+    """How to train on what was prepared, with what was said of the model."""
+    from rdrop_cli.core.storage import shell
+
+    again = [part for name, value in flags.items() if value is not None for part in (name, str(value))]
+    again += [part for text in assignments if not text.startswith("data.") for part in ("--set", text)]
+    return shell.join(["rdrop", "train", str(folder), *again, "--alpha", "5"])
+
+
+def _document(data: Prepared) -> dict[str, Any]:
+    return {
+        "prepared": str(data.folder),
+        "fingerprint": data.fingerprint,
+        "labels": list(data.labels.names),
+        "columns": data.columns,
+        "splits": {split: len(examples) for split, examples in data.splits.items()},
+        "report": data.report,
+    }
 
 
 def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[dict[str, Any]]) -> None:
@@ -124,16 +135,18 @@ def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[d
     for split in ("validation", "test"):
         if split not in report["classes"]:
             screen.say(f"There is no {split} split: its share is 0, or no class is large enough", style="yellow")
-    if rejected:
-        screen.say(
-            f"Rejected: {count(len(rejected), 'row')}, all listed in {folder / 'rejected.jsonl'}:", style="yellow"
-        )
-        for row in rejected[:5]:
-            screen.say(f"  {safe(row['file'])}, line {row['line']}: {row['reason']}")
-        if len(rejected) > 5:
-            screen.say(f"  and {len(rejected) - 5:,} more")
-        if left_out.is_too_much(found):
-            screen.say("That is more than 1 % of a split: rdrop train asks for --allow-rejects", style="yellow")
-    else:
-        screen.say("No rows were rejected")
+    _show_rejected(screen, rejected, folder / "rejected.jsonl", is_too_much=left_out.is_too_much(found))
     screen.say(f"Prepared in {folder}")
+
+
+def _show_rejected(screen: Screen, rejected: list[dict[str, Any]], listed_in: Path, *, is_too_much: bool) -> None:
+    if not rejected:
+        screen.say("No rows were rejected")
+        return
+    screen.say(f"Rejected: {count(len(rejected), 'row')}, all listed in {listed_in}:", style="yellow")
+    for row in rejected[:5]:
+        screen.say(f"  {safe(row['file'])}, line {row['line']}: {row['reason']}")
+    if len(rejected) > 5:
+        screen.say(f"  and {len(rejected) - 5:,} more")
+    if is_too_much:
+        screen.say("That is more than 1 % of a split: rdrop train asks for --allow-rejects", style="yellow")

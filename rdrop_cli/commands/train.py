@@ -89,12 +89,7 @@ def train(
     from rdrop_cli.core.storage.files import user_path
 
     choose_threads(threads)
-    if resume and overwrite:
-        raise typer.BadParameter("--resume continues a run, --overwrite replaces it")
-    if overwrite and out is None:
-        raise typer.BadParameter("--overwrite is for the run in --out")
-    if dry_run and processes.world_size() > 1:
-        raise typer.BadParameter("--dry-run times one process; run it without a launcher")
+    _check_usage(out, resume=resume, overwrite=overwrite, dry_run=dry_run)
     out = user_path(out) if out is not None else None
     resolved, out = open_run(config, options.overrides(given, set_), out=out, resume=resume, overwrite=overwrite)
     if not resume:
@@ -116,31 +111,41 @@ def train(
         result = training.start()
     _show(screen, resolved, training, result)
     if json_output:
-        from rdrop_cli.core.data import left_out
+        screen.document(_document(resolved, training, result))
 
-        screen.document(
-            {
-                "run_dir": str(result.run),
-                "checkpoint": str(result.checkpoint),
-                "metrics": result.metrics,
-                "train": {
-                    "seconds": result.seconds,
-                    "examples_per_second": result.examples_per_second,
-                    "steps": result.steps,
-                    "resumed_from_step": result.first_step or None,
-                },
-                "alpha": resolved.rdrop.alpha,
-                "seed": resolved.train.seed,
-                "columns": training.data.columns,
-                "labels": list(training.data.labels.names),
-                "left_out": left_out.record(training.data.report),
-            }
-        )
+
+def _check_usage(out: Path | None, *, resume: bool, overwrite: bool, dry_run: bool) -> None:
+    if resume and overwrite:
+        raise typer.BadParameter("--resume continues a run, --overwrite replaces it")
+    if overwrite and out is None:
+        raise typer.BadParameter("--overwrite is for the run in --out")
+    if dry_run and processes.world_size() > 1:
+        raise typer.BadParameter("--dry-run times one process; run it without a launcher")
+
+
+def _document(config: Config, training: TrainingRun, result: TrainingResult) -> dict[str, Any]:
+    from rdrop_cli.core.data import left_out
+
+    return {
+        "run_dir": str(result.run),
+        "checkpoint": str(result.checkpoint),
+        "metrics": result.metrics,
+        "train": {
+            "seconds": result.seconds,
+            "examples_per_second": result.examples_per_second,
+            "steps": result.steps,
+            "resumed_from_step": result.first_step or None,
+        },
+        "alpha": config.rdrop.alpha,
+        "seed": config.train.seed,
+        "columns": training.data.columns,
+        "labels": list(training.data.labels.names),
+        "left_out": left_out.record(training.data.report),
+    }
 
 
 def _show(screen: Screen, config: Config, training: TrainingRun, result: TrainingResult) -> None:
-    from rdrop_cli.core.metrics.classification import TITLES, average_of
-    from rdrop_cli.core.storage import shell, starter
+    from rdrop_cli.core.metrics.classification import average_of
     from rdrop_cli.terminal.tables import metrics_table
 
     labels = training.data.labels.names
@@ -149,25 +154,36 @@ def _show(screen: Screen, config: Config, training: TrainingRun, result: Trainin
     examples = len(training.data.splits["train"])
     if result.metrics["train"]["examples"] < examples:
         screen.say(f"train: a sample of {result.metrics['train']['examples']:,} of its {examples:,} examples")
-    undefined: dict[tuple[str, str], list[str]] = {}
-    for split, metrics in result.metrics.items():
-        for why in metrics["undefined"].items():
-            undefined.setdefault(why, []).append(split)
-    for (name, reason), splits in undefined.items():
-        screen.say(f"{TITLES[name]} is undefined on {', '.join(splits)}: {reason}", style="yellow")
+    _show_undefined(screen, result)
     minutes, seconds = divmod(round(result.seconds), 60)
     done = result.steps - result.first_step
     resumed = f" (step {result.first_step + 1:,} to {result.steps:,})" if result.first_step and done else ""
     rate = f", {result.examples_per_second:.0f} examples/s" if done else ""
     screen.say(f"Trained {done:,} steps{resumed} in {minutes} min {seconds:02d} s{rate}")
     screen.say(f"Run folder: {result.run}")
+    screen.say(f"Next: {_next_command(training, result)}", style="bold")
+
+
+def _show_undefined(screen: Screen, result: TrainingResult) -> None:
+    """Name the metrics that are undefined, each reason once."""
+    from rdrop_cli.core.metrics.classification import TITLES
+
+    undefined: dict[tuple[str, str], list[str]] = {}
+    for split, metrics in result.metrics.items():
+        for why in metrics["undefined"].items():
+            undefined.setdefault(why, []).append(split)
+    for (name, reason), splits in undefined.items():
+        screen.say(f"{TITLES[name]} is undefined on {', '.join(splits)}: {reason}", style="yellow")
+
+
+def _next_command(training: TrainingRun, result: TrainingResult) -> str:
+    from rdrop_cli.core.storage import shell, starter
+
     quoted = shell.quote(str(result.run))
     if training.data.columns["text_pair"]:
-        command = f"rdrop evaluate {quoted}"
-    else:
-        text = "great movie" if labels == starter.LABEL_NAMES else "some text"
-        command = f'rdrop predict --checkpoint {quoted} "{text}"'
-    screen.say(f"Next: {command}", style="bold")
+        return f"rdrop evaluate {quoted}"
+    text = "great movie" if training.data.labels.names == starter.LABEL_NAMES else "some text"
+    return f'rdrop predict --checkpoint {quoted} "{text}"'
 
 
 def _forecast(screen: Screen, training: TrainingRun) -> None:
