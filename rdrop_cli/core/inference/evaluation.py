@@ -14,7 +14,6 @@ from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.inference.examples import Examples, examples_of_run, examples_of_source
 from rdrop_cli.core.inference.seen import Seen, count_seen
 from rdrop_cli.core.metrics.bootstrap import Interval, interval, resample
-from rdrop_cli.core.metrics.head_to_head import HeadToHead, head_to_head
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.progress import Progress
 from rdrop_cli.core.runs.checkpoint import Checkpoint, find_checkpoint, trained_on_the_same
@@ -22,6 +21,7 @@ from rdrop_cli.schema import HubConfig, Precision
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.measuring import Measurement
+    from rdrop_cli.core.metrics.head_to_head import HeadToHead
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,8 @@ def _compare(
     drawn: dict[str, NDArray[np.float64]],
     positive: int,
 ) -> Rival:
+    from rdrop_cli.core.metrics.head_to_head import head_to_head  # it needs scipy
+
     compared = head_to_head(models[0], models[1], drawn, positive=positive)
     return Rival(other.name, count_seen(other, examples), trained_on_the_same(own, other), compared)
 
