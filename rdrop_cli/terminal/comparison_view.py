@@ -25,7 +25,7 @@ from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.observer import TrainingPlan as TrainingPlan
 from rdrop_cli.terminal.console import Screen, Stages, add_row, count, duration, safe, size, table
-from rdrop_cli.terminal.training_view import STOPPING, describe_log, describe_micro_batch
+from rdrop_cli.terminal.training_view import describe_log, describe_micro_batch, describe_stopping
 
 SHOWN = {name: TITLES[name] for name in METRICS}
 
@@ -127,7 +127,7 @@ class _QuietTraining(Observer):
         self.screen.say(_named(self.cell, message), style="yellow")
 
     def stopping(self) -> None:
-        self.screen.say(STOPPING)
+        self.screen.say(describe_stopping())
 
 
 class LiveComparison(ComparisonObserver):
@@ -261,7 +261,7 @@ class _LiveTraining(Observer):
         self.view.screen.say(_named(self.cell, message), style="yellow")
 
     def stopping(self) -> None:
-        self.view.newest = Text(STOPPING, style="yellow")
+        self.view.newest = Text(describe_stopping(), style="yellow")
         self.view.redraw()
 
     def _describe(self, what: str) -> None:
