@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,13 @@ class Prepared:
             with (staging / REJECTED).open("w", encoding="utf-8") as stream:
                 stream.writelines(json.dumps(row, ensure_ascii=True) + "\n" for row in self.rejected)
             (staging / MANIFEST).write_text(with_checksum(self._manifest()), encoding="utf-8")
-        return Prepared(self.labels, self.splits, self.columns, self.report, self.source, self.rejected, folder)
+        return self._with(folder=folder)
+
+    def _with(self, **changes: Any) -> Prepared:
+        """The same examples, whose fingerprint need not be computed again, with something else around them."""
+        changed = replace(self, **changes)
+        changed.__dict__["fingerprint"] = self.fingerprint  # where the property looks before it computes
+        return changed
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -190,9 +196,7 @@ class Prepared:
 
     def record_report(self, report: Mapping[str, Any]) -> Prepared:
         """The same data with a new report, in the folder too where that can be written."""
-        updated = Prepared(
-            self.labels, self.splits, self.columns, dict(report), self.source, self.rejected, self.folder
-        )
+        updated = self._with(report=dict(report))
         if self.folder is not None:
             with contextlib.suppress(StorageError):
                 write_text(self.folder / MANIFEST, with_checksum(updated._manifest()))
