@@ -34,6 +34,7 @@ from rdrop_cli.core.runs.best_model import step_of
 from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints, numbered_checkpoints
 from rdrop_cli.core.training import run as training
 from rdrop_cli.core.training.run import TrainingRun
+from rdrop_cli.core.training.set_up import TrainingSetup
 
 RUN = Path("runs", "small")
 """Where a run stands on its disk: its folder and the one above are made by the training."""
@@ -201,8 +202,8 @@ class Opening(Watcher):
     def __enter__(self) -> Self:
         open_run = TrainingRun._open_run
 
-        def open_and_tell(opened: TrainingRun) -> training.Start:
-            start = open_run(opened)
+        def open_and_tell(opened: TrainingRun, ready: TrainingSetup) -> training.Start:
+            start = open_run(opened, ready)
             self.answer = (start.step, [f"{path.name}: {fault}" for path, fault in start.damaged.items()])
             if self.stop:
                 raise SystemExit(0)

@@ -67,14 +67,14 @@ def prepare(
     from rdrop_cli.core.data.prepare import prepare_data, tokenize_splits
     from rdrop_cli.core.model.locate import fetch_model, locate_model
     from rdrop_cli.core.model.tokenizer import load_tokenizer
-    from rdrop_cli.core.runs.resolve import check_configuration
+    from rdrop_cli.core.runs.resolve import check_data
     from rdrop_cli.core.storage.files import user_path
 
     resolved = load_config(config, options.overrides(given, set_))
     out = user_path(out) if out is not None else None
     screen = Screen(json_output=json_output, quiet=quiet)
     name = locate_model(resolved.model, resolved.hub)
-    resolved = check_configuration(resolved)
+    resolved = check_data(resolved)
     with screen.stages() as stages:
         data = prepare_data(resolved, out=out, strict=strict, overwrite=overwrite, on_progress=stages.update)
         tokenizer = load_tokenizer(

@@ -105,6 +105,7 @@ def train(
         stages = stack.enter_context(screen.stages())
         observer = stack.enter_context(training_observer(screen, stages))
         training = TrainingRun(resolved, run, resume=resume, overwrite=overwrite, observer=observer)
+        training.set_up()
         if dry_run:
             _forecast(screen, training)
             return

@@ -26,7 +26,7 @@ from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.observer import TrainingPlan as TrainingPlan
 from rdrop_cli.terminal.console import Screen, Stages, add_row, count, duration, safe, size, table
-from rdrop_cli.terminal.training_view import STOPPING, describe_log, describe_micro_batch, say_data
+from rdrop_cli.terminal.training_view import describe_log, describe_micro_batch, describe_stopping, say_data
 
 SHOWN = {name: TITLES[name] for name in METRICS}
 
@@ -135,7 +135,7 @@ class _QuietTraining(Observer):
         self.screen.say(_named(self.cell, message), style="yellow")
 
     def stopping(self) -> None:
-        self.screen.say(STOPPING)
+        self.screen.say(describe_stopping())
 
 
 class LiveComparison(ComparisonObserver):
@@ -275,7 +275,7 @@ class _LiveTraining(Observer):
         self.view.screen.say(_named(self.cell, message), style="yellow")
 
     def stopping(self) -> None:
-        self.view.newest = Text(STOPPING, style="yellow")
+        self.view.newest = Text(describe_stopping(), style="yellow")
         self.view.redraw()
 
     def _describe(self, what: str) -> None:

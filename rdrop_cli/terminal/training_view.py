@@ -115,7 +115,9 @@ EVALUATION = {
 }
 
 
-STOPPING = "Stopping after this step and saving" + ("; once more ends at once" if processes.world_size() == 1 else "")
+def describe_stopping() -> str:
+    """What a first signal does, and a second one; to one of several processes that is nothing special."""
+    return "Stopping after this step and saving" + ("; once more ends at once" if processes.world_size() == 1 else "")
 
 
 def describe_micro_batch(size: int) -> str:
@@ -145,7 +147,7 @@ class PlainTraining(Observer):
         self.screen.say(message, style="yellow")
 
     def stopping(self) -> None:
-        self.screen.say(STOPPING)
+        self.screen.say(describe_stopping())
 
     def log(self, row: Mapping[str, Any]) -> None:
         where = f"epoch {row['epoch']:.2f}  step {row['step']:,}/{self._steps:,}"
@@ -200,7 +202,7 @@ class LiveTraining(Observer):
         self.screen.say(message, style="yellow")
 
     def stopping(self) -> None:
-        self._newest = Text(STOPPING, style="yellow")
+        self._newest = Text(describe_stopping(), style="yellow")
         if self._live is not None:
             self._live.update(self._view())
 

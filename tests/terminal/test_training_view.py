@@ -2,10 +2,12 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
+from rdrop_cli import processes
 from rdrop_cli.terminal.console import Screen
-from rdrop_cli.terminal.training_view import LiveTraining
+from rdrop_cli.terminal.training_view import LiveTraining, PlainTraining
 from training_runs import PLAN
 
 
@@ -34,3 +36,14 @@ def test_the_view_has_losses_a_row_for_each_evaluation_and_leaves_the_terminal_t
     assert "Stopping after this step and saving" in shown
     assert "Trained" in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is shown again"
+
+
+@pytest.mark.parametrize(("several", "second"), [(1, True), (2, False)])
+def test_what_a_second_signal_does_is_said_to_a_single_process_only(several, second, monkeypatch):
+    monkeypatch.setattr(processes, "world_size", lambda: several)  # after the view was imported
+    said = []
+    screen = Screen()
+    monkeypatch.setattr(screen, "say", said.append)
+    with screen.stages() as stages, PlainTraining(screen, stages) as view:
+        view.stopping()
+    assert [line.endswith("; once more ends at once") for line in said] == [second]

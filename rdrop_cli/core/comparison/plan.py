@@ -63,13 +63,14 @@ def time_cell(cell: Cell, data: Prepared, observer: Observer) -> tuple[float, in
     began = time.perf_counter()
     with TemporaryDirectory() as folder:
         training = TrainingRun(cell.config, Path(folder) / "run", observer=observer)
+        ready = training.set_up()
     loading = time.perf_counter() - began
     found = forecast(training, seconds=_TIMING)
     sizes = {name: len(split) for name, split in data.splits.items()}
     measured = min(sizes["train"], TRAIN_SAMPLE) + sizes["validation"] + sizes["test"]
     total = found.seconds + loading + found.evaluation_seconds * measured / sizes["validation"]
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in training.model.parameters())
-    del training
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in ready.model.parameters())
+    del training, ready
     gc.collect()
     return total / found.steps, weights
 

@@ -201,6 +201,7 @@ class Comparison:
             resume = cell.has_begun
             config = as_recorded(cell.folder, cell.config)[0] if resume else cell.config
             training = TrainingRun(config, cell.folder, resume=resume, observer=self.watcher.training)
+            training.set_up()
             if training.data.fingerprint != self._data:
                 raise DataError(
                     f"{cell.name}: the data has changed since this comparison began",

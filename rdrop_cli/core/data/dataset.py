@@ -6,17 +6,17 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rdrop_cli.core.data.labels import LabelMap
+from rdrop_cli.core.data.tables import load_tokens, read_table, save_tokens, write_table
 from rdrop_cli.core.data.tokens import Tokens, encode, tokenizer_fingerprint
 from rdrop_cli.core.storage.files import user_path, write_text, writing_folder
 from rdrop_cli.core.storage.integrity import checksum_holds, with_checksum
@@ -135,16 +135,17 @@ class Prepared:
                 columns: dict[str, Any] = {"text": split.texts, "label": split.labels}
                 if split.pairs is not None:
                     columns["text_pair"] = split.pairs
-                pq.write_table(
-                    pa.table(columns),
-                    staging.absolute() / f"{name}.parquet",
-                    compression="zstd",
-                    write_page_checksum=True,
-                )
+                write_table(columns, staging / f"{name}.parquet")
             with (staging / REJECTED).open("w", encoding="utf-8") as stream:
                 stream.writelines(json.dumps(row, ensure_ascii=True) + "\n" for row in self.rejected)
             (staging / MANIFEST).write_text(with_checksum(self._manifest()), encoding="utf-8")
-        return Prepared(self.labels, self.splits, self.columns, self.report, self.source, self.rejected, folder)
+        return self._with(folder=folder)
+
+    def _with(self, **changes: Any) -> Prepared:
+        """The same examples, whose fingerprint need not be computed again, with something else around them."""
+        changed = replace(self, **changes)
+        changed.__dict__["fingerprint"] = self.fingerprint  # where the property looks before it computes
+        return changed
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -179,7 +180,7 @@ class Prepared:
             cache = self.folder / "tokens" / key / split
             # Missing or damaged: encode again.
             with contextlib.suppress(OSError, pa.ArrowException, LookupError, ValueError, TypeError, AttributeError):
-                tokens = _load_tokens(cache / "tokens.parquet")
+                tokens = load_tokens(cache / "tokens.parquet")
                 if (
                     len(tokens) == len(examples)
                     and tokens.ids.min(initial=0) >= 0
@@ -190,14 +191,12 @@ class Prepared:
         if cache is not None:
             # A cache that cannot be written costs time, not the work.
             with contextlib.suppress(StorageError), writing_folder(cache) as staging:
-                _save_tokens(tokens, staging / "tokens.parquet")
+                save_tokens(tokens, staging / "tokens.parquet")
         return tokens
 
     def record_report(self, report: Mapping[str, Any]) -> Prepared:
         """The same data with a new report, in the folder too where that can be written."""
-        updated = Prepared(
-            self.labels, self.splits, self.columns, dict(report), self.source, self.rejected, self.folder
-        )
+        updated = self._with(report=dict(report))
         if self.folder is not None:
             with contextlib.suppress(StorageError):
                 write_text(self.folder / MANIFEST, with_checksum(updated._manifest()))
@@ -230,7 +229,7 @@ def load_prepared(folder: Path) -> Prepared:
         manifest = _read_manifest(folder)
         splits = {}
         for name in manifest["splits"]:
-            table = _read_table(folder / f"{name}.parquet")
+            table = read_table(folder / f"{name}.parquet")
             pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
             splits[name] = Split(table["text"].to_pylist(), pairs, table["label"].to_numpy().astype(np.int64))
         with (folder / REJECTED).open(encoding="utf-8") as stream:
@@ -275,34 +274,3 @@ def _map_damage(folder: Path) -> Iterator[None]:
         yield
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError, pa.ArrowException) as error:
         raise DataError(f"{folder}: damaged prepared folder ({one_line(error)})", _AGAIN) from error
-
-
-def _read_table(path: Path) -> pa.Table:
-    return pq.read_table(path.absolute(), page_checksum_verification=True)
-
-
-def _save_tokens(tokens: Tokens, path: Path) -> None:
-    offsets = pa.array(tokens.offsets, type=pa.int64())
-    columns = {
-        "input_ids": pa.LargeListArray.from_arrays(offsets, pa.array(tokens.ids)),
-        "full_length": pa.array(tokens.full_lengths),
-    }
-    if tokens.type_ids is not None:
-        columns["token_type_ids"] = pa.LargeListArray.from_arrays(offsets, pa.array(tokens.type_ids))
-    pq.write_table(pa.table(columns), path.absolute(), compression="zstd", write_page_checksum=True)
-
-
-def _load_tokens(path: Path) -> Tokens:
-    table = _read_table(path).combine_chunks()
-
-    def flat(column: str) -> NDArray[Any]:
-        chunked = table[column]
-        return pa.concat_arrays(chunk.flatten() for chunk in chunked.chunks).to_numpy()
-
-    lengths = table["input_ids"].combine_chunks().value_lengths().to_numpy()
-    return Tokens(
-        ids=flat("input_ids"),
-        type_ids=flat("token_type_ids") if "token_type_ids" in table.column_names else None,
-        offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
-        full_lengths=table["full_length"].to_numpy(),
-    )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from rdrop_cli.core.data.sniffing import HEAD, encoding_of, encoding_problem
+from rdrop_cli.core.storage.once import once_a_version
 from rdrop_cli.errors import DataError
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "txt")
@@ -125,22 +126,31 @@ def _as_text(raw: io.BufferedReader, newline: str, name: str) -> TextIO:
     return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline)
 
 
+@once_a_version
 def _has_bare_quotes(path: Path) -> bool:
     """True for a table in which quotes are characters, as in GLUE's files: read as quoting, they would join rows.
 
     So it is where the file breaks the rules of quoting, and nearly every line has the header's number of tabs.
     """
     csv.field_size_limit(_MAX_FIELD)
+    widths: list[int] = []
+
+    def lines(stream: TextIO) -> Iterator[str]:
+        for line in stream:
+            if line.strip():
+                widths.append(line.count("\t"))
+            yield line
+
     with _open_text(path, "") as stream:
         try:
-            reader = csv.reader(stream, delimiter="\t", strict=True)
+            reader = csv.reader(lines(stream), delimiter="\t", strict=True)
             width = len(next(reader, []))
             if all(len(record) in (0, width) for record in reader):
                 return False
         except csv.Error:
             pass
-    with _open_text(path, "") as stream:
-        widths = [line.count("\t") for line in stream if line.strip()]
+        for _ in lines(stream):  # what is left behind the line that breaks the rules
+            pass
     return widths.count(widths[0]) >= _REGULAR * len(widths) if widths else False
 
 

@@ -15,6 +15,7 @@ from rdrop_cli.core.data.readers import Row, format_of, read_rows
 from rdrop_cli.core.data.sniffing import encoding_problem
 from rdrop_cli.core.storage import hub, starter
 from rdrop_cli.core.storage.files import user_path
+from rdrop_cli.core.storage.integrity import sha256_once
 from rdrop_cli.errors import DataError
 from rdrop_cli.schema import HubConfig
 
@@ -180,8 +181,7 @@ def _digest(paths: list[Path], root: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         try:
-            with path.open("rb") as stream:
-                digest.update(f"{path.relative_to(root)}\0".encode() + hashlib.file_digest(stream, "sha256").digest())
+            digest.update(f"{path.relative_to(root)}\0".encode() + bytes.fromhex(sha256_once(path)))
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     return digest.hexdigest()

@@ -9,6 +9,7 @@ in the cache, matrix products stay in the dtype they came in, and masks come fro
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +22,7 @@ from transformers.masking_utils import AttentionMaskInterface, bidirectional_mas
 from rdrop_cli.core.model.dropout import drop_level, keep_mask, keep_scale
 
 NAME = "rdrop"
-"""What `set_attn_implementation` takes."""
+"""What `set_attn_implementation` takes, after `register_attention`."""
 
 _CHUNK = 2**20
 """Scores computed at once: 2 MB in bfloat16."""
@@ -215,5 +216,8 @@ def attention_mask(
     return mask
 
 
-AttentionInterface.register(NAME, attention_forward)
-AttentionMaskInterface.register(NAME, attention_mask)
+@functools.cache
+def register_attention() -> None:
+    """Make `NAME` known to transformers; a second time nothing happens."""
+    AttentionInterface.register(NAME, attention_forward)
+    AttentionMaskInterface.register(NAME, attention_mask)

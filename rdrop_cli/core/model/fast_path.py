@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator
 from typing import Any
 
-from rdrop_cli.core.model.attention import NAME
+from rdrop_cli.core.model.attention import NAME, register_attention
 from rdrop_cli.core.model.dropout import use_fast_dropout
 from rdrop_cli.core.model.first_token import cut_layers, use_first_token_only
 
@@ -29,6 +29,7 @@ def accelerate_inference(model: Any) -> None:
     """
     keep_freed_memory()
     if model.config._attn_implementation == "sdpa" and model._can_set_attn_implementation():
+        register_attention()
         model.set_attn_implementation(NAME)
     use_first_token_only(model)
 

@@ -28,13 +28,26 @@ def check_configuration(config: Config) -> Config:
     """Everything about data and model that can be known at once: that they are there, and the columns.
 
     Returns:
-        The configuration; for a prepared folder with the settings it was prepared with.
+        As `check_data`.
 
     Raises:
         ConfigError: settings that contradict those of a prepared folder.
         DataError, ModelError, HubError: what is missing.
     """
     locate_model(config.model, config.hub)
+    return check_data(config)
+
+
+def check_data(config: Config) -> Config:
+    """Everything about data that can be known at once: that it is there, and the columns.
+
+    Returns:
+        The configuration; for a prepared folder with the settings it was prepared with.
+
+    Raises:
+        ConfigError: settings that contradict those of a prepared folder.
+        DataError, HubError: what is missing.
+    """
     if is_prepared(user_path(config.data.source)):
         return adopt_settings(config)
     source = open_source(config.data.source, config.hub)

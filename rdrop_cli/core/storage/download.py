@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rdrop_cli.core.storage import hub
+from rdrop_cli.core.storage.integrity import sha256_of
 from rdrop_cli.errors import HubError, one_line
 
 _WANTED = ["*.json", "*.txt", "*.model", "*.jinja", "*.py", "*.safetensors"]
@@ -96,10 +97,9 @@ def _is_what_was_sent(path: Path) -> bool:
     digest = path.resolve().name.lower()
     if not path.is_file() or set(digest) - set(string.hexdigits) or len(digest) not in (40, 64):
         return True
-    with path.open("rb") as stream:
-        if len(digest) == 64:
-            return hashlib.file_digest(stream, "sha256").hexdigest() == digest
-        content = stream.read()
+    if len(digest) == 64:
+        return sha256_of(path) == digest
+    content = path.read_bytes()
     of_git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
     return digest in (of_git.hexdigest(), hashlib.sha1(content, usedforsecurity=False).hexdigest())
 

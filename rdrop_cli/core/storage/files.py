@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import shutil
@@ -155,11 +156,23 @@ def _host() -> str:
 
 
 def _sweep_after_the_dead(path: Path) -> None:
-    """As `sweep`, for one path and for writers of this machine that are no more: others may be at work."""
-    for leftover in sorted(path.parent.glob(".*")):
+    """As `sweep`, for one path and for writers of this machine that are no more: others may be at work.
+
+    The folder is listed at this process's first write there: to list a large one takes longer than to write a small
+    file. What a writer that is killed later leaves is cleared away by the next process.
+    """
+    for leftover in _leftovers(os.getpid(), path.parent.absolute()):
         found = _LEFTOVER.fullmatch(leftover.name)
-        if found and found["name"] == path.name and found["host"] == _host() and _is_dead(int(found["process"])):
+        if found is None or found["name"] != path.name or not leftover.exists():  # one may be settled by now
+            continue
+        if found["host"] == _host() and _is_dead(int(found["process"])):
             _settle(leftover, path, found["kind"])
+
+
+@functools.cache
+def _leftovers(process: int, folder: Path) -> tuple[Path, ...]:
+    """What writers had left in a folder, or were at, when a process first asked; a forked one asks for itself."""
+    return tuple(sorted(filter(is_leftover, folder.glob(".*"))))
 
 
 def _settle(leftover: Path, path: Path, kind: str) -> None:

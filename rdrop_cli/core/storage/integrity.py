@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from rdrop_cli.core.storage.once import once_a_version
 from rdrop_cli.errors import StorageError
 
 MANIFEST = "manifest.json"
@@ -92,14 +93,22 @@ def _unreadable(path: Path, error: OSError) -> StorageError:
 
 
 def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+sha256_once = once_a_version(sha256_of)
+"""As `sha256_of`, for models and data that are only read; not for looking whether a file is damaged."""
 
 
 def weights_fingerprint(folder: Path) -> str:
     """SHA-256 over a model's weights as they are stored."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_once(path)))
     return digest.hexdigest()

@@ -10,6 +10,7 @@ import importlib.util
 from pathlib import Path
 
 from rdrop_cli.core.storage import shell
+from rdrop_cli.core.storage.integrity import sha256_once
 from rdrop_cli.errors import DataError, ModelError
 
 MODEL_NAME = "starter"
@@ -70,7 +71,4 @@ def _package_folder(package: str) -> Path | None:
 
 
 def _matches(path: Path, digest: str) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == digest
+    return path.is_file() and sha256_once(path) == digest

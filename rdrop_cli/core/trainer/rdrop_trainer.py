@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
-from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from rdrop_cli import processes
 from rdrop_cli.core.loss import CEReduction, check_parameters, cross_entropy, log_probabilities, rdrop_loss
-from rdrop_cli.core.model.device import is_out_of_memory
-from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints
-from rdrop_cli.core.trainer.loss_meter import LossMeter
+from rdrop_cli.core.trainer.micro_batches import MicroBatches
 from rdrop_cli.core.trainer.sampler import NO_EXAMPLE, Fillable, LengthGroupedSampler, ShareOfBatches
 
 METER_FILE = "loss_meter.json"
 """In a checkpoint: the running means of the log entry that was being collected, and the micro-batch found."""
 
 
-class RDropTrainer(WholeCheckpoints):
+class RDropTrainer(MicroBatches):
     """A `transformers.Trainer` that trains with R-Drop; everything else is as in the base class.
 
     Every term of the loss is a mean over the examples of the optimizer step, so alpha means the same at any batch
@@ -39,9 +35,8 @@ class RDropTrainer(WholeCheckpoints):
         ce_reduction: As in `rdrop_loss`; with alpha 0 the one cross-entropy is counted twice for `sum`.
         passes: `concat` runs one forward over [x; x], `sequential` two forwards over x.
         group_by_length: Whether batches hold examples of similar length.
-        auto_micro_batch: When memory runs out, repeat the step in halves, and keep to that size. For one process, with
-            `gradient_accumulation_steps` of 1.
-        on_micro_batch: Is told the new number of examples in a forward pass.
+        kwargs: As the base classes take them: `auto_micro_batch` and `on_micro_batch` (see `MicroBatches`), and
+            what a `transformers.Trainer` takes.
 
     Raises:
         ValueError: a parameter out of range; when training begins, a label of -100 in a data set that has a length.
@@ -58,8 +53,6 @@ class RDropTrainer(WholeCheckpoints):
         ce_reduction: CEReduction = "mean",
         passes: str = "concat",
         group_by_length: bool = True,
-        auto_micro_batch: bool = False,
-        on_micro_batch: Callable[[int], None] = lambda size: None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -71,9 +64,6 @@ class RDropTrainer(WholeCheckpoints):
             raise ValueError(f"passes must be 'concat' or 'sequential', got {passes!r}")
         self.passes = passes
         self.group_by_length = group_by_length
-        self.micro_batch = self.args.train_batch_size if auto_micro_batch else None
-        self.on_micro_batch = on_micro_batch
-        self.meter = LossMeter()
         self._has_fillers = False
         self._step_sizes: list[int] = []
 
@@ -152,53 +142,6 @@ class RDropTrainer(WholeCheckpoints):
         }
         logits = _logits(model(**doubled))
         return {"logits": logits[:rows]}, logits[:rows], logits[rows:]
-
-    def training_step(
-        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
-    ) -> Tensor:
-        """Forward and backward over a batch; with `auto_micro_batch` in as many pieces as the memory asks for.
-
-        On a GPU the first step has the room that it will have later, when the optimizer holds its moments: the longest
-        batch comes first, so what does not fit fails here.
-        """
-        moments = missing_moments(self.optimizer) if self.args.device.type == "cuda" else 0
-        reserved = torch.empty(moments, dtype=torch.uint8, device=self.args.device) if moments else None
-        with _staying_in_training(model):
-            loss = self._forward_backward(model, inputs, num_items_in_batch)
-        del reserved
-        return loss
-
-    def _forward_backward(
-        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None
-    ) -> Tensor:
-        while self.micro_batch is not None:
-            before = self.meter.copy()
-            try:
-                return self._in_pieces(model, inputs, self.micro_batch, num_items_in_batch)
-            except RuntimeError as error:
-                if self.micro_batch == 1 or not is_out_of_memory(error):
-                    raise
-            # Out of the except block, so that what the failed forward pass holds is free by now.
-            self.meter = before
-            model.zero_grad()
-            clear_device_cache(garbage_collection=True)
-            self.micro_batch = -(-self.micro_batch // 2)
-            self.on_micro_batch(self.micro_batch)
-        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        return loss
-
-    def _in_pieces(
-        self, model: nn.Module, inputs: dict[str, Any], size: int, num_items_in_batch: Tensor | int | None
-    ) -> Tensor:
-        rows = len(inputs["labels"])
-        total = torch.zeros((), device=self.args.device)
-        for start in range(0, rows, size):
-            piece = {
-                name: value[start : start + size] if isinstance(value, Tensor) and value.shape[:1] == (rows,) else value
-                for name, value in inputs.items()
-            }
-            total = total + super().training_step(model, piece, num_items_in_batch)
-        return total
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
         """The number of examples of one optimizer step over all processes, known without asking the device or others.
@@ -298,28 +241,6 @@ class RDropTrainer(WholeCheckpoints):
             non_blocking=self.accelerator.non_blocking,
         )
         return shared
-
-
-@contextlib.contextmanager
-def _staying_in_training(model: nn.Module) -> Iterator[None]:
-    """While the block runs, `model.train()` of a model that is training does nothing: it would visit every module."""
-    if not model.training:
-        yield
-        return
-    model.__dict__["train"] = lambda mode=True: model
-    try:
-        yield
-    finally:
-        del model.__dict__["train"]
-
-
-def missing_moments(optimizer: Any) -> int:
-    """Bytes of the moments that an Adam optimizer will have from its first step on; 0 when it has them."""
-    optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper
-    if not isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) or optimizer.state:
-        return 0
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    return 2 * sum(each.numel() * each.element_size() for each in parameters if each.requires_grad)
 
 
 def refuse_ignored_labels(dataset: Any) -> None:

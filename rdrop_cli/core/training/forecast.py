@@ -15,6 +15,7 @@ from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
 from rdrop_cli.core.trainer.sampler import LengthGroupedSampler
 from rdrop_cli.core.training.failures import SMALLER
 from rdrop_cli.core.training.run import TrainingRun
+from rdrop_cli.core.training.set_up import TrainingSetup
 
 _FEWEST, _MOST, _SECONDS = 4, 12, 20.0
 """Batches to time, each twice, and about how long that may take."""
@@ -40,36 +41,35 @@ def forecast(training: TrainingRun, *, seconds: float = _SECONDS) -> Forecast:
     """Time a few optimizer steps and evaluation batches of a training that has not begun.
 
     The first step has the longest batch of an epoch, so the memory it takes is the run's peak. The others are batches
-    from short to long, which stand for the whole epoch. The model is used up.
+    from short to long, which stand for the whole epoch. The model is used up; nothing else of the training changes.
 
     Args:
         seconds: About how long the timing may take.
     """
+    ready = training.set_up()
     with TemporaryDirectory() as folder:
-        training.run = Path(folder)
-        training.config.train.tensorboard = False
-        trainer = training.trainer()
-        if training.config.train.gradient_checkpointing:
-            training.model.activation_checkpointing_enable()
-        with devices.map_memory_errors(training.device, SMALLER):
-            return _measure(training, trainer, seconds)
+        trainer = training.trainer(folder=Path(folder), tensorboard=False)
+        if ready.config.train.gradient_checkpointing:
+            ready.model.activation_checkpointing_enable()
+        with devices.map_memory_errors(ready.device, SMALLER):
+            return _measure(ready, trainer, seconds)
 
 
-def _measure(training: TrainingRun, trainer: RDropTrainer, seconds: float) -> Forecast:
-    train = training.config.train
-    dataset = training.datasets["train"]
+def _measure(ready: TrainingSetup, trainer: RDropTrainer, seconds: float) -> Forecast:
+    train = ready.config.train
+    dataset = ready.datasets["train"]
     sampler = LengthGroupedSampler(dataset.lengths, train.batch_size, train.seed, group=train.group_by_length)
     order = list(sampler)
     batches = [order[start : start + train.batch_size] for start in range(0, len(order), train.batch_size)]
     widths = np.array([dataset.lengths[batch].max() for batch in batches])
     cost = widths * np.array([len(batch) for batch in batches])
 
-    trainer.create_optimizer_and_scheduler(num_training_steps=training.steps_in_epoch * train.epochs)
+    trainer.create_optimizer_and_scheduler(num_training_steps=ready.steps_in_epoch * train.epochs)
     model, optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
 
     def seconds_of(index: int) -> float:
         began = time.perf_counter()
-        _step(training, trainer, model, optimizer, batches[index])
+        _step(ready, trainer, model, optimizer, batches[index])
         return time.perf_counter() - began
 
     seconds_of(int(cost.argmax()))  # takes the most memory, and starts everything up
@@ -83,48 +83,48 @@ def _measure(training: TrainingRun, trainer: RDropTrainer, seconds: float) -> Fo
     starting = len(set(widths.tolist())) * max(0.0, float((first - again).mean()))
 
     step_seconds = float(again.mean())
-    evaluation_seconds = _evaluation_seconds(training, model)
+    evaluation_seconds = _evaluation_seconds(ready, model)
     return Forecast(
         steps=len(batches) * train.epochs,
         timed_steps=2 * (count + 1),
         seconds_per_step=step_seconds,
         seconds=train.epochs * (step_seconds * len(batches) + evaluation_seconds) + starting,
         evaluation_seconds=evaluation_seconds,
-        peak_memory=devices.peak_memory(training.device),
-        disk=_disk(training),
+        peak_memory=devices.peak_memory(ready.device),
+        disk=_disk(ready),
     )
 
 
 def _step(
-    training: TrainingRun, trainer: RDropTrainer, model: torch.nn.Module, optimizer: object, batch: list[int]
+    ready: TrainingSetup, trainer: RDropTrainer, model: torch.nn.Module, optimizer: object, batch: list[int]
 ) -> None:
-    wanted = training.config.train.micro_batch_size
+    wanted = ready.config.train.micro_batch_size
     micro = wanted if isinstance(wanted, int) else len(batch)  # the trainer itself divides for `auto`
     for start in range(0, len(batch), micro):
-        rows = [training.datasets["train"][index] for index in batch[start : start + micro]]
-        trainer.training_step(model, dict(training.collate(rows)), len(batch))
+        rows = [ready.datasets["train"][index] for index in batch[start : start + micro]]
+        trainer.training_step(model, dict(ready.collate(rows)), len(batch))
     optimizer.step()  # type: ignore[attr-defined]
     model.zero_grad()
-    if training.device.type == "cuda":
-        torch.cuda.synchronize(training.device)
+    if ready.device.type == "cuda":
+        torch.cuda.synchronize(ready.device)
 
 
-def _evaluation_seconds(training: TrainingRun, model: torch.nn.Module) -> float:
-    dataset = training.datasets["validation"].by_length()
-    size = training.config.train.eval_batch_size
+def _evaluation_seconds(ready: TrainingSetup, model: torch.nn.Module) -> float:
+    dataset = ready.datasets["validation"].by_length()
+    size = ready.config.train.eval_batch_size
     starts = range(0, len(dataset), size)
     chosen = list(starts)[:: max(1, len(starts) // 3)]
     model.eval()
     began = time.perf_counter()
-    with torch.inference_mode(), devices.autocast(training.device, training.precision):
+    with torch.inference_mode(), devices.autocast(ready.device, ready.precision):
         for start in chosen:
             rows = [dataset[index] for index in range(start, min(start + size, len(dataset)))]
-            batch = training.collate([{k: v for k, v in row.items() if k != "labels"} for row in rows])
-            model(**{name: value.to(training.device) for name, value in batch.items()}).logits.float().cpu()
+            batch = ready.collate([{k: v for k, v in row.items() if k != "labels"} for row in rows])
+            model(**{name: value.to(ready.device) for name, value in batch.items()}).logits.float().cpu()
     return (time.perf_counter() - began) * len(starts) / len(chosen)
 
 
-def _disk(training: TrainingRun) -> int:
+def _disk(ready: TrainingSetup) -> int:
     """Weights in best/, and weights with two moments in each kept checkpoint, the best one and the one being saved."""
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in training.model.parameters())
-    return weights * (1 + 3 * (training.config.train.keep_checkpoints + 2))
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in ready.model.parameters())
+    return weights * (1 + 3 * (ready.config.train.keep_checkpoints + 2))

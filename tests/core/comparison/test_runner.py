@@ -341,7 +341,7 @@ def test_arms_of_one_seed_start_from_the_same_head_and_see_the_same_batches(comp
     made = compared(seeds=[42, 43])
     made.prepare()
     found = {cell.name: TrainingRun(cell.config, Path("none")) for cell in made.cells}
-    heads = {name: training.model.classifier.weight for name, training in found.items()}
+    heads = {name: training.set_up().model.classifier.weight for name, training in found.items()}
     batches = {name: list(training.trainer()._get_train_sampler()) for name, training in found.items()}
     assert (heads["plain seed 42"] == heads["rdrop seed 42"]).all()
     assert batches["plain seed 42"] == batches["rdrop seed 42"]

@@ -10,7 +10,7 @@ from rdrop_cli.config import load_config
 from rdrop_cli.core.data import dataset as dataset_room
 from rdrop_cli.core.data import prepare as preparation
 from rdrop_cli.core.data import prepare as prepare_room
-from rdrop_cli.core.data.dataset import load_prepared
+from rdrop_cli.core.data.dataset import Prepared, load_prepared
 from rdrop_cli.core.data.prepare import data_notes, prepare_data
 from rdrop_cli.core.model.tokenizer import load_tokenizer
 from rdrop_cli.core.runs.resolve import check_configuration
@@ -125,6 +125,17 @@ def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
     with pytest.raises(DataError, match="exists and is not a prepared folder"):
         prepare(path, out=tmp_path / "mine")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+
+
+def test_the_examples_are_hashed_once_however_often_the_report_grows(tmp_path, tiny_model, monkeypatch):
+    hashed = []
+    by_property = Prepared.__dict__["fingerprint"]
+    real = by_property.func
+    monkeypatch.setattr(by_property, "func", lambda data: hashed.append(data) or real(data))
+    data = prepare(write_csv(tmp_path / "r.csv", make_reviews(60)))
+    again = data.record_report({**data.report, "more": 1}).record_report({**data.report, "more": 2})
+    assert (len(hashed), again.fingerprint) == (1, real(again))
+    assert load_prepared(data.folder).fingerprint == again.fingerprint
 
 
 def test_tokens_are_made_once_for_a_tokenizer_and_length(tmp_path, tiny_model, monkeypatch):

@@ -1,5 +1,8 @@
 """Attention in chunks against attention written out."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -206,3 +209,18 @@ def test_cudnns_kernels_are_passed_over_and_allowed_again(monkeypatch):
         attention_forward(nn.Module(), *inputs(dtype=torch.float32), None)
     assert allowed == [False]
     assert torch.backends.cuda.cudnn_sdp_enabled()
+
+
+def test_importing_attention_changes_nothing_of_transformers():
+    code = """if True:
+        from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as masks
+        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS as forwards
+        from rdrop_cli.core.model import attention, fast_path
+        before = attention.NAME in forwards, attention.NAME in masks
+        for _ in range(2):
+            attention.register_attention()
+        found = forwards[attention.NAME], masks[attention.NAME]
+        assert before == (False, False), before
+        assert found == (attention.attention_forward, attention.attention_mask), found
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

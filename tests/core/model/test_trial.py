@@ -12,7 +12,7 @@ from rdrop_cli.core.model import trial
 from rdrop_cli.core.model.attention import NAME, attention_forward
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
 from rdrop_cli.core.runs.record import read_record
-from rdrop_cli.core.training import run as training_room
+from rdrop_cli.core.training import set_up as training_room
 from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import ConfigError, ModelError, TrainingInterrupted
@@ -40,7 +40,7 @@ def test_positions_that_cannot_be_used_are_not_counted(config, save, family, usa
     settings = config(**{"model.name": save(family), "model.max_length": 40})
     refused = rf"model.max_length 40 is more than the model's {usable} positions. Use --max-length {usable} or less"
     with pytest.raises(ConfigError, match=refused):
-        TrainingRun(settings, tmp_path / "run")
+        TrainingRun(settings, tmp_path / "run").set_up()
     fits = config(**{"model.name": save(family), "model.max_length": usable, "train.epochs": 1})
     assert TrainingRun(fits, tmp_path / "run").start().steps
 
@@ -51,7 +51,7 @@ def test_a_precision_that_fails_falls_back_and_is_recorded(config, save, tmp_pat
     settings = config(**{"model.name": save("deberta"), "train.precision": "bfloat16"})
     hears = Hears()
     training = TrainingRun(settings, run, observer=hears)
-    assert (training.precision, len(hears.said)) == ("float32", 1)
+    assert (training.set_up().precision, len(hears.said)) == ("float32", 1)
     assert "bfloat16 does not work for this model on CPU" in hears.said[0]
     assert "float32 is used instead" in hears.said[0]
 
@@ -92,9 +92,10 @@ def test_kernels_that_fail_or_differ_give_way_to_the_stock_ones(config, tmp_path
     monkeypatch.setattr(trial, "settle_training", settle)
     hears, run = Hears(), tmp_path / "run"
     training = TrainingRun(config(**{"train.epochs": 1}), run, observer=hears)
+    ready = training.set_up()
     assert any("fast kernels" in message and cause in message for message in hears.said)
-    assert training.model.config._attn_implementation == "sdpa"
-    assert not training.config.train.fast
+    assert ready.model.config._attn_implementation == "sdpa"
+    assert not ready.config.train.fast
     result = training.start()
     assert result.metrics.keys() == plain.metrics.keys()
     assert not load_config(str(run / "config.yaml")).train.fast
@@ -114,7 +115,7 @@ def test_a_trial_leaves_no_trace(config, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(training_room, "try_first_step", watched)
-    model = TrainingRun(config(), tmp_path / "run").model
+    model = TrainingRun(config(), tmp_path / "run").set_up().model
     assert all(torch.equal(value, seen["weights"][name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not model.training
@@ -129,10 +130,11 @@ def test_a_trial_is_as_long_and_as_wide_as_training_can_be(config, tmp_path, mon
         return real(model, *args, **inputs)
 
     monkeypatch.setattr(BertForSequenceClassification, "forward", forward)
-    TrainingRun(config(**{"model.max_length": 57}), tmp_path / "run")
+    TrainingRun(config(**{"model.max_length": 57}), tmp_path / "run").set_up()
     assert ((2, 57), True) in shapes
     shapes.clear()
-    TrainingRun(config(**{"model.max_length": 57, "rdrop.alpha": 0.0, "train.micro_batch_size": 1}), tmp_path / "run")
+    settings = config(**{"model.max_length": 57, "rdrop.alpha": 0.0, "train.micro_batch_size": 1})
+    TrainingRun(settings, tmp_path / "run").set_up()
     assert ((1, 57), True) in shapes
 
 
@@ -146,7 +148,7 @@ def test_too_little_memory_for_one_long_row_says_what_to_make_smaller(config, tm
 
     monkeypatch.setattr(BertForSequenceClassification, "forward", forward)
     with pytest.raises(ModelError, match=r"out of memory on CPU.*smaller --max-length"):
-        TrainingRun(config(**{"model.max_length": 50}), tmp_path / "run")
+        TrainingRun(config(**{"model.max_length": 50}), tmp_path / "run").set_up()
 
 
 def test_a_model_that_fails_in_every_way_is_named_with_the_cause(config, tmp_path, monkeypatch):
@@ -159,4 +161,4 @@ def test_a_model_that_fails_in_every_way_is_named_with_the_cause(config, tmp_pat
 
     monkeypatch.setattr(BertForSequenceClassification, "forward", forward)
     with pytest.raises(ModelError, match=r"the model fails on CPU.*this operation is not there"):
-        TrainingRun(config(**{"model.max_length": 50, "train.precision": "bfloat16"}), tmp_path / "run")
+        TrainingRun(config(**{"model.max_length": 50, "train.precision": "bfloat16"}), tmp_path / "run").set_up()

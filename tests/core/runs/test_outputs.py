@@ -43,7 +43,7 @@ def test_a_run_leaves_what_its_best_model_says_of_test_and_what_it_cost(config, 
     training = TrainingRun(config(), tmp_path / "run")
     result = training.start()
     found = load_predictions(result.run)
-    expected = Classifier(find_checkpoint(str(result.run))).probabilities(training.datasets["test"])
+    expected = Classifier(find_checkpoint(str(result.run))).probabilities(training.set_up().datasets["test"])
     assert np.array_equal(found.probabilities, expected)
     assert np.array_equal(found.labels, training.data.splits["test"].labels)
     cost = load_cost(result.run)

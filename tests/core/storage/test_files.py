@@ -56,6 +56,39 @@ def test_the_next_writer_clears_away_what_a_killed_one_left_here(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", *theirs}
 
 
+def test_a_folder_is_listed_once_however_much_is_written_there_and_its_leftovers_are_all_known(tmp_path, monkeypatch):
+    number = int(dead_process())
+    for name in "ab":
+        (tmp_path / f".{name}.txt.{_host()}-{number}.partial").write_text("half")
+    listed = []
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: listed.append(self) or glob(self, pattern))
+    for _ in range(3):
+        for name in "ab":
+            write_text(tmp_path / f"{name}.txt", "new")
+    assert listed == [tmp_path]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_what_the_first_write_settled_is_left_alone_by_the_second(tmp_path):
+    old = tmp_path / f".f.{_host()}-{int(dead_process())}.old"
+    old.mkdir()
+    with pytest.raises(RuntimeError), writing_folder(tmp_path / "f"):
+        raise RuntimeError
+    (tmp_path / "f").rmdir()
+    with writing_folder(tmp_path / "f") as staging:
+        (staging / "x").write_text("")
+    assert [path.name for path in tmp_path.rglob("*")] == ["f", "x"]
+
+
+def test_another_process_looks_for_itself(tmp_path, monkeypatch):
+    write_text(tmp_path / "a.txt", "old")
+    (tmp_path / f".a.txt.{_host()}-{int(dead_process())}.partial").write_text("half")
+    monkeypatch.setattr(os, "getpid", lambda: 2**22 + 1)  # as after a fork
+    write_text(tmp_path / "a.txt", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_a_folder_whose_replacement_was_killed_half_way_is_put_back(tmp_path):
     for where in ("swept", "written"):
         old = tmp_path / where / f".f.{_host()}-{int(dead_process())}.old"

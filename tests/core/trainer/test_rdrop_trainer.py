@@ -13,7 +13,8 @@ from transformers import BertConfig, BertForSequenceClassification, TrainingArgu
 from rdrop_cli.core.data.tokens import TokenDataset, Tokens
 from rdrop_cli.core.model.fast_path import accelerate_training
 from rdrop_cli.core.model.value_reads import ValueReads
-from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer, missing_moments
+from rdrop_cli.core.trainer.micro_batches import missing_moments
+from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
 from rdrop_cli.core.trainer.sampler import NO_EXAMPLE
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def test_the_best_model_is_made_again_from_its_checkpoint(interrupted, lost):
     start = find_start(run)
     assert start.checkpoint == newest(run)
     training = TrainingRun(settings, run, resume=True)
-    restore_best(run, start.checkpoint, settings, training.data)
+    restore_best(run, start.checkpoint, settings, training.set_up().data)
     after = load((run / "best" / "model.safetensors").read_bytes())
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
@@ -164,11 +165,13 @@ def test_another_number_of_processes_is_said(interrupted):
 
 
 @pytest.mark.parametrize(("device", "notices"), [("mps", 1), ("cpu", 0)])
-def test_the_random_state_that_an_apple_gpu_does_not_get_back_is_said(device, notices, interrupted):
+def test_the_random_state_that_an_apple_gpu_does_not_get_back_is_said(device, notices, interrupted, monkeypatch):
     settings, run, _ = interrupted
     observer = Notices()
     training = TrainingRun(settings, run, resume=True, observer=observer)
-    training.device = type(training.device)(device)  # what it is said to be: here it computes on the CPU all the same
+    ready = training.set_up()
+    said_to_be = torch.device(device)  # here it computes on the CPU all the same
+    monkeypatch.setattr(training, "set_up", lambda: replace(ready, device=said_to_be))
     training.start()
     assert len([said for said in observer.said if "Apple GPU" in said]) == notices
 
@@ -178,7 +181,7 @@ def test_weights_that_are_not_finite_are_never_saved(config, tmp_path):
         def step(self, step):
             if step == 15:
                 with torch.no_grad():
-                    training.model.classifier.bias.fill_(float("nan"))
+                    training.set_up().model.classifier.bias.fill_(float("nan"))
             super().step(step)
 
     settings = config(**{"train.log_steps": 100})

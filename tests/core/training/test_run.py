@@ -18,6 +18,7 @@ from rdrop_cli.core.model import probes
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage import integrity
+from rdrop_cli.core.training import set_up as set_up_room
 from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.preflight import passes_differ
 from rdrop_cli.core.training.run import TrainingRun
@@ -126,25 +127,54 @@ def test_changed_data_is_not_resumed(config, reviews, tmp_path):
         TrainingRun(settings, tmp_path / "run", resume=True).start()
 
 
+def test_making_a_training_does_no_work_and_setting_it_up_does_it_once(config, tmp_path, monkeypatch):
+    loaded = []
+    load = set_up_room.load_classifier
+    monkeypatch.setattr(
+        set_up_room, "load_classifier", lambda *args, **options: loaded.append(args) or load(*args, **options)
+    )
+    training = TrainingRun(config(), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == [tmp_path / "reviews.csv"]
+    for name in ("data", "model_record"):
+        with pytest.raises(RuntimeError, match=r"call set_up\(\) first"):
+            getattr(training, name)
+    ready = training.set_up()
+    training.start()
+    assert training.set_up() is ready
+    assert (training.data, training.model_record) == (ready.data, ready.model_record)
+    assert len(loaded) == 1
+
+
+def test_a_training_that_could_not_be_set_up_can_be_once_the_reason_is_gone(config, tmp_path):
+    data = (tmp_path / "reviews.csv").read_text()
+    (tmp_path / "reviews.csv").unlink()
+    training = TrainingRun(config(), tmp_path / "run")
+    with pytest.raises(DataError, match="no such file"):
+        training.set_up()
+    (tmp_path / "reviews.csv").write_text(data)
+    assert len(training.set_up().datasets["train"])
+
+
 def test_a_model_without_dropout_is_refused_with_the_keys_to_set(config, tmp_path):
     off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     with pytest.raises(ModelError, match=r"hidden_dropout_prob.*--set model.config.attention_probs_dropout_prob=0.1"):
-        TrainingRun(config(**{"model.config": off}), tmp_path / "run")
-    TrainingRun(config(**{"model.config": off, "rdrop.allow_zero_dropout": True}), tmp_path / "run")
-    TrainingRun(config(**{"model.config": off, "rdrop.alpha": 0.0}), tmp_path / "run")
+        TrainingRun(config(**{"model.config": off}), tmp_path / "run").set_up()
+    TrainingRun(config(**{"model.config": off, "rdrop.allow_zero_dropout": True}), tmp_path / "run").set_up()
+    TrainingRun(config(**{"model.config": off, "rdrop.alpha": 0.0}), tmp_path / "run").set_up()
 
 
 def test_the_dropout_check_leaves_the_random_state_alone(config, tmp_path):
-    training = TrainingRun(config(), tmp_path / "run")
-    features = {"input_ids": training.datasets["train"][0]["input_ids"]}
+    ready = TrainingRun(config(), tmp_path / "run").set_up()
+    features = {"input_ids": ready.datasets["train"][0]["input_ids"]}
     before = torch.get_rng_state()
-    assert passes_differ(training.model, training.collate([features]))
+    assert passes_differ(ready.model, ready.collate([features]))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_the_head_depends_on_the_seed_alone(config, tmp_path):
     heads = [
-        TrainingRun(config(**{"train.seed": seed}), tmp_path / "run").model.classifier.weight for seed in (1, 1, 2)
+        TrainingRun(config(**{"train.seed": seed}), tmp_path / "run").set_up().model.classifier.weight
+        for seed in (1, 1, 2)
     ]
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
@@ -152,17 +182,17 @@ def test_the_head_depends_on_the_seed_alone(config, tmp_path):
 
 def test_an_unknown_model_key_is_refused(config, tmp_path):
     with pytest.raises(ConfigError, match=r"has no such key.*hidden_dropout_prob"):
-        TrainingRun(config(**{"model.config": {"dropout_of_hidden": 0.1}}), tmp_path / "run")
+        TrainingRun(config(**{"model.config": {"dropout_of_hidden": 0.1}}), tmp_path / "run").set_up()
 
 
 def test_inputs_longer_than_the_positions_are_refused(config, tmp_path):
     with pytest.raises(ConfigError, match="--max-length 64 or less"):
-        TrainingRun(config(**{"model.max_length": 65}), tmp_path / "run")
+        TrainingRun(config(**{"model.max_length": 65}), tmp_path / "run").set_up()
 
 
 def test_selection_needs_a_validation_split(config, tmp_path):
     with pytest.raises(DataError, match="never chosen on test"):
-        TrainingRun(config(**{"data.validation": 0.0}), tmp_path / "run")
+        TrainingRun(config(**{"data.validation": 0.0}), tmp_path / "run").set_up()
 
 
 def test_a_diverging_run_ends_in_one_line(config, tmp_path):
@@ -183,14 +213,14 @@ def test_running_out_of_memory_says_what_to_make_smaller(error, config, tmp_path
         raise error
 
     training = TrainingRun(config(), tmp_path / "run")
-    monkeypatch.setattr(training.model, "forward", full)
+    monkeypatch.setattr(training.set_up().model, "forward", full)
     with pytest.raises(ModelError, match=r"out of memory on CPU.*--micro-batch auto"):
         training.start()
 
 
 def test_weights_that_do_not_fit_the_encoder_are_refused(config, tmp_path):
     with pytest.raises(ModelError, match=r"of the encoder's weights are missing or of another shape"):
-        TrainingRun(config(**{"model.config": {"intermediate_size": 128}}), tmp_path / "run")
+        TrainingRun(config(**{"model.config": {"intermediate_size": 128}}), tmp_path / "run").set_up()
 
 
 def test_steps_behind_the_last_multiple_of_log_steps_are_logged_too(config, tmp_path):
@@ -209,6 +239,7 @@ def test_a_run_can_be_resumed_from_another_folder(config, tmp_path, monkeypatch)
 
 def test_a_second_training_into_a_folder_that_began_meanwhile_is_refused(config, tmp_path):
     late = TrainingRun(config(), tmp_path / "run")
+    late.set_up()
     TrainingRun(config(), tmp_path / "run").start()
     with pytest.raises(CheckpointError, match="another training has begun here"):
         late.start()
@@ -217,7 +248,7 @@ def test_a_second_training_into_a_folder_that_began_meanwhile_is_refused(config,
 def test_the_precision_that_auto_chose_is_recorded(config, tmp_path):
     training = TrainingRun(config(**{"train.precision": "auto"}), tmp_path / "run")
     training.start()
-    assert load_config(str(tmp_path / "run" / "config.yaml")).train.precision == training.precision
+    assert load_config(str(tmp_path / "run" / "config.yaml")).train.precision == training.set_up().precision
 
 
 def rates(run):
@@ -258,12 +289,12 @@ def test_dropout_in_the_head_alone_is_said_with_the_keys_to_set(config, tmp_path
         "albert", tmp_path / "albert", tiny_model, hidden_dropout_prob=0.0, classifier_dropout_prob=0.1
     )
     hears = Hears()
-    TrainingRun(config(**{"model.name": str(model)}), tmp_path / "run", observer=hears)
+    TrainingRun(config(**{"model.name": str(model)}), tmp_path / "run", observer=hears).set_up()
     assert "Only the classification head has dropout" in hears.said
     assert "--set model.config.hidden_dropout_prob=0.1" in hears.said
     better = config(**{"model.name": str(model), "model.config": {"hidden_dropout_prob": 0.1}})
     quiet = Hears()
-    TrainingRun(better, tmp_path / "run", observer=quiet)
+    TrainingRun(better, tmp_path / "run", observer=quiet).set_up()
     assert not quiet.said
 
 
@@ -286,7 +317,7 @@ def test_padding_has_no_say_in_the_evaluations_of_a_model_that_it_matters_to(con
     settings = config(**{"model.name": str(model), "train.epochs": 1, "train.eval_batch_size": 8})
     training = TrainingRun(settings, tmp_path / "run")
     result = training.start()
-    validation = training.datasets["validation"]
+    validation = training.set_up().datasets["validation"]
     classifier = Classifier(find_checkpoint(str(tmp_path / "run")))
     together = classifier.probabilities(validation)
     classifier.batch_size = 1
@@ -321,7 +352,8 @@ def test_batches_of_one_length_lose_no_example(config, tmp_path, tiny_model):
     """Accelerate cuts the last batch down to what is left of full ones, of which there are none here."""
     model = save_encoder("convbert", tmp_path / "convbert", tiny_model)
     training = TrainingRun(config(**{"model.name": str(model), "train.eval_batch_size": 8}), tmp_path / "run")
-    tokens = probes.made_up(training.tokenizer, training.model, [10] * 7 + [6] * 2).tokens
+    ready = training.set_up()
+    tokens = probes.made_up(ready.tokenizer, ready.model, [10] * 7 + [6] * 2).tokens
     dataset = TokenDataset(tokens, np.arange(9) % 2)
     trainer = training.trainer()
     output = trainer.evaluation_loop(trainer.get_eval_dataloader(dataset), "Evaluation")

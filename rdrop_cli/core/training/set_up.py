@@ -1,0 +1,201 @@
+"""What a training works with: its data, tokenizer and model, loaded and seen to work together on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rdrop_cli import processes
+from rdrop_cli.core.data import audit
+from rdrop_cli.core.data.dataset import Prepared, is_prepared, load_prepared
+from rdrop_cli.core.data.prepare import check_rejects, data_notes, is_local, prepare_data, tokenize_splits
+from rdrop_cli.core.data.tokens import TokenDataset, strip_state
+from rdrop_cli.core.model import device as devices
+from rdrop_cli.core.model import torch_threads, trial
+from rdrop_cli.core.model.collator import Collator, make_collator
+from rdrop_cli.core.model.device import Dtype
+from rdrop_cli.core.model.fast_path import accelerate_training
+from rdrop_cli.core.model.loading import load_classifier, map_loading_errors
+from rdrop_cli.core.model.locate import fetch_model, locate_model
+from rdrop_cli.core.model.tokenizer import load_tokenizer
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.record import model_record, read_record
+from rdrop_cli.core.training.first_step import try_first_step
+from rdrop_cli.core.training.observer import Observer, TrainingPlan
+from rdrop_cli.core.training.preflight import check_dropout, check_splits, has_unused_parameters
+from rdrop_cli.schema import Config
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """A training's parts.
+
+    Attributes:
+        run: The run folder; several processes have the main one's.
+        config: As configured, with the precision and the kernels that work.
+        fallbacks: Keys of `config` that do not have the value that was asked for, with that value.
+        data: As it was read, with its fingerprint.
+        datasets: The data's tokens with their labels, by split.
+        model: The classifier, on its device.
+        model_record: What identifies the model, as the run records it.
+        has_unused_parameters: Some of the model take no part in the loss; looked for where several processes train.
+        collate: Makes batches for the kernels in use.
+        by_exact_length: Padding would change the model's predictions.
+    """
+
+    run: Path
+    config: Config
+    fallbacks: dict[str, Any]
+    device: torch.device
+    precision: Dtype
+    threads: torch_threads.Threads
+    tokenizer: Any
+    data: Prepared
+    datasets: dict[str, TokenDataset]
+    model: Any
+    model_record: dict[str, Any]
+    has_unused_parameters: bool
+    collate: Collator
+    by_exact_length: bool
+
+    @property
+    def steps_in_epoch(self) -> int:
+        """Optimizer steps in one epoch; the last may have fewer examples."""
+        return -(-len(self.datasets["train"]) // self.config.train.batch_size)
+
+    def plan(self, first_step: int = 0) -> TrainingPlan:
+        """What is going to happen; `first_step` steps are done."""
+        config, data = self.config, self.data
+        return TrainingPlan(
+            run=self.run,
+            model=config.model.name,
+            data=config.data.source,
+            device=devices.describe(self.device),
+            precision=self.precision,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            examples={name: len(split) for name, split in data.splits.items()},
+            epochs=config.train.epochs,
+            steps=self.steps_in_epoch * config.train.epochs,
+            first_step=first_step,
+            batch_size=config.train.batch_size,
+            micro_batch_size=config.train.micro_batch_size,
+            alpha=config.rdrop.alpha,
+            ce_reduction=config.rdrop.ce_reduction,
+            label_smoothing=config.train.label_smoothing,
+            metric=config.train.metric,
+            columns=data.columns,
+            classes=audit.class_balance(data.splits["train"].labels.tolist(), data.labels),
+            data_notes=data_notes(data),
+        )
+
+
+def set_up_training(
+    config: Config, run: Path, *, resume: bool, observer: Observer, notice: Callable[[str], None]
+) -> TrainingSetup:
+    """Load data and model, a model of the hub over the network, and do everything that can fail early.
+
+    Args:
+        run: The run folder; nothing is written there.
+        resume: The run stands there; what it recorded is kept to.
+        observer: Is told of progress.
+        notice: Is told what does not work on the device.
+
+    Raises:
+        RDropError: anything about data, model or configuration that does not hold.
+    """
+    run = Path(processes.broadcast(str(run)))
+    device = devices.pick_device(config.train.device)
+    devices.reset_peak_memory(device)  # an earlier training's, in a comparison
+    precision = devices.pick_precision(config.train.precision, device)
+    recorded = read_record(run) if resume and (run / layout.DATA).is_file() else {}
+    name = locate_model(config.model, config.hub)
+    with processes.main_process_first():
+        name = fetch_model(name, config.model.revision, observer.stage)
+    threads = _settle_threads(device, recorded, resume, observer)
+    tokenizer = load_tokenizer(
+        name, max_length=config.model.max_length, trust_remote_code=config.model.trust_remote_code
+    )
+    with processes.main_process_first():
+        data = _load_data(config, recorded, resume, observer)
+        check_splits(data, config)
+        data = tokenize_splits(data, config, tokenizer, on_progress=observer.stage)
+    datasets = {
+        split: TokenDataset(data.tokens(split, tokenizer, max_length=config.model.max_length), examples.labels)
+        for split, examples in data.splits.items()
+    }
+    strip_state(tokenizer)  # checkpoints save it
+    pad_token_id = _pad_token_id(recorded, tokenizer)
+    model = load_classifier(name, config.model, data.labels, seed=config.train.seed, pad_token_id=pad_token_id)
+    record = model_record(Path(name), tokenizer, model.config)
+    has_unused = _check_model(model, tokenizer, datasets["train"], config, notice)
+    segments = datasets["train"].tokens.type_ids is not None
+    works = try_first_step(model, tokenizer, config, device, precision, segments=segments, notice=notice)
+    return TrainingSetup(
+        run=run,
+        config=works.config,
+        fallbacks=works.fallbacks,
+        device=device,
+        precision=works.precision,
+        threads=threads,
+        tokenizer=tokenizer,
+        data=data,
+        datasets=datasets,
+        model=model,
+        model_record=record,
+        has_unused_parameters=has_unused,
+        collate=works.collate,
+        by_exact_length=works.by_exact_length,
+    )
+
+
+def _settle_threads(
+    device: torch.device, recorded: Mapping[str, Any], resume: bool, observer: Observer
+) -> torch_threads.Threads:
+    threads = recorded.get("threads")
+    return torch_threads.settle(
+        device,
+        resume=resume,
+        recorded=threads if isinstance(threads, int) else None,  # runs of earlier versions do not say
+        notice=observer.notice,
+    )
+
+
+def _load_data(config: Config, recorded: Mapping[str, Any], resume: bool, observer: Observer) -> Prepared:
+    """The configured data; to resume, the prepared copy where the source is out of reach from here."""
+    if recorded and not is_local(config.data.source):
+        folder = Path(str(recorded.get("prepared")))
+        if is_prepared(folder):
+            return load_prepared(folder)
+    data = prepare_data(config, columns=recorded.get("columns"), on_progress=observer.stage)
+    if not resume:
+        check_rejects(data, config)
+    return data
+
+
+def _pad_token_id(recorded: Mapping[str, Any], tokenizer: Any) -> int:
+    """The tokenizer's; a resumed run keeps the one it began with, by which RoBERTa counts its positions."""
+    model = recorded.get("model")
+    pad_token_id = (model.get("config") or {}).get("pad_token_id") if isinstance(model, dict) else None
+    return pad_token_id if isinstance(pad_token_id, int) else int(tokenizer.pad_token_id)
+
+
+def _check_model(
+    model: Any, tokenizer: Any, train: TokenDataset, config: Config, notice: Callable[[str], None]
+) -> bool:
+    """Make sure that a model can train as configured, and give it its kernels.
+
+    Returns:
+        Whether the loss does not depend on some of its parameters, where several processes must know.
+    """
+    collate = make_collator(tokenizer, model)
+    example = {name: value for name, value in train[0].items() if name != "labels"}
+    with map_loading_errors(config.model.name, "model"):  # its first passes show what its settings are worth
+        trial.check_positions(model, tokenizer, collate, config.model.max_length)
+        if config.train.fast:
+            accelerate_training(model)
+        check_dropout(model, collate([example]), config, notice)
+    return processes.world_size() > 1 and has_unused_parameters(model, collate([example]))
