@@ -13,6 +13,8 @@ from rdrop_cli.core.storage import shell
 from rdrop_cli.errors import DataError, ModelError
 
 MODEL_NAME = "starter"
+UPSTREAM_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+"""The same weights on the hub."""
 DATASETS = {"rotten-tomatoes": "rotten_tomatoes", "imdb": "imdb"}
 """Built-in data: our name and the package's `source` column."""
 LABEL_NAMES = ("negative", "positive")
