@@ -9,7 +9,7 @@ from rdrop_cli import __version__
 from rdrop_cli.core.runs import checkpoint as checkpoint_room
 
 COMMANDS = ("prepare", "train", "evaluate", "predict", "compare")
-HEAVY = ("torch", "transformers", "datasets", "sklearn", "pandas", "scipy")
+HEAVY = ("torch", "transformers", "datasets", "sklearn", "pandas", "scipy", "huggingface_hub", "psutil")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])

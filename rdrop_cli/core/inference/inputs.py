@@ -97,7 +97,7 @@ class Inputs:
 
     def __iter__(self) -> Iterator[Input]:
         if self.texts is not None:
-            yield from map(Input, map(_repaired, self.texts))
+            yield from map(Input, map(repaired, self.texts))
             return
         for row in self._rows:
             if self.columns is None and row.values:
@@ -110,18 +110,18 @@ class Inputs:
             else:
                 value = row.values.get(columns.text)
                 problem = problem or (None if isinstance(value, str) else f"{columns.text} is not text")
-                text = _repaired(value)
+                text = repaired(value)
                 if columns.text_pair:
                     second = row.values.get(columns.text_pair)
                     problem = problem or (None if isinstance(second, str) else f"{columns.text_pair} is not text")
-                    pair = _repaired(second)
+                    pair = repaired(second)
             if problem is not None:
                 self.problems += 1
                 self.first_problem = self.first_problem or f"{row.file}, line {row.line}: {problem}"
             yield Input(text, pair)
 
 
-def _repaired(value: Any) -> str:
+def repaired(value: Any) -> str:
     """Text without half characters: bytes that were not UTF-8 and lone surrogates become replacement characters."""
     text = "" if value is None else str(value)
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

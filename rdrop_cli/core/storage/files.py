@@ -186,15 +186,9 @@ def _settle(leftover: Path, path: Path, kind: str) -> None:
 
 
 def _is_dead(process: int) -> bool:
-    if os.name == "nt" or process == os.getpid():  # signal 0 would end a process on Windows
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    import psutil  # needed only where something is left over
+
+    return not psutil.pid_exists(process)
 
 
 def _discard(path: Path) -> None:

@@ -14,6 +14,8 @@ from rdrop_cli.core.storage.integrity import sha256_once
 from rdrop_cli.errors import DataError, ModelError
 
 MODEL_NAME = "starter"
+UPSTREAM_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+"""The same weights on the hub."""
 DATASETS = {"rotten-tomatoes": "rotten_tomatoes", "imdb": "imdb"}
 """Built-in data: our name and the package's `source` column."""
 LABEL_NAMES = ("negative", "positive")

@@ -49,7 +49,8 @@ def dead_process():
 
 def test_the_next_writer_clears_away_what_a_killed_one_left_here(tmp_path):
     number = int(dead_process())
-    theirs = [f".a.txt.elsewhere-{number}.partial", f".b.txt.{_host()}-{number}.partial"]
+    at_work = f".a.txt.{_host()}-{os.getppid()}.partial"
+    theirs = [at_work, f".a.txt.elsewhere-{number}.partial", f".b.txt.{_host()}-{number}.partial"]
     for name in (f".a.txt.{_host()}-{number}.partial", *theirs):
         (tmp_path / name).write_text("half")
     write_text(tmp_path / "a.txt", "new")

@@ -1,0 +1,98 @@
+"""What `rdrop predict` does, for Python: a loaded checkpoint that classifies texts."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+
+from rdrop_cli.config import parse_device, parse_precision
+from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.inference.inputs import Input, repaired
+from rdrop_cli.core.inference.prediction import Prediction, predict
+from rdrop_cli.core.runs.checkpoint import find_checkpoint
+from rdrop_cli.errors import ConfigError, DataError
+
+
+def load(
+    checkpoint: str | os.PathLike[str],
+    *,
+    precision: str | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    trust_remote_code: bool = False,
+) -> Predictor:
+    """A checkpoint, ready to classify texts.
+
+    What its model or the device does not allow is said by a warning. PyTorch keeps its number of threads, on which the
+    last bits of a probability can depend.
+
+    Args:
+        checkpoint: A run or checkpoint folder, a run's name under runs/, or a hub id, tried in this order.
+        precision: auto, float32, bfloat16 or float16; None: that of the training where the device has it, else auto.
+        device: auto, cpu, cuda, cuda:N or mps; None: auto, which is a GPU where there is one.
+        batch_size: Texts per forward pass; None: as the checkpoint was evaluated in training.
+        trust_remote_code: Run Python code that comes with the checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be loaded, or it is no text classifier.
+        ConfigError: no such precision or device, or a batch size below 1.
+        HubError: a hub id that cannot be had.
+    """
+    wanted, place = parse_precision(precision), parse_device(device)
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+    located = find_checkpoint(os.fspath(checkpoint))
+    notices: list[str] = []
+    classifier = Classifier(
+        located,
+        precision=wanted,
+        device=place,
+        batch_size=batch_size,
+        trust_remote_code=trust_remote_code,
+        notice=notices.append,
+        memory_hint="Use a smaller batch_size.",
+    )
+    for notice in notices:
+        warnings.warn(notice, stacklevel=2)
+    return Predictor(classifier, located.columns.text_pair is not None)
+
+
+class Predictor:
+    """A loaded checkpoint; made by `load`.
+
+    Attributes:
+        labels: The names of the classes, in the order of their ids.
+    """
+
+    def __init__(self, classifier: Classifier, takes_pairs: bool) -> None:
+        self._classifier = classifier
+        self._takes_pairs = takes_pairs
+        self.labels = classifier.labels.names
+
+    def predict(self, texts: Iterable[str | tuple[str, str]]) -> list[Prediction]:
+        """A prediction for each text, or for each pair of texts, in order.
+
+        Args:
+            texts: Texts, or (text, second text) where the checkpoint was trained on pairs; truncated as in training.
+
+        Raises:
+            DataError: a text alone, for a checkpoint that was trained on pairs.
+            ModelError: memory runs out, or the model's output is not finite.
+            TypeError: something that is neither a text nor a pair.
+        """
+        if isinstance(texts, str):
+            raise TypeError("predict takes several texts: give [text] for one")
+        return list(predict(self._classifier, map(self._input, texts)))
+
+    def _input(self, item: str | tuple[str, str]) -> Input:
+        text, pair = (item, None) if isinstance(item, str) else _checked_pair(item)
+        if pair is None and self._takes_pairs:
+            raise DataError("this checkpoint classifies pairs of texts", "Give (text, second text).")
+        return Input(repaired(text), None if pair is None else repaired(pair))
+
+
+def _checked_pair(item: object) -> tuple[str, str]:
+    if isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(text, str) for text in item):
+        return item[0], item[1]
+    raise TypeError(f"neither a text nor a pair of texts: {item!r}")

@@ -1,0 +1,101 @@
+"""What `rdrop_cli` gives to Python: light until it is used, and the same numbers as the commands."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rdrop_cli
+from rdrop_cli.core.inference import predictor
+from rdrop_cli.core.runs.checkpoint import find_checkpoint
+from rdrop_cli.errors import CheckpointError, ConfigError, DataError
+
+TEXTS = ["great movie", "a dull awful boring mess", "", "half \ud83d", "the movie was great " * 40]
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = (
+        "import sys, rdrop_cli\n"
+        "assert set(rdrop_cli.__all__) <= set(dir(rdrop_cli))\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'pydantic', 'typer', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_every_public_name_can_be_had():
+    from rdrop_cli import RDropTrainer, classification_metrics, load, rdrop_loss
+    from rdrop_cli.core import loss, metrics, trainer
+
+    assert RDropTrainer is trainer.RDropTrainer
+    assert classification_metrics is metrics.classification_metrics
+    assert rdrop_loss is loss.rdrop_loss
+    assert load is predictor.load
+    for name in rdrop_cli.__all__:
+        assert getattr(rdrop_cli, name)
+    with pytest.raises(AttributeError, match="no attribute 'gone'"):
+        rdrop_cli.gone  # noqa: B018
+
+
+def test_type_checkers_see_the_names_where_they_are_loaded_from():
+    tree = ast.parse(Path(rdrop_cli.__file__).read_text(encoding="utf-8"))
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
+    assert {alias.name: line.module for line in guarded.body for alias in line.names} == rdrop_cli._PLACES
+    assert {*rdrop_cli._PLACES, "__version__"} == set(rdrop_cli.__all__)
+    assert Path(rdrop_cli.__file__).with_name("py.typed").is_file()
+
+
+@pytest.mark.parametrize("options", [{}, {"precision": "bfloat16", "device": "cpu", "batch_size": 2}])
+def test_a_loaded_run_predicts_what_the_command_does(rdrop, trained, options):
+    arguments = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    name = Path(trained["run_dir"]).name
+    said = rdrop.json("predict", *TEXTS, "--checkpoint", name, *arguments)["predictions"]
+    for place in (trained["run_dir"], Path(trained["checkpoint"]), name):
+        loaded = rdrop_cli.load(place, **options)
+        assert [item.as_dict() for item in loaded.predict(TEXTS)] == said
+    assert loaded.labels == tuple(said[0]["probabilities"])
+
+
+def test_pairs_of_texts(rdrop, trained):
+    rows = [("great", "fine"), ("dull", "awful plot")]
+    Path("pairs.csv").write_text("first,second\n" + "".join(f"{a},{b}\n" for a, b in rows))
+    columns = ["--text-column", "first", "--text-pair-column", "second"]
+    said = rdrop.json("predict", "--input", "pairs.csv", *columns)["predictions"]
+    loaded = rdrop_cli.load(trained["run_dir"])
+    assert [item.as_dict() for item in loaded.predict(rows)] == said
+    assert said[0]["probabilities"] != loaded.predict(["great"])[0].probabilities
+
+
+def test_a_text_alone_is_refused_where_pairs_are_meant(trained, monkeypatch):
+    checkpoint = find_checkpoint(trained["run_dir"])
+    checkpoint.card["columns"]["text_pair"] = "second"
+    monkeypatch.setattr(predictor, "find_checkpoint", lambda name: checkpoint)
+    with pytest.raises(DataError, match=r"classifies pairs of texts. Give \(text, second text\)"):
+        rdrop_cli.load("it").predict(["great"])
+
+
+def test_mistakes_are_named(trained):
+    for options, cause in [
+        ({"precision": "float8"}, "precision"),
+        ({"device": "tpu"}, "device"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ]:
+        with pytest.raises(ConfigError, match=cause):
+            rdrop_cli.load(trained["run_dir"], **options)
+    with pytest.raises(CheckpointError, match="gone: no such run"):
+        rdrop_cli.load("gone")
+    loaded = rdrop_cli.load(trained["run_dir"])
+    with pytest.raises(TypeError, match=r"give \[text\] for one"):
+        loaded.predict("great movie")
+    for item in (None, 1, ("a",), ("a", None)):
+        with pytest.raises(TypeError, match="neither a text nor a pair"):
+            loaded.predict([item])
+
+
+def test_what_the_model_does_not_allow_is_a_warning(trained, monkeypatch):
+    monkeypatch.setattr("rdrop_cli.core.inference.classifier.probes.depends_on_padding", lambda *_: True)
+    with pytest.warns(UserWarning, match="padding") as caught:
+        rdrop_cli.load(trained["run_dir"])
+    assert caught[0].filename == __file__
