@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,10 +15,12 @@ from transformers import PrinterCallback, RobertaConfig, RobertaForSequenceClass
 from rdrop_cli.config import load_config
 from rdrop_cli.core.data.tokens import TokenDataset, Tokens
 from rdrop_cli.core.model.collator import Collator, needs_mask
-from rdrop_cli.core.model.device import Dtype
 from rdrop_cli.core.model.fast_path import accelerate_training
 from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
 from rdrop_cli.core.training.arguments import training_arguments
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.model.device import Dtype
 
 SEED, ALPHA, SMOOTHING = 42, 5.0, 0.1
 PAD = 1

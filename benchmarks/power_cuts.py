@@ -25,16 +25,19 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from laps import Ended, Trial, Watcher, lap
-from rich.progress import Progress
 
 from rdrop_cli.core.runs.best_model import step_of
 from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints, numbered_checkpoints
-from rdrop_cli.core.training import run as training
 from rdrop_cli.core.training.run import TrainingRun
-from rdrop_cli.core.training.set_up import TrainingSetup
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from rdrop_cli.core.training import run as training
+    from rdrop_cli.core.training.set_up import TrainingSetup
 
 RUN = Path("runs", "small")
 """Where a run stands on its disk: its folder and the one above are made by the training."""

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from rdrop_cli.core.comparison.arms import Arm, shown_settings
-from rdrop_cli.core.comparison.grid import Cell, CellResult
 from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPlan
-from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.metrics.bootstrap import METRICS
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.formatting import number
@@ -27,6 +24,12 @@ from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.observer import TrainingPlan as TrainingPlan
 from rdrop_cli.terminal.console import Screen, Stages, add_row, count, duration, safe, size, table
 from rdrop_cli.terminal.training_view import describe_log, describe_micro_batch, describe_stopping, say_data
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rdrop_cli.core.comparison.grid import Cell, CellResult
+    from rdrop_cli.core.data.dataset import Prepared
 
 SHOWN = {name: TITLES[name] for name in METRICS}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from rdrop_cli.core.metrics import formatting
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.terminal.console import add_row, table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from rdrop_cli.core.metrics.bootstrap import Interval
     from rdrop_cli.core.metrics.head_to_head import HeadToHead
 

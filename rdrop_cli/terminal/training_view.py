@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from rdrop_cli import processes
 from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.columns import in_words
-from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.data.prepare import data_notes
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.model.device import device_in_use, peak_memory
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
 from rdrop_cli.terminal.console import Screen, Stages, add_row, safe, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rdrop_cli.core.data.dataset import Prepared
 
 _CLASSES = 10
 """Classes that the plan names."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rdrop_cli.core.comparison.differences import Difference, compare_arms, corrected
-from rdrop_cli.core.comparison.grid import CellResult
 from rdrop_cli.core.comparison.verdict import verdict
 from rdrop_cli.core.metrics.bootstrap import METRICS, Interval, interval, resample
-from rdrop_cli.core.progress import Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rdrop_cli.core.comparison.grid import CellResult
+    from rdrop_cli.core.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.config import load_recorded, override
 from rdrop_cli.core.comparison.arms import BUILT_IN, Arm, Budget, make_arms
 from rdrop_cli.core.metrics.classification import SCALARS, classification_metrics
-from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import check_run_folder
 from rdrop_cli.core.runs.outputs import load_cost, load_predictions
@@ -20,7 +19,10 @@ from rdrop_cli.core.runs.resolve import as_recorded, check_configuration
 from rdrop_cli.core.storage.files import is_leftover
 from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.errors import CheckpointError, ConfigError
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.metrics.predictions import Predictions
+    from rdrop_cli.schema import Config
 
 COMPARISONS = Path("comparisons")
 _NUMBERS = ("seconds", "wall_seconds", "steps", "best_epoch", "resumed_from_step")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rdrop_cli.core.comparison.grid import Cell, CellResult
-from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.training.observer import Observer
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.comparison.grid import Cell, CellResult
+    from rdrop_cli.core.data.dataset import Prepared
 
 
 class ComparisonObserver:

@@ -8,18 +8,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from rdrop_cli.core.comparison.grid import Cell
 from rdrop_cli.core.comparison.observer import ComparisonPlan
-from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import load_cost
 from rdrop_cli.core.training.final_evaluation import TRAIN_SAMPLE
 from rdrop_cli.core.training.forecast import forecast
-from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import StorageError
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.comparison.grid import Cell
+    from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.core.training.observer import Observer
+    from rdrop_cli.schema import Config
 
 _TIMING = 6.0
 """Seconds for timing one kind of arm."""

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rdrop_cli.core.comparison.analysis import Evidence
 from rdrop_cli.core.comparison.differences import LOWER_IS_BETTER, Difference
-from rdrop_cli.core.comparison.grid import CellResult
 from rdrop_cli.core.metrics.bootstrap import METRICS
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.significance import paired_t
@@ -20,6 +17,10 @@ from rdrop_cli.core.storage.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from rdrop_cli.core.comparison.analysis import Evidence
+    from rdrop_cli.core.comparison.grid import CellResult
 
 _UNITS = {"accuracy": "share of examples", "f1": "0 to 1", "roc_auc": "0 to 1", "nll": "nats per example"}
 _SPREAD = 0.22

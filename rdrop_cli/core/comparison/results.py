@@ -7,18 +7,20 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.comparison import plot
-from rdrop_cli.core.comparison.analysis import Evidence
 from rdrop_cli.core.comparison.arms import Arm, Budget, shared_settings, shown_settings
-from rdrop_cli.core.comparison.differences import Difference
-from rdrop_cli.core.comparison.grid import CellResult, Grid
 from rdrop_cli.core.comparison.summary import markdown
 from rdrop_cli.core.comparison.verdict import cautions
-from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.metrics.classification import SCALARS, average_of
 from rdrop_cli.core.storage.files import write_text
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.comparison.analysis import Evidence
+    from rdrop_cli.core.comparison.differences import Difference
+    from rdrop_cli.core.comparison.grid import CellResult, Grid
+    from rdrop_cli.core.data.dataset import Prepared
 
 _COST = ("seconds", "steps", "best_epoch", "resumed_from_step")
 TESTS = {

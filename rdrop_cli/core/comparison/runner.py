@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from rdrop_cli.core.comparison.grid import Cell, CellResult, Grid, check_cells, 
 from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPlan
 from rdrop_cli.core.comparison.plan import make_plan
 from rdrop_cli.core.comparison.results import write_results
-from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.data.prepare import check_rejects, prepare_data
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import claim_run
@@ -33,6 +32,9 @@ from rdrop_cli.core.storage.lock import only_writer
 from rdrop_cli.core.training.preflight import check_classes
 from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import CheckpointError, DataError, ModelError, StorageError, TrainingInterrupted
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.dataset import Prepared
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.comparison.arms import Arm, shown_settings
 from rdrop_cli.core.comparison.differences import LOWER_IS_BETTER, Difference
-from rdrop_cli.core.comparison.grid import CellResult
 from rdrop_cli.core.metrics.bootstrap import weakness
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.significance import LEVEL, MOST_SEEDS
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.comparison.grid import CellResult
 
 _MAKE_BATCHES = ("train.batch_size", "train.group_by_length", "model.max_length", "model.name", "model.revision")
 """Keys on which the order of examples, or the head that training begins with, depends."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rdrop_cli.core.data.labels import LabelMap
-from rdrop_cli.core.data.tokens import Tokens
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.labels import LabelMap
+    from rdrop_cli.core.data.tokens import Tokens
 
 Key = tuple[str, str | None]
 

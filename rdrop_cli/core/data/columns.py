@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rdrop_cli.core.data.labels import canonical, is_whole_number
-from rdrop_cli.core.data.readers import Row
 from rdrop_cli.core.data.sniffing import is_valid_text
 from rdrop_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.readers import Row
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "question", "sentence1")
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "target", "coarse_label", "is_duplicate")

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.core.data.tables import load_tokens, read_table, save_tokens, write_table
@@ -22,6 +21,9 @@ from rdrop_cli.core.storage.files import user_path, write_text, writing_folder
 from rdrop_cli.core.storage.integrity import checksum_holds, with_checksum
 from rdrop_cli.errors import ConfigError, DataError, StorageError, one_line
 from rdrop_cli.schema import Config, DataConfig
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def adopt_settings(config: Config) -> Config:

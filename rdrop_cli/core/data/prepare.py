@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,16 +22,18 @@ from rdrop_cli.core.data.dataset import (
     load_prepared,
 )
 from rdrop_cli.core.data.label_column import LabelReading, read_training_labels
-from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.core.data.reading import Example, Reading, read_source
 from rdrop_cli.core.data.sources import WHOLE, Source, open_source
 from rdrop_cli.core.data.splits import stratified_sample, stratified_split
 from rdrop_cli.core.data.tokens import tokenizer_fingerprint
-from rdrop_cli.core.progress import Progress
 from rdrop_cli.core.storage import starter
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import DataError
-from rdrop_cli.schema import Config, DataConfig
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.labels import LabelMap
+    from rdrop_cli.core.progress import Progress
+    from rdrop_cli.schema import Config, DataConfig
 
 
 def prepare_data(

@@ -107,14 +107,14 @@ def stdin_text(newline: str) -> TextIO:
     if sys.stdin is None:
         raise DataError("stdin is closed")
     buffer = sys.stdin.buffer
-    buffered = buffer if isinstance(buffer, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, buffer))
+    buffered = buffer if isinstance(buffer, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", buffer))
     return _as_text(buffered, newline, "stdin")
 
 
 def _open_text(path: Path, newline: str) -> TextIO:
     raw = gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # noqa: SIM115 - the wrapper closes it
     try:
-        return _as_text(cast(io.BufferedReader, raw), newline, str(path))
+        return _as_text(cast("io.BufferedReader", raw), newline, str(path))
     except BaseException:
         raw.close()
         raise

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.data.columns import ColumnNames, Columns, check_row, choose_columns, resolve_columns
 from rdrop_cli.core.data.labels import canonical
-from rdrop_cli.core.data.readers import Row
 from rdrop_cli.core.data.sources import WHOLE, Source
-from rdrop_cli.core.progress import Progress
 from rdrop_cli.errors import DataError
-from rdrop_cli.schema import DataConfig
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.readers import Row
+    from rdrop_cli.core.progress import Progress
+    from rdrop_cli.schema import DataConfig
 
 UNLABELLED = "-1"
 """The id that data sets of the hub give to examples without a label."""

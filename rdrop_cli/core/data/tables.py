@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from rdrop_cli.core.data.tokens import Tokens
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def write_table(columns: Mapping[str, Any], path: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rdrop_cli import processes
 from rdrop_cli.core.data.labels import LabelMap
@@ -22,10 +21,14 @@ from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.model.loading import map_loading_errors, quiet_transformers
 from rdrop_cli.core.model.locate import fetch_model
 from rdrop_cli.core.model.tokenizer import load_tokenizer
-from rdrop_cli.core.progress import Progress
-from rdrop_cli.core.runs.checkpoint import Checkpoint
 from rdrop_cli.errors import CheckpointError, ModelError
-from rdrop_cli.schema import Precision
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rdrop_cli.core.progress import Progress
+    from rdrop_cli.core.runs.checkpoint import Checkpoint
+    from rdrop_cli.schema import Precision
 
 DEFAULT_MAX_LENGTH = 512
 DEFAULT_BATCH_SIZE = 64
@@ -95,7 +98,7 @@ class Classifier:
             return devices.pick_precision(wanted, self.device)
         trained = checkpoint.card.get("precision")
         if trained in ("float32", "bfloat16", "float16") and devices.supports(trained, self.device):
-            return cast(devices.Dtype, trained)
+            return cast("devices.Dtype", trained)
         return devices.pick_precision("auto", self.device)
 
     def _default_max_length(self) -> int:

@@ -7,21 +7,21 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.inference.examples import Examples, examples_of_run, examples_of_source
 from rdrop_cli.core.inference.seen import Seen, count_seen
 from rdrop_cli.core.metrics.bootstrap import Interval, interval, resample
 from rdrop_cli.core.metrics.predictions import Predictions
-from rdrop_cli.core.progress import Progress
 from rdrop_cli.core.runs.checkpoint import Checkpoint, find_checkpoint, trained_on_the_same
 from rdrop_cli.schema import HubConfig, Precision
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from rdrop_cli.core.inference.measuring import Measurement
     from rdrop_cli.core.metrics.head_to_head import HeadToHead
+    from rdrop_cli.core.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rdrop_cli.config import load_recorded
 from rdrop_cli.core.data import left_out
@@ -12,16 +13,18 @@ from rdrop_cli.core.data.columns import ColumnNames, Columns, check_row, choose_
 from rdrop_cli.core.data.dataset import SETTINGS_BEFORE, Prepared, is_prepared, load_prepared, load_recorded_data
 from rdrop_cli.core.data.labels import canonical
 from rdrop_cli.core.data.prepare import read_and_split
-from rdrop_cli.core.data.readers import Row
 from rdrop_cli.core.data.reading import UNLABELLED
 from rdrop_cli.core.data.sources import WHOLE, open_source
-from rdrop_cli.core.progress import Progress
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.checkpoint import Checkpoint
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import CheckpointError, DataError
-from rdrop_cli.schema import HubConfig
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.readers import Row
+    from rdrop_cli.core.progress import Progress
+    from rdrop_cli.core.runs.checkpoint import Checkpoint
+    from rdrop_cli.schema import HubConfig
 
 
 @dataclass(frozen=True)

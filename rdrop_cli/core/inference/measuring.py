@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rdrop_cli.core.data.label_column import read_labels_as
-from rdrop_cli.core.data.labels import LabelMap
-from rdrop_cli.core.data.tokens import TokenDataset
-from rdrop_cli.core.inference.classifier import Classifier
-from rdrop_cli.core.inference.examples import Examples
 from rdrop_cli.core.metrics.classification import classification_metrics, confusion_matrix
 from rdrop_cli.core.metrics.predictions import Predictions
-from rdrop_cli.core.progress import Progress
 from rdrop_cli.errors import CheckpointError, DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rdrop_cli.core.data.labels import LabelMap
+    from rdrop_cli.core.data.tokens import TokenDataset
+    from rdrop_cli.core.inference.classifier import Classifier
+    from rdrop_cli.core.inference.examples import Examples
+    from rdrop_cli.core.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rdrop_cli.core.inference.classifier import Classifier
-from rdrop_cli.core.inference.inputs import Input
+if TYPE_CHECKING:
+    from rdrop_cli.core.inference.classifier import Classifier
+    from rdrop_cli.core.inference.inputs import Input
 
 CHUNK = 2048
 """Texts held at once: enough to batch by length."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rdrop_cli.core.data.audit import Key, repeat_key
 from rdrop_cli.core.data.dataset import SETTINGS_BEFORE, load_recorded_data
-from rdrop_cli.core.inference.examples import Examples
-from rdrop_cli.core.runs.checkpoint import Checkpoint
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.inference.examples import Examples
+    from rdrop_cli.core.runs.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

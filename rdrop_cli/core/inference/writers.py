@@ -53,7 +53,7 @@ def open_writer(path: Path, labels: Sequence[str]) -> Iterator[Write]:
                 yield write
             return
         raw = gzip.open(staging, "wb") if path.suffix.lower() == ".gz" else staging.open("wb")  # noqa: SIM115 - closed below
-        with io.TextIOWrapper(cast(io.BufferedWriter, raw), encoding="utf-8", newline="") as stream:
+        with io.TextIOWrapper(cast("io.BufferedWriter", raw), encoding="utf-8", newline="") as stream:
             if file_format == "jsonl":
                 yield lambda prediction: _write_json(stream, prediction)
             else:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rdrop_cli.core.metrics.predictions import Predictions
+if TYPE_CHECKING:
+    from rdrop_cli.core.metrics.predictions import Predictions
 
 METRICS = ("accuracy", "f1", "roc_auc", "nll")
 """What is resampled: the headline metrics, and nll in nats."""

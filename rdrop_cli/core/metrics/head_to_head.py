@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.metrics.bootstrap import METRICS, Interval, interval, p_value, weakness
 from rdrop_cli.core.metrics.classification import classification_metrics
-from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.metrics.significance import McNemar, mcnemar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rdrop_cli.core.metrics.predictions import Predictions
 
 
 @dataclass(frozen=True)

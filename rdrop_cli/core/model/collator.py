@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rdrop_cli.core.model.attention import NAME
 from rdrop_cli.core.model.value_reads import ValueReads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _TRIED = 6
 """Tokens of the trial."""

@@ -8,13 +8,15 @@ import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from rdrop_cli import processes
 from rdrop_cli.errors import ConfigError, ModelError
-from rdrop_cli.schema import Precision
+
+if TYPE_CHECKING:
+    from rdrop_cli.schema import Precision
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.errors import ConfigError, ModelError, RDropError, one_line
-from rdrop_cli.schema import ModelConfig
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.labels import LabelMap
+    from rdrop_cli.schema import ModelConfig
 
 
 def load_classifier(

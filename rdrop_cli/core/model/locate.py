@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rdrop_cli.core.progress import Progress
 from rdrop_cli.core.storage import hub, starter
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import ModelError
-from rdrop_cli.schema import HubConfig, ModelConfig
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.progress import Progress
+    from rdrop_cli.schema import HubConfig, ModelConfig
 
 
 def locate_model(config: ModelConfig, hub_config: HubConfig) -> str:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from rdrop_cli.core.data.tokens import TokenDataset
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model import probes
-from rdrop_cli.core.model.device import Dtype
 from rdrop_cli.core.model.fast_path import is_accelerated, stock_kernels, use_stock_kernels
-from rdrop_cli.core.model.probes import Collate
 from rdrop_cli.errors import ConfigError, ModelError, one_line
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.tokens import TokenDataset
+    from rdrop_cli.core.model.device import Dtype
+    from rdrop_cli.core.model.probes import Collate
 
 Loss = Callable[[Tensor], Tensor]
 """Of the logits of a trial's rows, (rows, classes), to a scalar."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import __version__
-from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.model_card import model_card
 from rdrop_cli.core.runs.record import data_record
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.files import writing_folder
 from rdrop_cli.errors import CheckpointError
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.schema import Config
 
 
 def step_of(checkpoint: Path) -> int:

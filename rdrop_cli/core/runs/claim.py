@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rdrop_cli import processes
 from rdrop_cli.config import load_recorded
@@ -12,7 +13,9 @@ from rdrop_cli.core.runs import layout
 from rdrop_cli.core.storage.files import is_leftover, make_folder, sweep
 from rdrop_cli.core.storage.lock import LOCK, only_writer, refuse_if_in_use
 from rdrop_cli.errors import CheckpointError, ConfigError
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from rdrop_cli.schema import Config
 
 
 @contextlib.contextmanager

@@ -13,10 +13,11 @@ from rdrop_cli.core.data.prepare import is_local
 from rdrop_cli.core.metrics.classification import HEADLINE, SCALARS, TITLES, average_of
 from rdrop_cli.core.storage import hub, starter
 from rdrop_cli.core.storage.files import user_path
-from rdrop_cli.schema import Config
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
+
+    from rdrop_cli.schema import Config
 
 TASK = "text-classification"
 

@@ -17,10 +17,11 @@ from rdrop_cli.core.runs.layout import DATA, read_json
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.files import write_text
 from rdrop_cli.errors import CheckpointError, DataError, ModelError
-from rdrop_cli.schema import Config
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+    from rdrop_cli.schema import Config
 
 
 def read_record(run: Path) -> dict[str, Any]:

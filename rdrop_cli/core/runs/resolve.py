@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import processes
 from rdrop_cli.config import differences, load_config, load_recorded
@@ -21,7 +21,9 @@ from rdrop_cli.core.storage import shell
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.core.storage.lock import refuse_if_in_use
 from rdrop_cli.errors import CheckpointError, ConfigError
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from rdrop_cli.schema import Config
 
 
 def check_configuration(config: Config) -> Config:

@@ -15,10 +15,12 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.errors import HubError, one_line
-from rdrop_cli.schema import HubConfig
+
+if TYPE_CHECKING:
+    from rdrop_cli.schema import HubConfig
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 

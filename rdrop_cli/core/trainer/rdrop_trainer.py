@@ -225,7 +225,7 @@ class RDropTrainer(MicroBatches):
         self._step_sizes = shares.sizes()
         loader = DataLoader(
             Fillable(self.train_dataset),
-            batch_sampler=cast(Any, shares),
+            batch_sampler=cast("Any", shares),
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
@@ -269,7 +269,7 @@ def example_lengths(dataset: Any) -> Sequence[int] | None:
     """Tokens of each example: the data set's `lengths`, else counted; None where it has no length of its own."""
     lengths = getattr(dataset, "lengths", None)
     if lengths is not None:
-        return cast(Sequence[int], lengths)
+        return cast("Sequence[int]", lengths)
     if not hasattr(dataset, "__len__") or not len(dataset) or "input_ids" not in dataset[0]:
         return None
     return [len(example["input_ids"]) for example in dataset]

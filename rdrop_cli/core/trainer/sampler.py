@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _POOL = 50
 """Batches that are sorted by length together: more wastes less padding, fewer mixes better."""

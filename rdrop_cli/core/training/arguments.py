@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import TrainingArguments
 
 from rdrop_cli import processes
-from rdrop_cli.core.model.device import Dtype
 from rdrop_cli.core.runs import layout
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.model.device import Dtype
+    from rdrop_cli.schema import Config
 
 
 def training_arguments(

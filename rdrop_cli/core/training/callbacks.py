@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
 from rdrop_cli import processes
 from rdrop_cli.core.runs.history import history_row, write_history
-from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.errors import StorageError
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.training.observer import Observer
 
 _STEPS_TO_ASK, _SECONDS_TO_ASK = 10, 2.0
 """Several processes ask one another whether to stop after so many steps, or so much time, whichever comes first."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from transformers import TrainerCallback
 
-from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.model.loading import dropout_keys
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.schema import Config
 
 NEGLIGIBLE, DOMINANT = 0.005, 0.5
 """Shares of the loss below and above which alpha * KL is worth a warning."""

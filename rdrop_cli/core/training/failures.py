@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from rdrop_cli import processes
 from rdrop_cli.core.model import device as devices
@@ -14,6 +13,9 @@ from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.layout import resume_command
 from rdrop_cli.core.storage.files import unwritable
 from rdrop_cli.errors import ModelError, StorageError
+
+if TYPE_CHECKING:
+    import torch
 
 SMALLER = "Use --micro-batch auto, --gradient-checkpointing or a smaller --max-length."
 

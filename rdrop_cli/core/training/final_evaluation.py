@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdrop_cli.core.data.dataset import Prepared
-from rdrop_cli.core.data.tokens import TokenDataset
 from rdrop_cli.core.inference.classifier import Classifier
 from rdrop_cli.core.metrics.classification import SCALARS, classification_metrics, softmax
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.best_model import checkpoint_card
 from rdrop_cli.core.runs.checkpoint import Checkpoint
-from rdrop_cli.core.training.observer import Observer
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.core.data.tokens import TokenDataset
+    from rdrop_cli.core.training.observer import Observer
+    from rdrop_cli.schema import Config
 
 TRAIN_SAMPLE = 2000
 """Training examples that the final table's train row is measured on, at most."""

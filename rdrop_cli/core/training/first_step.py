@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,13 +14,15 @@ from rdrop_cli.core.loss import cross_entropy, log_probabilities, rdrop_loss
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model import probes, trial
 from rdrop_cli.core.model.collator import Collator, make_collator
-from rdrop_cli.core.model.device import Dtype
 from rdrop_cli.core.model.exact_length import PADDING_MATTERS
 from rdrop_cli.core.model.fast_path import use_stock_kernels
 from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.model.loading import map_loading_errors
 from rdrop_cli.core.training.failures import SMALLER
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.model.device import Dtype
+    from rdrop_cli.schema import Config
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from rdrop_cli.core.model import device as devices
-from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
 from rdrop_cli.core.trainer.sampler import LengthGroupedSampler
 from rdrop_cli.core.training.failures import SMALLER
-from rdrop_cli.core.training.run import TrainingRun
-from rdrop_cli.core.training.set_up import TrainingSetup
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
+    from rdrop_cli.core.training.run import TrainingRun
+    from rdrop_cli.core.training.set_up import TrainingSetup
 
 _FEWEST, _MOST, _SECONDS = 4, 12, 20.0
 """Batches to time, each twice, and about how long that may take."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.model import probes
 from rdrop_cli.core.model.loading import dropout_keys
 from rdrop_cli.errors import DataError, ModelError
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.schema import Config
 
 
 def check_splits(data: Prepared, config: Config) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import processes
-from rdrop_cli.core.data.dataset import Prepared
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.best_model import export_best, exported_step, step_of
 from rdrop_cli.core.runs.history import history_row, write_history
@@ -16,7 +15,10 @@ from rdrop_cli.core.runs.record import check_same_run, read_record, write_record
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.trainer.checkpointing import numbered_checkpoints
 from rdrop_cli.errors import CheckpointError, StorageError
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.schema import Config
 
 
 def begin_run(

@@ -8,13 +8,11 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
 from rdrop_cli import processes
-from rdrop_cli.core.data.dataset import Prepared
-from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.best_model import export_best
@@ -42,7 +40,11 @@ from rdrop_cli.core.training.resume import (
 )
 from rdrop_cli.core.training.set_up import TrainingSetup, set_up_training
 from rdrop_cli.errors import TrainingInterrupted
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.core.metrics.predictions import Predictions
+    from rdrop_cli.schema import Config
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import processes
 from rdrop_cli.core.data import audit
@@ -17,7 +15,6 @@ from rdrop_cli.core.data.tokens import TokenDataset, strip_state
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model import torch_threads, trial
 from rdrop_cli.core.model.collator import Collator, make_collator
-from rdrop_cli.core.model.device import Dtype
 from rdrop_cli.core.model.fast_path import accelerate_training
 from rdrop_cli.core.model.loading import load_classifier, map_loading_errors
 from rdrop_cli.core.model.locate import fetch_model, locate_model
@@ -27,7 +24,12 @@ from rdrop_cli.core.runs.record import model_record, read_record
 from rdrop_cli.core.training.first_step import try_first_step
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
 from rdrop_cli.core.training.preflight import check_dropout, check_splits, has_unused_parameters
-from rdrop_cli.schema import Config
+
+if TYPE_CHECKING:
+    import torch
+
+    from rdrop_cli.core.model.device import Dtype
+    from rdrop_cli.schema import Config
 
 
 @dataclass(frozen=True)
