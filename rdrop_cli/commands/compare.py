@@ -47,7 +47,7 @@ def compare(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="Of plain, smoothing, rdrop, rdrop+smoothing (all by default); differences are to the first.",
+            help="Arms to train: plain, smoothing, rdrop, rdrop+smoothing (default: all). Differences are to the first.",
             show_default=False,
         ),
     ] = "plain,smoothing,rdrop,rdrop+smoothing",
@@ -55,10 +55,10 @@ def compare(
         Optional[list[str]],  # noqa: UP045
         typer.Option(
             metavar="NAME:KEY=VALUE,...",
-            help="Of your own; what it does not name is as configured. E.g. strong:rdrop.alpha=10. Repeatable.",
+            help="An arm of your own, e.g. strong:rdrop.alpha=10; all else as configured. Repeatable.",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many, from --seed on; every arm gets each.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds for each arm, from --seed on.")] = 5,
     budget: Annotated[
         Literal["steps", "compute"],
         typer.Option(help="steps: the same for all; compute: twice the epochs for arms of one pass."),

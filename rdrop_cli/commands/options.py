@@ -99,7 +99,7 @@ AlphaOption = Annotated[
 ]
 LabelSmoothingOption = Annotated[
     Optional[float],  # noqa: UP045
-    typer.Option("--label-smoothing", help="In [0, 1); enters the cross-entropy only."),
+    typer.Option("--label-smoothing", help="Label smoothing, in [0, 1); enters the cross-entropy only."),
 ]
 EpochsOption = Annotated[Optional[int], typer.Option("--epochs", help="Passes over the data.")]  # noqa: UP045
 TrainBatchOption = Annotated[
@@ -109,7 +109,7 @@ TrainBatchOption = Annotated[
 LearningRateOption = Annotated[Optional[float], typer.Option("--lr", help="Highest learning rate.")]  # noqa: UP045
 SeedOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--seed", help="Of head, dropout and order; the split has its own."),
+    typer.Option("--seed", help="Seed for the head, dropout and data order; the split has its own."),
 ]
 PrecisionOption = Annotated[
     Optional[str],  # noqa: UP045

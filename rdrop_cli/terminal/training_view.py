@@ -54,7 +54,7 @@ def describe_plan(plan: TrainingPlan) -> list[str]:
         f"Run    {plan.run}",
     ]
     if plan.first_step:
-        lines.append(f"Going on from step {plan.first_step:,}")
+        lines.append(f"Resuming from step {plan.first_step:,}")
     return lines
 
 
@@ -125,7 +125,7 @@ def describe_stopping() -> str:
 
 def describe_micro_batch(size: int) -> str:
     """What happened when the memory ran out."""
-    return f"Memory ran out: going on with micro-batches of {size}, the same mathematics"
+    return f"Out of memory: continuing with micro-batches of {size}, same result"
 
 
 class PlainTraining(Observer):

@@ -81,7 +81,7 @@ def test_one_training_at_a_time_and_no_lock_is_left_by_a_killed_one(running, rdr
         said += line
     again.kill()
     again.wait()
-    assert f"Going on from step {int(step):,}" in said
+    assert f"Resuming from step {int(step):,}" in said
 
 
 def can_mount():

@@ -3,12 +3,16 @@
 import io
 from pathlib import Path
 
+import numpy as np
+import pytest
 from rich.console import Console
 
 from rdrop_cli.config import load_config
 from rdrop_cli.core.comparison.arms import make_arms
 from rdrop_cli.core.comparison.grid import Cell, CellResult
 from rdrop_cli.core.comparison.observer import ComparisonPlan
+from rdrop_cli.core.data.dataset import Prepared, Split
+from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.core.training.observer import TrainingPlan
 from rdrop_cli.terminal.comparison_view import LiveComparison, comparison_watcher
 from rdrop_cli.terminal.console import Screen
@@ -64,6 +68,30 @@ def test_where_nothing_is_left_to_train_the_rest_still_shows_its_progress():
     with screen.stages() as stages, comparison_watcher(screen, stages) as view:
         view.training.stage("Reading", 5, 5)
         view.plan(ComparisonPlan([], [], 0), cells)
-        stages.update("Resampling", 1, 2)
+        view.stage("Resampling", 1, 2)
     assert "Resampling" in buffer.getvalue()
     assert "Left   nothing to train: every run is done" in buffer.getvalue()
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_the_data_is_shown_before_and_the_weighing_after(is_live):
+    cells, screen, buffer = terminal()
+    if not is_live:
+        screen.ui = Console(file=buffer, width=120, markup=False)
+    train = Split(["a", "b", "c"], None, np.array([0, 1, 1]))
+    columns = {"text": "words", "label": "stars", "text_pair": None}
+    report = {"label_note": "Labels were read as ids"}
+    with screen.stages() as stages, comparison_watcher(screen, stages) as view:
+        assert isinstance(view, LiveComparison) == is_live
+        view.data(Prepared(LabelMap(("bad", "good")), {"train": train}, columns, report, {}))
+        view.plan(ComparisonPlan([], [], 0), cells)
+        view.stage("Resampling", 2, 2)
+    shown = buffer.getvalue()
+    lines = [
+        "Data   columns: text words, label stars",
+        "Labels bad 1, good 2",
+        "Labels were read as ids",
+        "Left ",
+        "Resam",
+    ]
+    assert sorted(map(shown.index, lines)) == [shown.index(line) for line in lines]

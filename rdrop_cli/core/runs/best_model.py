@@ -37,7 +37,7 @@ _OF_TRAINING = (
     "loss_meter.json",
     integrity.MANIFEST,
 )
-"""Files of a checkpoint that only going on needs."""
+"""Files of a checkpoint that only resuming needs."""
 
 
 _EDITABLE = (README, layout.CARD, "config.json")
