@@ -47,7 +47,7 @@ def compare(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="Arms to train: plain, smoothing, rdrop, rdrop+smoothing (default: all). Differences are to the first.",
+            help="Arms: plain, smoothing, rdrop, rdrop+smoothing (default: all). Differences are to the first.",
             show_default=False,
         ),
     ] = "plain,smoothing,rdrop,rdrop+smoothing",
