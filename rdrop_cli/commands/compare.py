@@ -93,7 +93,7 @@ def compare(
 
     After an interruption the same command resumes; more seeds or arms train only what is new.
     """
-    given = dict(locals())
+    given = dict(locals())  # the arguments, before there are other names
     from rdrop_cli.config import load_config
     from rdrop_cli.core.comparison.grid import make_grid
     from rdrop_cli.core.storage.files import user_path

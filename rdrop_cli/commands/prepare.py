@@ -61,7 +61,7 @@ def prepare(
     debug: options.DebugOption = False,
 ) -> None:
     """Read, check, split and tokenize labelled text, and say what is in it."""
-    given = dict(locals())
+    given = dict(locals())  # the arguments, before there are other names
     from rdrop_cli.config import load_config
     from rdrop_cli.core.data.columns import in_words
     from rdrop_cli.core.data.prepare import prepare_data, tokenize_splits

@@ -83,7 +83,7 @@ def train(
     debug: options.DebugOption = False,
 ) -> None:
     """Fine-tune a transformer with R-Drop and measure what came out."""
-    given = dict(locals())
+    given = dict(locals())  # the arguments, before there are other names
     from rdrop_cli.core.runs.claim import claim_run
     from rdrop_cli.core.runs.resolve import check_configuration, open_run
     from rdrop_cli.core.storage.files import user_path
