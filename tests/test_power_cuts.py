@@ -68,7 +68,8 @@ def test_what_is_flushed_with_its_name_stays_whatever_happens_then(recorder, tmp
         flush(recorder, base / "new")
         (base / "new").replace(base / "old")
         flush(recorder, base)
-        (base / "old").open("a").write(" and more")
+        with (base / "old").open("a") as stream:
+            stream.write(" and more")
 
     assert disks(recorder, tmp_path, replace) == [{"old": "after"}]
 

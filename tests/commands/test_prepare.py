@@ -37,7 +37,7 @@ def test_rejected_rows_are_shown_and_kept(rdrop, tmp_path, tiny_model):
     assert "Rejected: 2 rows, all listed in" in shown
     assert "line 42: text is empty" in shown
     folder = Path(shown.splitlines()[-1].split()[3])
-    assert [json.loads(line)["line"] for line in (folder / "rejected.jsonl").open()] == [42, 43]
+    assert [json.loads(line)["line"] for line in (folder / "rejected.jsonl").read_text().splitlines()] == [42, 43]
     assert "2 unusable rows (--strict)" in rdrop.error("prepare", path, "--strict", "--out", "never")
     assert not Path("never").exists()
 

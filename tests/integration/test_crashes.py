@@ -54,13 +54,14 @@ def running(tiny_model, tmp_path):
     data = write_csv(tmp_path / "reviews.csv", make_reviews(60))
     command = [*RDROP, "train", data, "--model", tiny_model, *SIZE, "--out", "run", "--epochs", "100000"]
     endless = [*map(str, command), "--set", "train.early_stopping.patience=0"]
-    process = subprocess.Popen(endless, stdout=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("run/checkpoints/checkpoint-*")):
-        assert process.poll() is None
-        time.sleep(0.05)
-    yield process
-    process.kill()
-    process.wait()
+    with subprocess.Popen(endless, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            while not list(tmp_path.glob("run/checkpoints/checkpoint-*")):
+                assert process.poll() is None
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.kill()
 
 
 def test_one_training_at_a_time_and_no_lock_is_left_by_a_killed_one(running, rdrop, tiny_model, tmp_path):
@@ -73,14 +74,15 @@ def test_one_training_at_a_time_and_no_lock_is_left_by_a_killed_one(running, rdr
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     step = newest(tmp_path / "run").name.rpartition("-")[2]
-    again = subprocess.Popen([*RDROP, "train", "--resume", "--out", "run"], stdout=subprocess.PIPE, text=True)
     said = ""
-    while "validation:" not in said:
-        line = again.stdout.readline()
-        assert line, said
-        said += line
-    again.kill()
-    again.wait()
+    with subprocess.Popen([*RDROP, "train", "--resume", "--out", "run"], stdout=subprocess.PIPE, text=True) as again:
+        try:
+            while "validation:" not in said:
+                line = again.stdout.readline()
+                assert line, said
+                said += line
+        finally:
+            again.kill()
     assert f"Resuming from step {int(step):,}" in said
 
 

@@ -135,11 +135,13 @@ def test_an_interrupt_stops_both_at_one_step_and_they_can_go_on(tiny_model, tmp_
     _, err = finish(process, code=1)  # the launcher's own code
     assert err.count("and saved. Resume with: rdrop train --resume") == 1
 
-    again = launch(2, "train", "--resume", "--out", run)
-    time.sleep(1)
-    while "step" not in (line := again.stdout.readline()):
-        assert line, again.communicate()
-    again.kill()
+    with launch(2, "train", "--resume", "--out", run) as again:
+        time.sleep(1)
+        while "step" not in (line := again.stdout.readline()):
+            assert line, again.communicate()
+        for child in children(again):  # they would outlive the launcher
+            os.kill(child, signal.SIGKILL)
+        again.kill()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes with pgrep")
