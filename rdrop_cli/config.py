@@ -215,7 +215,9 @@ def validate(tree: Mapping[str, Any], where: str, *, overridden: frozenset[str] 
             given = any(f"{key}.".startswith(f"{dotted}.") or dotted.startswith(f"{key}.") for key in overridden)
             origin = "command line" if given else where
             faults.setdefault(origin, []).append(_describe(fault))
-        raise ConfigError("; ".join(f"{origin}: {'; '.join(found)}" for origin, found in faults.items())) from error
+        raise ConfigError(
+            "; ".join(f"{origin}: {'; '.join(messages)}" for origin, messages in faults.items())
+        ) from error
 
 
 def override(config: Config, changed: Mapping[str, Any], where: str) -> Config:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rdrop_cli import __version__
-from rdrop_cli.core.runs import checkpoint as checkpoint_room
+from rdrop_cli.core.runs import checkpoint
 
 COMMANDS = ("prepare", "train", "evaluate", "predict", "compare")
 HEAVY = ("torch", "transformers", "datasets", "sklearn", "pandas", "scipy", "huggingface_hub", "psutil")
@@ -78,7 +78,7 @@ def test_an_unforeseen_error_is_one_line_with_its_cause(rdrop, monkeypatch):
     def fail():
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(checkpoint_room, "newest_finished", fail)
+    monkeypatch.setattr(checkpoint, "newest_finished", fail)
     assert rdrop.error("predict", "text") == (
         "error: internal error: ZeroDivisionError: by zero. Run again with --debug for the traceback"
     )
@@ -95,5 +95,5 @@ def test_an_interruption_exits_with_130(rdrop, monkeypatch):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint_room, "newest_finished", interrupt)
+    monkeypatch.setattr(checkpoint, "newest_finished", interrupt)
     assert rdrop.error("predict", "text", code=130) == "error: interrupted"

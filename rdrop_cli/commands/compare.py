@@ -137,7 +137,7 @@ def _show(screen: Screen, result: ComparisonResult) -> None:
     title = f"Test, {examples:,} examples, {spread}; F1: {document['f1_average']}"
     screen.show(summary_table(document["arms"]), title=title)
     for arm in list(document["arms"])[1:]:
-        rows = [found for found in document["differences"] if found["arm"] == arm]
+        rows = [gap for gap in document["differences"] if gap["arm"] == arm]
         screen.show(difference_table(rows), title=f"{arm} against {document['baseline']}")
     for line in LEGEND:
         screen.say(line)

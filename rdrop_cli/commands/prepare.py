@@ -129,13 +129,13 @@ def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[d
         screen.say(f"Left out of train: {count(not_used, 'example')}, as a sample was asked for")
     if note := report.get("label_note"):
         screen.say(note, style="yellow")
-    found = left_out.record(report)
-    for sentence in left_out.sentences({**found, "rejected": {}, "crossing": 0}):
+    omissions = left_out.record(report)
+    for sentence in left_out.sentences({**omissions, "rejected": {}, "crossing": 0}):
         screen.say(sentence, style="yellow")
     for split in ("validation", "test"):
         if split not in report["classes"]:
             screen.say(f"There is no {split} split: its share is 0, or no class is large enough", style="yellow")
-    _show_rejected(screen, rejected, folder / "rejected.jsonl", is_too_much=left_out.is_too_much(found))
+    _show_rejected(screen, rejected, folder / "rejected.jsonl", is_too_much=left_out.is_too_much(omissions))
     screen.say(f"Prepared in {folder}")
 
 

@@ -192,21 +192,21 @@ def _forecast(screen: Screen, training: TrainingRun) -> None:
     from rdrop_cli.terminal.training_view import say_plan
 
     say_plan(screen, training.plan())
-    found = forecast(training)
+    estimate = forecast(training)
     shown: dict[str, Any] = {
         "dry_run": True,
-        "steps": found.steps,
-        "seconds_per_step": found.seconds_per_step,
-        "seconds": found.seconds,
-        "peak_memory_bytes": found.peak_memory,
-        "disk_bytes": found.disk,
+        "steps": estimate.steps,
+        "seconds_per_step": estimate.seconds_per_step,
+        "seconds": estimate.seconds,
+        "peak_memory_bytes": estimate.peak_memory,
+        "disk_bytes": estimate.disk,
     }
-    minutes, seconds = divmod(round(found.seconds), 60)
-    screen.say(f"Everything checks out. {found.timed_steps} steps were timed; no run was made.")
+    minutes, seconds = divmod(round(estimate.seconds), 60)
+    screen.say(f"Everything checks out. {estimate.timed_steps} steps were timed; no run was made.")
     screen.show(
-        f"Forecast: {minutes} min {seconds:02d} s for {found.steps:,} steps of {found.seconds_per_step:.2f} s"
+        f"Forecast: {minutes} min {seconds:02d} s for {estimate.steps:,} steps of {estimate.seconds_per_step:.2f} s"
         f" and {training.config.train.epochs} evaluations;"
-        f" memory {size(found.peak_memory)}, disk {size(found.disk)}"
+        f" memory {size(estimate.peak_memory)}, disk {size(estimate.disk)}"
     )
     if screen.json_output:
         screen.document(shown)

@@ -102,8 +102,8 @@ class PlainComparison(ComparisonObserver):
 
     def ended(self, result: CellResult, seconds_left: float) -> None:
         done = sum(cell.is_done for cell in self._cells)
-        found = result.metrics["validation"]
-        values = "  ".join(f"{title} {number(found[name])}" for name, title in SHOWN.items())
+        metrics = result.metrics["validation"]
+        values = "  ".join(f"{title} {number(metrics[name])}" for name, title in SHOWN.items())
         left = f", about {duration(seconds_left)} left" if seconds_left else ""
         self.screen.say(
             f"[{done}/{len(self._cells)}] {result.arm} seed {result.seed}  validation: {values}"
@@ -225,11 +225,11 @@ class LiveComparison(ComparisonObserver):
     def _table(self) -> Table:
         shown = table("arm", "runs", *SHOWN.values(), "time a run")
         for arm in dict.fromkeys(cell.arm.name for cell in self._cells):
-            results = [found for found in self._results if found.arm == arm]
+            results = [result for result in self._results if result.arm == arm]
             done = sum(cell.is_done for cell in self._cells if cell.arm.name == arm)
             of = sum(cell.arm.name == arm for cell in self._cells)
-            means = [_mean([found.metrics["validation"][name] for found in results]) for name in SHOWN]
-            seconds = _mean([found.cost["seconds"] for found in results])
+            means = [_mean([result.metrics["validation"][name] for result in results]) for name in SHOWN]
+            seconds = _mean([result.cost["seconds"] for result in results])
             time = "–" if seconds is None else duration(seconds)
             add_row(shown, arm, f"{done}/{of}", *(number(mean) for mean in means), time)
         return shown

@@ -102,29 +102,29 @@ def summary_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
     """One row an arm: its metrics over the seeds, and its training time."""
     names = next(iter(arms.values()))["metrics"]
     shown = table("arm", *(TITLES[name] for name in names), "time a run")
-    for arm, found in arms.items():
-        cells = [_spread(metric["mean"], metric["sd"]) for metric in found["metrics"].values()]
-        add_row(shown, arm, *cells, "–" if found["seconds"] is None else f"{found['seconds']:,.0f} s")
+    for name, arm in arms.items():
+        cells = [_spread(metric["mean"], metric["sd"]) for metric in arm["metrics"].values()]
+        add_row(shown, name, *cells, "–" if arm["seconds"] is None else f"{arm['seconds']:,.0f} s")
     return shown
 
 
 def difference_table(differences: Sequence[Mapping[str, Any]]) -> Table:
     """One row for each metric of an arm."""
     shown = table("metric", "change", "95 % over seeds", "95 % over examples", "p", "p Holm", "needed")
-    for found in differences:
+    for gap in differences:
         add_row(
             shown,
-            TITLES[found["metric"]],
-            *formatting.difference(found),
-            _seeds(found),
+            TITLES[gap["metric"]],
+            *formatting.difference(gap),
+            _seeds(gap),
         )
     return shown
 
 
-def _seeds(found: Mapping[str, Any]) -> str:
-    if not found["difference"] or not found["sd"]:
+def _seeds(gap: Mapping[str, Any]) -> str:
+    if not gap["difference"] or not gap["sd"]:
         return "–"
-    return ">1,000" if found["seeds_needed"] is None else f"{found['seeds_needed']:,}"
+    return ">1,000" if gap["seeds_needed"] is None else f"{gap['seeds_needed']:,}"
 
 
 def _spread(mean: float | None, sd: float | None) -> str:

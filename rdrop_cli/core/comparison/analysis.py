@@ -58,14 +58,14 @@ def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress 
         on_progress: Called with the stage, the resamples done and how many there are.
     """
     progress = on_progress or (lambda stage, done, total: None)
-    arms = list(dict.fromkeys(found.arm for found in outcomes))
-    seeds = list(dict.fromkeys(found.seed for found in outcomes))
+    arms = list(dict.fromkeys(outcome.arm for outcome in outcomes))
+    seeds = list(dict.fromkeys(outcome.seed for outcome in outcomes))
     values = {
-        arm: {name: [found.metrics["test"][name] for found in outcomes if found.arm == arm] for name in METRICS}
+        arm: {name: [outcome.metrics["test"][name] for outcome in outcomes if outcome.arm == arm] for name in METRICS}
         for arm in arms
     }
     drawn = resample(
-        [found.test for found in outcomes], on_progress=lambda done, total: progress("Resampling", done, total)
+        [outcome.test for outcome in outcomes], on_progress=lambda done, total: progress("Resampling", done, total)
     )
     examples = _over_examples(drawn, outcomes, arms)
     by_metric = {name: compare_arms(name, {arm: values[arm][name] for arm in arms}, examples[name]) for name in METRICS}
@@ -77,8 +77,8 @@ def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress 
         baseline=arms[0],
         metric=metric,
         seeds=seeds,
-        summaries={arm: {name: _summary(found) for name, found in values[arm].items()} for arm in arms},
-        seconds={arm: _seconds([found for found in outcomes if found.arm == arm]) for arm in arms},
+        summaries={arm: {name: _summary(scores) for name, scores in values[arm].items()} for arm in arms},
+        seconds={arm: _seconds([outcome for outcome in outcomes if outcome.arm == arm]) for arm in arms},
         differences=differences,
         verdict=[verdict(metric, arms[0], [gap for gap in differences if gap.arm == arm]) for arm in arms[1:]],
     )
@@ -88,7 +88,7 @@ def _over_examples(
     drawn: dict[str, NDArray[np.float64]], outcomes: Sequence[CellResult], arms: Sequence[str]
 ) -> dict[str, dict[str, Interval]]:
     """By metric and arm, the interval of the mean difference over seeds when the test examples are drawn anew."""
-    of = {arm: np.array([found.arm == arm for found in outcomes]) for arm in arms}
+    of = {arm: np.array([outcome.arm == arm for outcome in outcomes]) for arm in arms}
     return {
         name: {arm: interval((values[of[arm]] - values[of[arms[0]]]).mean(axis=0)) for arm in arms[1:]}
         for name, values in drawn.items()
@@ -104,5 +104,5 @@ def _summary(values: Sequence[float | None]) -> Summary:
 
 
 def _seconds(outcomes: Sequence[CellResult]) -> float | None:
-    whole = [found.cost["seconds"] for found in outcomes if not found.cost.get("resumed_from_step")]
+    whole = [outcome.cost["seconds"] for outcome in outcomes if not outcome.cost.get("resumed_from_step")]
     return float(np.median(whole)) if whole else None

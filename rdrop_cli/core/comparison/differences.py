@@ -50,7 +50,7 @@ def compare_arms(
         examples: By arm, the interval over test examples.
     """
     baseline, *others = values
-    found = []
+    differences = []
     for arm in others:
         pairs = [
             own - base
@@ -58,14 +58,14 @@ def compare_arms(
             if own is not None and base is not None
         ]
         test = paired_t(pairs) if len(pairs) == len(values[arm]) else None
-        found.append(Difference(arm, metric, test, (examples or {}).get(arm, Interval(None, None))))
-    return found
+        differences.append(Difference(arm, metric, test, (examples or {}).get(arm, Interval(None, None))))
+    return differences
 
 
 def corrected(family: Sequence[Difference]) -> list[Difference]:
     """The same differences with Holm's correction for all of them that have a test."""
-    p_values = [found.test.p_value if found.test else None for found in family]
+    p_values = [gap.test.p_value if gap.test else None for gap in family]
     tests = sum(p is not None for p in p_values)
     return [
-        replace(found, p_holm=p_holm, tests=max(1, tests)) for found, p_holm in zip(family, holm(p_values), strict=True)
+        replace(gap, p_holm=p_holm, tests=max(1, tests)) for gap, p_holm in zip(family, holm(p_values), strict=True)
     ]

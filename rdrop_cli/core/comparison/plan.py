@@ -68,14 +68,14 @@ def time_cell(cell: Cell, data: Prepared, observer: Observer) -> tuple[float, in
         training = TrainingRun(cell.config, Path(folder) / "run", observer=observer)
         ready = training.set_up()
     loading = time.perf_counter() - began
-    found = forecast(training, seconds=_TIMING)
+    estimate = forecast(training, seconds=_TIMING)
     sizes = {name: len(split) for name, split in data.splits.items()}
     measured = min(sizes["train"], TRAIN_SAMPLE) + sizes["validation"] + sizes["test"]
-    total = found.seconds + loading + found.evaluation_seconds * measured / sizes["validation"]
+    total = estimate.seconds + loading + estimate.evaluation_seconds * measured / sizes["validation"]
     weights = sum(parameter.numel() * parameter.element_size() for parameter in ready.model.parameters())
     del training, ready
     gc.collect()
-    return total / found.steps, weights
+    return total / estimate.steps, weights
 
 
 def _check_space(plan: ComparisonPlan, folder: Path) -> None:

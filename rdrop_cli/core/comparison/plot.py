@@ -64,8 +64,8 @@ def draw_plot(evidence: Evidence, outcomes: Sequence[CellResult], data: str, pat
         axes[0][column].set_xlabel(_UNITS[metric], fontsize=9)
         base = by_arm[evidence.baseline]
         gaps = {arm: by_arm[arm] - base for arm in arms[1:]}
-        found = {gap.arm: gap for gap in evidence.differences if gap.metric == metric}
-        _differences(axes[1][column], gaps, found, colours)
+        differences = {gap.arm: gap for gap in evidence.differences if gap.metric == metric}
+        _differences(axes[1][column], gaps, differences, colours)
         axes[1][column].set_xlabel(f"difference to {_plain(evidence.baseline)}, {_UNITS[metric]}", fontsize=9)
         if column:
             for row in (0, 1):
@@ -99,8 +99,8 @@ def _strips(axes: Axes, by_arm: dict[str, NDArray[Any]], colours: dict[str, str]
             markeredgewidth=0.6,
             markeredgecolor="white",
         )
-        if len(values) and (found := bar(values)) is not None:
-            low, mean, high = found
+        if len(values) and (interval := bar(values)) is not None:
+            low, mean, high = interval
             axes.errorbar(
                 mean, index - 0.34, xerr=[[mean - low], [high - mean]],
                 fmt="D", color=colours[arm], markersize=5, capsize=4, linewidth=1.8,
@@ -109,10 +109,10 @@ def _strips(axes: Axes, by_arm: dict[str, NDArray[Any]], colours: dict[str, str]
 
 
 def _differences(
-    axes: Axes, gaps: dict[str, NDArray[Any]], found: dict[str, Difference], colours: dict[str, str]
+    axes: Axes, gaps: dict[str, NDArray[Any]], differences: dict[str, Difference], colours: dict[str, str]
 ) -> None:
     for index, arm in enumerate(gaps):
-        examples = found[arm].examples
+        examples = differences[arm].examples
         if examples.low is not None and examples.high is not None:
             axes.barh(
                 index - 0.34, examples.high - examples.low, left=examples.low, height=0.24,
@@ -155,8 +155,8 @@ def _beside_each_other(values: NDArray[Any], close: float) -> NDArray[Any]:
 
 
 def _values(outcomes: Sequence[CellResult], arm: str, metric: str) -> NDArray[Any]:
-    found = [outcome.metrics["test"][metric] for outcome in outcomes if outcome.arm == arm]
-    return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
+    values = [outcome.metrics["test"][metric] for outcome in outcomes if outcome.arm == arm]
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _plain(text: str) -> str:

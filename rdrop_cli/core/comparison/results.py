@@ -67,10 +67,10 @@ def write_cells(outcomes: Sequence[CellResult], folder: Path, budget: Budget) ->
     columns = [f"{split}_{name}" for split in ("validation", "test") for name in SCALARS]
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["arm", "seed", *_COST, *columns, "run"])
-    for found in outcomes:
-        metrics = [found.metrics[split][name] for split in ("validation", "test") for name in SCALARS]
-        cost = [found.cost.get(key) for key in _COST]
-        writer.writerow([found.arm, found.seed, *cost, *metrics, found.folder.relative_to(folder).as_posix()])
+    for outcome in outcomes:
+        metrics = [outcome.metrics[split][name] for split in ("validation", "test") for name in SCALARS]
+        cost = [outcome.cost.get(key) for key in _COST]
+        writer.writerow([outcome.arm, outcome.seed, *cost, *metrics, outcome.folder.relative_to(folder).as_posix()])
     write_text(path, buffer.getvalue())
     return path
 
@@ -137,43 +137,43 @@ def document(
                 "settings": shown_settings(arm, arms),
                 "seconds": evidence.seconds[arm.name],
                 "metrics": {
-                    name: {"n": found.n, "mean": found.mean, "sd": found.sd}
-                    for name, found in evidence.summaries[arm.name].items()
+                    name: {"n": summary.n, "mean": summary.mean, "sd": summary.sd}
+                    for name, summary in evidence.summaries[arm.name].items()
                 },
             }
             for arm in arms
         },
-        "differences": [_difference(found) for found in evidence.differences],
+        "differences": [_difference(gap) for gap in evidence.differences],
         "tests": TESTS,
         "cells": [
             {
-                "arm": found.arm,
-                "seed": found.seed,
-                "run": found.folder.relative_to(folder).as_posix(),
-                **{key: found.cost.get(key) for key in _COST},
-                "metrics": found.metrics,
+                "arm": outcome.arm,
+                "seed": outcome.seed,
+                "run": outcome.folder.relative_to(folder).as_posix(),
+                **{key: outcome.cost.get(key) for key in _COST},
+                "metrics": outcome.metrics,
             }
-            for found in outcomes
+            for outcome in outcomes
         ],
-        "environments": sorted({found.environment for found in outcomes}),
+        "environments": sorted({outcome.environment for outcome in outcomes}),
         "looks": looks,
         "cautions": cautions(outcomes, arms, looks),
     }
 
 
-def _difference(found: Difference) -> dict[str, Any]:
-    test = found.test
+def _difference(gap: Difference) -> dict[str, Any]:
+    test = gap.test
     return {
-        "arm": found.arm,
-        "metric": found.metric,
+        "arm": gap.arm,
+        "metric": gap.metric,
         "n": test.n if test else None,
         "difference": test.mean if test else None,
         "sd": test.sd if test else None,
         "interval_seeds": [test.low, test.high] if test else [None, None],
-        "interval_examples": [found.examples.low, found.examples.high],
+        "interval_examples": [gap.examples.low, gap.examples.high],
         "p_value": test.p_value if test else None,
-        "p_holm": found.p_holm,
-        "seeds_needed": found.seeds_needed,
+        "p_holm": gap.p_holm,
+        "seeds_needed": gap.seeds_needed,
     }
 
 

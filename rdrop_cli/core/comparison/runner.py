@@ -195,8 +195,8 @@ class Comparison:
     def others(self) -> list[str]:
         """Cells in the folder that are done and that this comparison leaves out, as ARM seed N."""
         here = {cell.folder for cell in self.cells}
-        found = {path.parent for path in self.folder.glob(f"*/seed*/{layout.METRICS}")}
-        return [f"{path.parent.name} {path.name.replace('seed', 'seed ')}" for path in sorted(found - here)]
+        done = {path.parent for path in self.folder.glob(f"*/seed*/{layout.METRICS}")}
+        return [f"{path.parent.name} {path.name.replace('seed', 'seed ')}" for path in sorted(done - here)]
 
     def _train(self, cell: Cell) -> None:
         with claim_run(cell.folder, cell.config):
@@ -217,12 +217,12 @@ class Comparison:
 
     def _check_weights(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """Cells of one model begin with one set of weights, or a difference might be theirs."""
-        found = record.get("weights")
-        if not isinstance(found, str):
+        weights = record.get("weights")
+        if not isinstance(weights, str):
             return  # trained by an earlier version
         model = cell.config.model
-        first, known = self._weights.setdefault((model.name, model.revision), (cell.name, found))
-        if found != known:
+        first, known = self._weights.setdefault((model.name, model.revision), (cell.name, weights))
+        if weights != known:
             raise CheckpointError(
                 f"{cell.name}: the weights of {model.name} are not those that {first} began with",
                 "Bring the old ones back, or give the comparison another --out.",

@@ -46,11 +46,11 @@ def markdown(document: Mapping[str, Any]) -> str:
 def means_table(document: Mapping[str, Any]) -> str:
     """A row for each arm: its metrics and its time."""
     rows = []
-    for arm, found in document["arms"].items():
-        cells = [_spread(metric["mean"], metric["sd"]) for metric in found["metrics"].values()]
-        settings = ", ".join(f"{key} {value}" for key, value in found["settings"].items())
-        time = "–" if found["seconds"] is None else f"{found['seconds']:.0f} s"
-        rows.append([arm, settings, *cells, time])
+    for name, arm in document["arms"].items():
+        cells = [_spread(metric["mean"], metric["sd"]) for metric in arm["metrics"].values()]
+        settings = ", ".join(f"{key} {value}" for key, value in arm["settings"].items())
+        time = "–" if arm["seconds"] is None else f"{arm['seconds']:.0f} s"
+        rows.append([name, settings, *cells, time])
     return _table(["arm", "its settings", *(TITLES[name] for name in METRICS), "time a run"], rows, texts=2)
 
 
@@ -58,11 +58,11 @@ def differences_table(document: Mapping[str, Any]) -> str:
     """A row for each other arm and metric."""
     rows = [
         [
-            found["arm"],
-            TITLES[found["metric"]],
-            *formatting.difference(found),
+            gap["arm"],
+            TITLES[gap["metric"]],
+            *formatting.difference(gap),
         ]
-        for found in document["differences"]
+        for gap in document["differences"]
     ]
     return _table([f"against {document['baseline']}", "metric", "difference", *_TITLES.values()], rows, texts=2)
 

@@ -25,13 +25,13 @@ def cautions(outcomes: Sequence[CellResult], arms: Sequence[Arm], looks: Sequenc
         outcomes: Of every arm with every seed.
         looks: Which arms and seeds had been weighed when, this time last.
     """
-    found = [
+    candidates = [
         _of_looks(looks),
         _of_examples(outcomes),
         *(_of_batches(arm, arms) for arm in arms[1:]),
         _of_environments(outcomes),
     ]
-    return [caution for caution in found if caution]
+    return [caution for caution in candidates if caution]
 
 
 def _of_looks(looks: Sequence[Mapping[str, Any]]) -> str:
@@ -54,7 +54,7 @@ def _of_looks(looks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _of_examples(outcomes: Sequence[CellResult]) -> str:
-    weak = weakness([found.test for found in outcomes])
+    weak = weakness([outcome.test for outcome in outcomes])
     return f"The intervals over examples are too narrow: {weak}" if weak else ""
 
 
@@ -67,7 +67,7 @@ def _of_batches(arm: Arm, arms: Sequence[Arm]) -> str:
 
 
 def _of_environments(outcomes: Sequence[CellResult]) -> str:
-    environments = sorted({found.environment for found in outcomes})
+    environments = sorted({outcome.environment for outcome in outcomes})
     if len(environments) == 1:
         return ""
     return f"Runs were trained on different machines, precisions or versions: {'; '.join(environments)}"
@@ -81,9 +81,9 @@ def verdict(metric: str, baseline: str, differences: Sequence[Difference]) -> st
         baseline: The arm it is compared to.
         differences: The arm's, one for each metric.
     """
-    found = next(gap for gap in differences if gap.metric == metric)
-    others = [gap for gap in differences if gap is not found and _holds_on_other_examples(gap)]
-    said = _judgement(found, baseline)
+    chosen = next(gap for gap in differences if gap.metric == metric)
+    others = [gap for gap in differences if gap is not chosen and _holds_on_other_examples(gap)]
+    said = _judgement(chosen, baseline)
     if others:
         each = "; ".join(
             f"{TITLES[gap.metric]} {gap.mean:+.4f} ({_direction(gap)}, p = {gap.p_holm:.2g})" for gap in others
@@ -92,28 +92,28 @@ def verdict(metric: str, baseline: str, differences: Sequence[Difference]) -> st
     return said
 
 
-def _judgement(found: Difference, baseline: str) -> str:
-    name, test = TITLES[found.metric], found.test
+def _judgement(gap: Difference, baseline: str) -> str:
+    name, test = TITLES[gap.metric], gap.test
     if test is None:
-        return f"{found.arm} and {baseline} cannot be compared: test {name} is undefined for a seed."
+        return f"{gap.arm} and {baseline} cannot be compared: test {name} is undefined for a seed."
     amount = f"{test.mean:+.4f}"
     if test.n == 1:
-        return f"{found.arm} against {baseline}, test {name}: {amount}. One seed shows nothing; use --seeds 5 or more."
+        return f"{gap.arm} against {baseline}, test {name}: {amount}. One seed shows nothing; use --seeds 5 or more."
     if test.p_value is None:
-        return f"{found.arm} against {baseline}, test {name}: {amount} with every seed, too alike to test."
+        return f"{gap.arm} against {baseline}, test {name}: {amount} with every seed, too alike to test."
     if not test.sd:
-        return f"{found.arm} and {baseline} have the same test {name} with every seed."
-    assert test.low is not None and test.high is not None and found.p_holm is not None
-    correction = f"; after Holm's correction for {found.tests} arms {found.p_holm:.2g}" if found.tests > 1 else ""
+        return f"{gap.arm} and {baseline} have the same test {name} with every seed."
+    assert test.low is not None and test.high is not None and gap.p_holm is not None
+    correction = f"; after Holm's correction for {gap.tests} arms {gap.p_holm:.2g}" if gap.tests > 1 else ""
     figures = (
         f"{amount} (95 % interval over {test.n} seeds {test.low:+.4f} to {test.high:+.4f};"
         f" paired t-test, p = {test.p_value:.2g}{correction})"
     )
-    if found.p_holm >= LEVEL:
-        said = f"No evidence of a difference in test {name} between {found.arm} and {baseline}: {figures}."
-        return said + _what_it_would_take(found)
-    said = f"{found.arm} is {_direction(found)} than {baseline} in test {name}: {figures}."
-    low, high = found.examples.low, found.examples.high
+    if gap.p_holm >= LEVEL:
+        said = f"No evidence of a difference in test {name} between {gap.arm} and {baseline}: {figures}."
+        return said + _what_it_would_take(gap)
+    said = f"{gap.arm} is {_direction(gap)} than {baseline} in test {name}: {figures}."
+    low, high = gap.examples.low, gap.examples.high
     if low is None or high is None:
         said += " What other test examples would show is not known: these have too few of a class."
     elif low <= 0 <= high:
@@ -121,12 +121,12 @@ def _judgement(found: Difference, baseline: str) -> str:
     return said
 
 
-def _what_it_would_take(found: Difference) -> str:
-    if not found.mean:
+def _what_it_would_take(gap: Difference) -> str:
+    if not gap.mean:
         return ""
-    if found.seeds_needed is None:
+    if gap.seeds_needed is None:
         return f" If the difference is so small, more than {MOST_SEEDS:,} seeds would be needed to see it."
-    return f" If it is of that size, about {found.seeds_needed} seeds would be needed to see it."
+    return f" If it is of that size, about {gap.seeds_needed} seeds would be needed to see it."
 
 
 def _holds_on_other_examples(gap: Difference) -> bool:

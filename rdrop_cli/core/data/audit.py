@@ -40,7 +40,7 @@ def conflicts(keys: Sequence[Key], labels: Sequence[int]) -> int:
     seen: dict[Key, set[int]] = {}
     for key, label in zip(keys, labels, strict=True):
         seen.setdefault(key, set()).add(label)
-    return sum(len(found) > 1 for found in seen.values())
+    return sum(len(distinct) > 1 for distinct in seen.values())
 
 
 def drop_crossing(splits: Mapping[str, Sequence[int]], keys: Sequence[Key]) -> tuple[dict[str, list[int]], int]:

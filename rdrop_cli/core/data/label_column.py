@@ -82,7 +82,7 @@ def read_training_labels(
 
 def read_labels_as(
     labels: LabelMap,
-    found: Collection[str],
+    data_labels: Collection[str],
     *,
     names_of_ids: Sequence[str] = (),
     label_map: Mapping[str, str] | None = None,
@@ -95,7 +95,7 @@ def read_labels_as(
 
     Args:
         labels: The checkpoint's classes.
-        found: The data's distinct labels, canonical.
+        data_labels: The data's distinct labels, canonical.
         names_of_ids: The data's own names of its ids.
         label_map: As in `read_training_labels`, with the checkpoint's classes.
         label_ids: How the checkpoint's training read labels that are not names, where that is known.
@@ -105,7 +105,7 @@ def read_labels_as(
         DataError: the data's class names are not the checkpoint's, or its numbers do not fit.
     """
     renaming = dict(label_map or {})
-    own = _own_names(found, names_of_ids)
+    own = _own_names(data_labels, names_of_ids)
     _check_map(renaming, own)
     for name in renaming.values():
         if _match(name, labels) is None:
@@ -135,15 +135,15 @@ def parse_label_map(text: str) -> dict[str, str]:
     Raises:
         DataError: a part without `=`, or a label twice.
     """
-    found: dict[str, str] = {}
+    classes: dict[str, str] = {}
     for part in text.split(","):
         label, equals, name = (side.strip() for side in part.partition("="))
         if not (equals and label and name):
             raise DataError(f"--label-map {text}: expected LABEL=CLASS,...", "For example pos=positive,neg=negative.")
-        if label in found:
+        if label in classes:
             raise DataError(f"--label-map {text}: {label!r} appears twice")
-        found[label] = name
-    return found
+        classes[label] = name
+    return classes
 
 
 def _own_names(labels: Collection[str], names_of_ids: Sequence[str]) -> dict[str, str]:

@@ -68,27 +68,27 @@ class LabelMap:
         Raises:
             DataError: fewer than two classes, so many that the column can hardly be one of labels, or scores.
         """
-        found = set(values)
-        if {label.lower() for label in found} <= {"true", "false"}:
+        distinct = set(values)
+        if {label.lower() for label in distinct} <= {"true", "false"}:
             # JSON's true and Python's True are one label; it is spelled as in most rows.
             spelled = Counter(values)
-            found = {
-                max((x for x in found if x.lower() == low), key=lambda x: (spelled[x], x))
-                for low in {label.lower() for label in found}
+            distinct = {
+                max((x for x in distinct if x.lower() == low), key=lambda x: (spelled[x], x))
+                for low in {label.lower() for label in distinct}
             }
         scores = [label for label in values if _is_fraction(label)]
-        if scores and all(map(_is_number, found)):
+        if scores and all(map(_is_number, distinct)):
             raise DataError(
                 f"the labels are scores, such as {scores[0]}, not classes",
                 "Regression is not supported. If each number is a class, list them: --set data.label_names=[...].",
             )
-        label_map = cls(tuple(sorted(found, key=_by_number if all(map(is_whole_number, found)) else None)))
+        label_map = cls(tuple(sorted(distinct, key=_by_number if all(map(is_whole_number, distinct)) else None)))
         if len(label_map.names) < 2:
             only = f"only {label_map.names[0]!r}" if label_map.names else "none"
             raise DataError(f"a classifier needs at least two classes, found {only}", "Check the label column.")
-        if len(found) > MAX_CLASSES or (len(found) > MANY and 2 * len(found) > len(values)):
+        if len(distinct) > MAX_CLASSES or (len(distinct) > MANY and 2 * len(distinct) > len(values)):
             raise DataError(
-                f"found {len(found):,} distinct labels in {len(values):,} rows",
+                f"found {len(distinct):,} distinct labels in {len(values):,} rows",
                 "Is this the right label column? Numbers on a scale (regression) are not supported.",
             )
         return label_map

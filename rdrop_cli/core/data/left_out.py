@@ -37,27 +37,27 @@ def record(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def sentences(found: Mapping[str, Any]) -> list[str]:
+def sentences(omissions: Mapping[str, Any]) -> list[str]:
     """What a user must know of what was left out, a sentence each; none where nothing was.
 
     Args:
-        found: As `record` gives it; empty where an earlier version recorded nothing.
+        omissions: As `record` gives it; empty where an earlier version recorded nothing.
     """
     said = []
-    for split, reasons in found.get("rejected", {}).items():
+    for split, reasons in omissions.get("rejected", {}).items():
         if reasons:
-            rows = found["rows"].get(split)
+            rows = omissions["rows"].get(split)
             of = f" of {rows:,} rows" if rows else " rows"
             where = "" if split == "all" else f" of {split}"
             said.append(f"Left out{where}: {sum(reasons.values()):,}{of} ({listed(reasons)})")
-    for split, rows in found.get("unlabelled", {}).items():
+    for split, rows in omissions.get("unlabelled", {}).items():
         said.append(f"The {split} split is left out: none of its {rows:,} rows has a label")
-    if found.get("crossing"):
+    if omissions.get("crossing"):
         said.append(
-            f"Dropped from train or validation: {found['crossing']:,} rows whose text is also in test or validation"
+            f"Dropped from train or validation: {omissions['crossing']:,} rows whose text is also in test or validation"
         )
-    if found.get("passed_over"):
-        said.append(f"Not used: {', '.join(found['passed_over'])}")
+    if omissions.get("passed_over"):
+        said.append(f"Not used: {', '.join(omissions['passed_over'])}")
     return said
 
 
@@ -68,11 +68,11 @@ def listed(reasons: Mapping[str, int]) -> str:
     return "; ".join(parts) + (f"; other reasons: {rest:,}" if rest else "")
 
 
-def check_share(found: Mapping[str, Any], where: str, *, allow: bool = False, listed_in: str | None = None) -> None:
+def check_share(omissions: Mapping[str, Any], where: str, *, allow: bool = False, listed_in: str | None = None) -> None:
     """Refuse data of which too many rows cannot be used.
 
     Args:
-        found: As `record` gives it.
+        omissions: As `record` gives it.
         where: The data, for the message.
         allow: The user said `--allow-rejects`.
         listed_in: The file that lists every such row.
@@ -82,14 +82,14 @@ def check_share(found: Mapping[str, Any], where: str, *, allow: bool = False, li
     """
     if allow:
         return
-    for split, reasons in found["rejected"].items():
-        check_rows(where if split == "all" else f"{where}, {split}", reasons, found["rows"].get(split), listed_in)
+    for split, reasons in omissions["rejected"].items():
+        check_rows(where if split == "all" else f"{where}, {split}", reasons, omissions["rows"].get(split), listed_in)
 
 
-def is_too_much(found: Mapping[str, Any]) -> bool:
+def is_too_much(omissions: Mapping[str, Any]) -> bool:
     """True where `check_share` would refuse."""
     try:
-        check_share(found, "")
+        check_share(omissions, "")
     except DataError:
         return True
     return False

@@ -104,8 +104,8 @@ def check_rejects(data: Prepared, config: Config) -> None:
         DataError: more than 1 % of a split's rows were rejected.
     """
     listed_in = str(data.folder / REJECTED) if data.folder else None
-    found = left_out.record(data.report)
-    left_out.check_share(found, config.data.source, allow=config.data.allow_rejects, listed_in=listed_in)
+    omissions = left_out.record(data.report)
+    left_out.check_share(omissions, config.data.source, allow=config.data.allow_rejects, listed_in=listed_in)
 
 
 def data_notes(data: Prepared) -> list[str]:

@@ -140,8 +140,8 @@ def _class_files(folder: Path) -> dict[str, list[Path]]:
         for child in sorted(folder.iterdir())
         if child.is_dir() and child.name != _UNLABELLED and child.name.lower() not in _SPLIT_NAMES
     }
-    found = {name: paths for name, paths in classes.items() if paths}
-    return found if len(found) > 1 else {}
+    filled = {name: paths for name, paths in classes.items() if paths}
+    return filled if len(filled) > 1 else {}
 
 
 def _class_rows(folder: Path) -> Iterator[Row]:

@@ -138,9 +138,9 @@ def examples_of_source(
 
 
 def _recorded(run: Path, record: Mapping[str, object], on_progress: Progress) -> Prepared:
-    found = load_recorded_data(record)
-    if found is not None:
-        return found
+    prepared = load_recorded_data(record)
+    if prepared is not None:
+        return prepared
     config = load_recorded(run / layout.CONFIG)
     source = record["source"]
     name = str(source["name"]) if isinstance(source, dict) else config.data.source

@@ -62,12 +62,12 @@ def measure(
     truth, note = true_classes(classifier.labels, examples, label_map=label_map, label_ids=label_ids)
     positive = 1
     if positive_label is not None:
-        found = classifier.labels.id_of(positive_label)
-        if found is None:
+        class_id = classifier.labels.id_of(positive_label)
+        if class_id is None:
             raise DataError(f"--positive-label: {classifier.labels.explain_unknown(positive_label)}")
         if len(classifier.labels) != 2:
             raise DataError(f"--positive-label is for two classes, this checkpoint has {len(classifier.labels)}")
-        positive = found
+        positive = class_id
 
     probabilities = classify(classifier, examples, on_progress)
     matrix = confusion_matrix(truth, probabilities.argmax(axis=1), len(classifier.labels))

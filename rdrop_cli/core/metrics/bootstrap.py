@@ -60,17 +60,17 @@ def resample(
     """
     count, classes = models[0].probabilities.shape
     total = resamples or min(RESAMPLES, max(_FEWEST, _WORK // (count * len(models) * (1 if classes == 2 else classes))))
-    found = {name: np.empty((len(models), total)) for name in METRICS}
+    metrics = {name: np.empty((len(models), total)) for name in METRICS}
     for index, model in enumerate(models):  # one after the other, as each takes much memory; with the same draws
         measure = _Measure(model, positive)
         done = 0
         for weights in _draws(count, total, seed):
             for name, values in measure(weights).items():
-                found[name][index, done : done + len(weights)] = values
+                metrics[name][index, done : done + len(weights)] = values
             done += len(weights)
             if on_progress is not None:
                 on_progress(index * total + done, len(models) * total)
-    return found
+    return metrics
 
 
 def _draws(count: int, total: int, seed: int) -> Iterator[Array]:

@@ -29,7 +29,7 @@ def p(value: float | None) -> str:
     return "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
-def difference(found: Mapping[str, Any]) -> list[str]:
+def difference(gap: Mapping[str, Any]) -> list[str]:
     """A difference between arms as `results.document` has it: its size, its two intervals and its two p-values."""
-    intervals = (bounds(found[name]) for name in ("interval_seeds", "interval_examples"))
-    return [change(found["difference"]), *intervals, p(found["p_value"]), p(found["p_holm"])]
+    intervals = (bounds(gap[name]) for name in ("interval_seeds", "interval_examples"))
+    return [change(gap["difference"]), *intervals, p(gap["p_value"]), p(gap["p_holm"])]

@@ -57,9 +57,9 @@ def paired_t(differences: ArrayLike) -> PairedT:
     sd = float(values.std(ddof=1))
     if sd <= _NO_SPREAD * abs(mean):
         return PairedT(len(values), mean, 0.0, None, None, None)
-    found = stats.ttest_1samp(values, 0.0)
-    interval = found.confidence_interval(CONFIDENCE)
-    return PairedT(len(values), mean, sd, float(interval.low), float(interval.high), float(found.pvalue))
+    test = stats.ttest_1samp(values, 0.0)
+    interval = test.confidence_interval(CONFIDENCE)
+    return PairedT(len(values), mean, sd, float(interval.low), float(interval.high), float(test.pvalue))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -114,10 +114,10 @@ def seeds_needed(mean: float, sd: float, *, level: float = LEVEL) -> int | None:
     if not mean or not sd:
         return None
     effect = abs(mean) / sd
-    found = bisect.bisect_left(
+    pairs = bisect.bisect_left(
         range(MOST_SEEDS + 1), POWER, lo=2, key=lambda n: _power(effect, n, level)
     )  # grows with n
-    return found if found <= MOST_SEEDS else None
+    return pairs if pairs <= MOST_SEEDS else None
 
 
 def _power(effect: float, n: int, level: float) -> float:

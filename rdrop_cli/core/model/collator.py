@@ -110,9 +110,9 @@ def needs_mask(model: Any) -> bool:
         with torch.no_grad():
             expected = model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
             with ValueReads() as spy:
-                found = model(input_ids=inputs).logits
+                unmasked = model(input_ids=inputs).logits
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
         return True  # this kind of model cannot do without
     finally:
         model.train(was_training)
-    return bool(spy.reads) or not torch.equal(found, expected)
+    return bool(spy.reads) or not torch.equal(unmasked, expected)

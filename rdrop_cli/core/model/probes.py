@@ -71,8 +71,8 @@ def run(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor]
     finally:
         if hook is not None:
             hook.remove()
-    found = encoded[-1] if encoded else None
-    hidden = found if isinstance(found, Tensor) or found is None else found[0]
+    output = encoded[-1] if encoded else None
+    hidden = output if isinstance(output, Tensor) or output is None else output[0]
     return (hidden if isinstance(hidden, Tensor) else None), logits
 
 

@@ -93,12 +93,12 @@ def _settle(device: torch.device, resume: bool, recorded: int | None, notice: Ca
         return Threads(recorded, "run")
     if resume or device.type != "cpu" or processes.world_size() > 1:
         return Threads(default, "cores")
-    found, is_new = _look_once(default)
-    if found is None:
+    timing, is_new = _look_once(default)
+    if timing is None:
         return Threads(default, "cores")
     if is_new:
-        notice(str(found))
-    return Threads(found.best, "busy")
+        notice(str(timing))
+    return Threads(timing.best, "busy")
 
 
 @functools.cache

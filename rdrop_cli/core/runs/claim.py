@@ -93,9 +93,9 @@ def check_run_folder(run: Path, overwrite: bool = False) -> None:
         return
     foreign = [path.name for path in run.iterdir() if path.name not in layout.OF_A_RUN and not is_leftover(path)]
     if foreign or not _is_run(run):
-        found = foreign[0] if foreign else layout.CONFIG
+        name = foreign[0] if foreign else layout.CONFIG
         raise CheckpointError(
-            f"{run}: holds {found}, which is not of a run, so nothing is written here", "Give another --out."
+            f"{run}: holds {name}, which is not of a run, so nothing is written here", "Give another --out."
         )
     if not overwrite:
         way_on = "" if (run / layout.METRICS).is_file() else ", --resume to continue it"

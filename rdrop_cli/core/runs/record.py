@@ -13,7 +13,6 @@ from rdrop_cli.core.data import left_out
 from rdrop_cli.core.data.dataset import Prepared, load_recorded_data
 from rdrop_cli.core.data.tokens import tokenizer_fingerprint
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.layout import DATA, read_json
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.files import write_text
 from rdrop_cli.errors import CheckpointError, DataError, ModelError
@@ -30,9 +29,11 @@ def read_record(run: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, damaged or changed by hand.
     """
-    record = read_json(run / DATA)
+    record = layout.read_json(run / layout.DATA)
     if not integrity.checksum_holds(record):
-        raise CheckpointError(f"{run / DATA}: is not as it was written", "Give DATA by name, or train a new run.")
+        raise CheckpointError(
+            f"{run / layout.DATA}: is not as it was written", "Give DATA by name, or train a new run."
+        )
     return record
 
 
@@ -79,7 +80,7 @@ def check_same_run(run: Path, data: Prepared, model: Mapping[str, Any]) -> None:
     """Make sure that a run is resumed with the examples, the tokenizer and the kind of model it began with.
 
     Args:
-        model: As `opening.model_record` gives it.
+        model: As `model_record` gives it.
 
     Raises:
         DataError: the data has changed; with the difference.

@@ -143,8 +143,8 @@ def _fallbacks(run: Path) -> dict[str, Any]:
     """Keys of a run's configuration that do not have the value it was given, with that value."""
     if not (run / layout.DATA).is_file():
         return {}
-    found = read_record(run).get("fallbacks")
-    return found if isinstance(found, dict) else {}
+    fallbacks = read_record(run).get("fallbacks")
+    return fallbacks if isinstance(fallbacks, dict) else {}
 
 
 def _check_shares(config: Config) -> None:

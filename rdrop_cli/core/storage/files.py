@@ -129,8 +129,8 @@ def sweep(folder: Path) -> None:
         StorageError: something cannot be removed.
     """
     for leftover in sorted(folder.glob(".*")):
-        if found := _LEFTOVER.fullmatch(leftover.name):
-            _settle(leftover, folder / found["name"], found["kind"])
+        if match := _LEFTOVER.fullmatch(leftover.name):
+            _settle(leftover, folder / match["name"], match["kind"])
 
 
 def user_path(name: str | Path) -> Path:
@@ -162,11 +162,11 @@ def _sweep_after_the_dead(path: Path) -> None:
     file. What a writer that is killed later leaves is cleared away by the next process.
     """
     for leftover in _leftovers(os.getpid(), path.parent.absolute()):
-        found = _LEFTOVER.fullmatch(leftover.name)
-        if found is None or found["name"] != path.name or not leftover.exists():  # one may be settled by now
+        match = _LEFTOVER.fullmatch(leftover.name)
+        if match is None or match["name"] != path.name or not leftover.exists():  # one may be settled by now
             continue
-        if found["host"] == _host() and _is_dead(int(found["process"])):
-            _settle(leftover, path, found["kind"])
+        if match["host"] == _host() and _is_dead(int(match["process"])):
+            _settle(leftover, path, match["kind"])
 
 
 @functools.cache

@@ -148,12 +148,12 @@ def _probe(endpoint: str) -> str | None:
     """
     if not endpoint.startswith(("http://", "https://")):
         return f"the endpoint {endpoint} is not an http(s) address"
-    found: list[str | None] = []
+    answers: list[str | None] = []
     shown = re.sub(r"//[^/@]*@", "//", endpoint)  # without a password
-    thread = threading.Thread(target=lambda: found.append(_ask(endpoint)), daemon=True)
+    thread = threading.Thread(target=lambda: answers.append(_ask(endpoint)), daemon=True)
     thread.start()
     thread.join(_PROBE_SECONDS)
-    return found[0] if found else f"{shown} does not answer within {_PROBE_SECONDS:g} seconds"
+    return answers[0] if answers else f"{shown} does not answer within {_PROBE_SECONDS:g} seconds"
 
 
 def _ask(endpoint: str) -> str | None:

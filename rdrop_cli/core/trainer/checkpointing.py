@@ -23,12 +23,12 @@ from rdrop_cli.errors import StorageError
 
 def numbered_checkpoints(folder: Path) -> list[Path]:
     """The `checkpoint-STEP` folders in a folder, most steps first."""
-    found = {
+    by_step = {
         int(match[1]): path
         for path in folder.glob("checkpoint-*")
         if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir()
     }
-    return [found[step] for step in sorted(found, reverse=True)]
+    return [by_step[step] for step in sorted(by_step, reverse=True)]
 
 
 _LITTLE = 2**20

@@ -105,10 +105,10 @@ class Diagnose(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if not state.is_world_process_zero:
             return
-        found = diagnose(state.log_history, **self.known)
-        if found is not None and found[0] not in self._said:
-            self._said.add(found[0])
-            self.notice(found[1])
+        finding = diagnose(state.log_history, **self.known)
+        if finding is not None and finding[0] not in self._said:
+            self._said.add(finding[0])
+            self.notice(finding[1])
 
 
 def make_diagnosis(config: Config, data: Prepared, model_config: Any, notice: Callable[[str], None]) -> Diagnose:

@@ -77,7 +77,7 @@ def measure_best(
             done += count
             observer.stage(f"Evaluating {split}", done, total)
 
-        found = Predictions(dataset.targets, classifier.probabilities(dataset, advance))
-        metrics[split] = classification_metrics(found.labels, found.probabilities)
-        test = found if split == "test" else test
+        predictions = Predictions(dataset.targets, classifier.probabilities(dataset, advance))
+        metrics[split] = classification_metrics(predictions.labels, predictions.probabilities)
+        test = predictions if split == "test" else test
     return metrics, test

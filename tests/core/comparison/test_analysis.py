@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rdrop_cli.core.comparison import analysis as analysis_room
+from rdrop_cli.core.comparison import analysis
 from rdrop_cli.core.comparison.analysis import weigh
 from rdrop_cli.core.comparison.differences import Difference, corrected
 from rdrop_cli.core.comparison.differences import compare_arms as uncorrected
@@ -222,5 +222,5 @@ def test_times_leave_out_runs_that_were_interrupted():
         outcome("plain", 1, 1.0, LABELS, {"seconds": 1.0, "resumed_from_step": 50}),
         outcome("plain", 2, 1.0, LABELS, {"seconds": 14.0}),
     ]
-    assert analysis_room._seconds(cells) == 12.0
-    assert analysis_room._seconds(cells[1:2]) is None
+    assert analysis._seconds(cells) == 12.0
+    assert analysis._seconds(cells[1:2]) is None

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from rdrop_cli.core.comparison import plot as plot_room
+from rdrop_cli.core.comparison import plot
 from rdrop_cli.core.comparison.analysis import weigh
 from rdrop_cli.core.comparison.grid import CellResult
 from rdrop_cli.core.comparison.plot import draw_plot
@@ -43,7 +43,7 @@ def test_it_is_drawn(tmp_path, arms, seeds, alike):
 
 
 def test_points_that_would_cover_each_other_stand_apart():
-    heights = plot_room._beside_each_other(np.array([0.5, 0.9, 0.501, 0.502]), 0.01)
+    heights = plot._beside_each_other(np.array([0.5, 0.9, 0.501, 0.502]), 0.01)
     assert heights[1] == 0
     assert len(set(heights[[0, 2, 3]])) == 3
     assert np.abs(heights).max() <= 0.3

@@ -10,8 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from conftest import make_reviews, tiny_config, write_csv
 from rdrop_cli.config import dump_config, load_config
-from rdrop_cli.core.comparison import plan as plan_room
-from rdrop_cli.core.comparison import plan as schedule
+from rdrop_cli.core.comparison import plan as planning
 from rdrop_cli.core.comparison import results
 from rdrop_cli.core.comparison.analysis import weigh
 from rdrop_cli.core.comparison.arms import make_arms
@@ -394,9 +393,7 @@ def test_every_look_is_remembered(compared, done):
 def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, whole, monkeypatch):
     timed = []
     original = time_cell
-    monkeypatch.setattr(
-        plan_room, "time_cell", lambda cell, *rest: timed.append(cell.arm.name) or original(cell, *rest)
-    )
+    monkeypatch.setattr(planning, "time_cell", lambda cell, *rest: timed.append(cell.arm.name) or original(cell, *rest))
     first = compared(names=("plain", "smoothing", "rdrop", "rdrop+smoothing"), seeds=[42])
     plan = first.plan(first.prepare())
     assert timed == ["plain", "rdrop"]
@@ -409,7 +406,7 @@ def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, w
 
 
 def test_too_little_space_is_known_before_the_first_run(compared, monkeypatch):
-    monkeypatch.setattr(schedule.shutil, "disk_usage", lambda place: schedule.shutil._ntuple_diskusage(100, 90, 10))
+    monkeypatch.setattr(planning.shutil, "disk_usage", lambda place: planning.shutil._ntuple_diskusage(100, 90, 10))
     made = compared()
     with pytest.raises(StorageError, match=r"4 runs need about 0.0 GiB, 0.0 GiB are free"):
         made.plan(made.prepare())
@@ -483,4 +480,4 @@ def test_what_another_process_did_meanwhile_is_seen_when_the_folder_is_claimed(c
     ],
 )
 def test_what_changes_the_time_of_a_step_is_timed_by_itself(config, key, value, is_another):
-    assert (plan_room._kind(config()) != plan_room._kind(config(**{key: value}))) == is_another
+    assert (planning._kind(config()) != planning._kind(config(**{key: value}))) == is_another

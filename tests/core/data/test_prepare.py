@@ -7,9 +7,8 @@ import pytest
 
 from conftest import make_reviews, write_csv
 from rdrop_cli.config import load_config
-from rdrop_cli.core.data import dataset as dataset_room
+from rdrop_cli.core.data import dataset
 from rdrop_cli.core.data import prepare as preparation
-from rdrop_cli.core.data import prepare as prepare_room
 from rdrop_cli.core.data.dataset import Prepared, load_prepared
 from rdrop_cli.core.data.prepare import data_notes, prepare_data
 from rdrop_cli.core.model.tokenizer import load_tokenizer
@@ -80,7 +79,7 @@ def test_the_split_has_its_own_seed(tmp_path):
 def test_preparing_again_loads_what_is_there(tmp_path, monkeypatch):
     path = write_csv(tmp_path / "r.csv", make_reviews(100))
     first = prepare(path)
-    monkeypatch.setattr(prepare_room, "read_and_split", None)
+    monkeypatch.setattr(preparation, "read_and_split", None)
     assert prepare(path).fingerprint == first.fingerprint
     assert prepare(first.folder).fingerprint == first.fingerprint
 
@@ -142,7 +141,7 @@ def test_tokens_are_made_once_for_a_tokenizer_and_length(tmp_path, tiny_model, m
     data = prepare(write_csv(tmp_path / "r.csv", make_reviews(60)))
     tokenizer = load_tokenizer(str(tiny_model), max_length=8)
     first = data.tokens("train", tokenizer, max_length=8)
-    monkeypatch.setattr(dataset_room, "encode", None)
+    monkeypatch.setattr(dataset, "encode", None)
     again = load_prepared(data.folder).tokens("train", tokenizer, max_length=8)
     assert (first.ids == again.ids).all()
     assert (first.offsets == again.offsets).all()

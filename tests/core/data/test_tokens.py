@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import make_reviews
-from rdrop_cli.core.data import tokens as tokens_room
+from rdrop_cli.core.data import tokens as encoding
 from rdrop_cli.core.data.tokens import TokenDataset, encode, tokenizer_fingerprint
 from rdrop_cli.core.model.tokenizer import load_tokenizer
 from rdrop_cli.errors import ModelError
@@ -84,20 +84,20 @@ def test_a_very_long_text_is_encoded_in_pieces_with_the_same_tokens(tokenizer, m
     texts = [" ".join(rng.choices(["great", "dull", "movie", "x" * 30], k=k)) for k in (2000, 3, 500, 1)]
     texts += ["x" * 5000 + " great", "great  " * 900, "", " ".join(["x" * 150] * 20)]
     whole = encode(tokenizer, texts, None, max_length=8, count_all=count_all)
-    monkeypatch.setattr(tokens_room, "_PIECE", 200)
-    monkeypatch.setattr(tokens_room, "_CHUNK_CHARACTERS", 3000)
+    monkeypatch.setattr(encoding, "_PIECE", 200)
+    monkeypatch.setattr(encoding, "_CHUNK_CHARACTERS", 3000)
     pieces = encode(tokenizer, texts, None, max_length=8, count_all=count_all)
     for name in ("ids", "offsets", "full_lengths"):
         assert getattr(whole, name).tolist() == getattr(pieces, name).tolist(), name
 
 
 def test_texts_are_chunked_by_number_and_by_characters(monkeypatch):
-    monkeypatch.setattr(tokens_room, "_CHUNK", 3)
-    monkeypatch.setattr(tokens_room, "_CHUNK_CHARACTERS", 10)
+    monkeypatch.setattr(encoding, "_CHUNK", 3)
+    monkeypatch.setattr(encoding, "_CHUNK_CHARACTERS", 10)
     texts = ["a", "b", "c", "d" * 50, "e", "f" * 9, "g" * 9]
-    spans = list(tokens_room._chunks(texts, None))
+    spans = list(encoding._chunks(texts, None))
     assert [texts[span] for span in spans] == [["a", "b", "c"], ["d" * 50], ["e", "f" * 9], ["g" * 9]]
-    assert list(tokens_room._chunks([], None)) == []
+    assert list(encoding._chunks([], None)) == []
 
 
 def test_a_sentencepiece_model_without_its_package_names_the_package(tiny_model, tmp_path, monkeypatch):

@@ -9,7 +9,6 @@ from torch import nn
 from transformers import masking_utils
 
 from rdrop_cli.core.model import attention
-from rdrop_cli.core.model import attention as attention_room
 from rdrop_cli.core.model.attention import attention_forward, attention_mask
 from rdrop_cli.core.model.dropout import keep_mask, keep_scale
 from rdrop_cli.core.model.value_reads import ValueReads
@@ -40,7 +39,7 @@ def both(q, k, v, mask):
     ours, _ = attention_forward(nn.Module(), q, k, v, mask, dropout=P)
     grads = torch.autograd.grad(ours.square().sum(), (q, k, v))
     torch.manual_seed(7)
-    chunk = max(1, attention_room._CHUNK // (q.shape[2] * LENGTH))
+    chunk = max(1, attention._CHUNK // (q.shape[2] * LENGTH))
     keep = torch.cat(
         [
             keep_mask((min(chunk, BATCH * HEADS - start), q.shape[2], LENGTH), P, q.dtype)
@@ -109,7 +108,7 @@ def mask_of(keys, device="cpu", **options):
 
 def test_padding_needs_no_square_of_biases(monkeypatch):
     shapes = []
-    bias = attention_room._bias
+    bias = attention._bias
     monkeypatch.setattr(attention, "_bias", lambda mask, *args: shapes.append(mask.shape) or bias(mask, *args))
     mask = mask_of(padding()[:, 0, 0])
     ours, _ = attention_forward(nn.Module(), *inputs(), mask, dropout=P)

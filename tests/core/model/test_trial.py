@@ -12,7 +12,7 @@ from rdrop_cli.core.model import trial
 from rdrop_cli.core.model.attention import NAME, attention_forward
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
 from rdrop_cli.core.runs.record import read_record
-from rdrop_cli.core.training import set_up as training_room
+from rdrop_cli.core.training import set_up
 from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import ConfigError, ModelError, TrainingInterrupted
@@ -105,7 +105,7 @@ def test_kernels_that_fail_or_differ_give_way_to_the_stock_ones(config, tmp_path
 def test_a_trial_leaves_no_trace(config, tmp_path, monkeypatch):
     """Neither in the weights, nor in their gradients, nor in the random state."""
     seen = {}
-    real = training_room.try_first_step
+    real = set_up.try_first_step
 
     def watched(model, *args, **kwargs):
         seen["weights"] = {name: value.clone() for name, value in model.state_dict().items()}
@@ -114,7 +114,7 @@ def test_a_trial_leaves_no_trace(config, tmp_path, monkeypatch):
         assert torch.equal(seen["state"], torch.get_rng_state())
         return found
 
-    monkeypatch.setattr(training_room, "try_first_step", watched)
+    monkeypatch.setattr(set_up, "try_first_step", watched)
     model = TrainingRun(config(), tmp_path / "run").set_up().model
     assert all(torch.equal(value, seen["weights"][name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -13,7 +13,7 @@ from safetensors.torch import load, load_file, save_file
 from rdrop_cli.core.runs.best_model import exported_step
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints
-from rdrop_cli.core.training import resume as resume_room
+from rdrop_cli.core.training import resume
 from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.resume import check_same_processes, find_start, restore_best
 from rdrop_cli.core.training.run import TrainingRun
@@ -89,7 +89,7 @@ def test_the_best_model_is_made_again_from_its_checkpoint(interrupted, lost):
 
 def test_a_checkpoint_whose_best_model_is_lost_is_passed_over(interrupted):
     _, run, _ = interrupted
-    best = resume_room._best_step(newest(run))
+    best = resume._best_step(newest(run))
     shutil.rmtree(run / "best")
     harm(run / "checkpoints" / f"checkpoint-{best}" / "model.safetensors")
     start = find_start(run)

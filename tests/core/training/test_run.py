@@ -18,7 +18,7 @@ from rdrop_cli.core.model import probes
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage import integrity
-from rdrop_cli.core.training import set_up as set_up_room
+from rdrop_cli.core.training import set_up
 from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.preflight import passes_differ
 from rdrop_cli.core.training.run import TrainingRun
@@ -129,9 +129,9 @@ def test_changed_data_is_not_resumed(config, reviews, tmp_path):
 
 def test_making_a_training_does_no_work_and_setting_it_up_does_it_once(config, tmp_path, monkeypatch):
     loaded = []
-    load = set_up_room.load_classifier
+    load = set_up.load_classifier
     monkeypatch.setattr(
-        set_up_room, "load_classifier", lambda *args, **options: loaded.append(args) or load(*args, **options)
+        set_up, "load_classifier", lambda *args, **options: loaded.append(args) or load(*args, **options)
     )
     training = TrainingRun(config(), tmp_path / "run")
     assert list(tmp_path.iterdir()) == [tmp_path / "reviews.csv"]

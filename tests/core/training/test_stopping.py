@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from rdrop_cli import processes
-from rdrop_cli.core.training import callbacks as callbacks_room
+from rdrop_cli.core.training import callbacks
 from rdrop_cli.core.training.callbacks import StopOnSignal
 from rdrop_cli.core.training.observer import Observer
 
@@ -62,4 +62,4 @@ def test_a_process_alone_looks_at_every_step():
     assert steps_until_stop(stopper, 1, 5) is None
     stopper._request(15, None)
     assert steps_until_stop(stopper, 5, 10) == 5
-    assert callbacks_room._STEPS_TO_ASK == 10
+    assert callbacks._STEPS_TO_ASK == 10
