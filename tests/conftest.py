@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import random
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +37,11 @@ def in_empty_folder(tmp_path, monkeypatch):
     """Every test runs in a folder of its own, as relative paths like runs/ and prepared/ would collide."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def run_python(code: str, **options) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh Python."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, **options)
 
 
 def review(rng: random.Random, label: int) -> str:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from conftest import run_python
 from rdrop_cli import __version__
 from rdrop_cli.core.runs import checkpoint
 
@@ -21,7 +22,7 @@ def test_help_imports_nothing_heavy(arguments):
         "except SystemExit as stop: assert not stop.code, stop.code\n"
         f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert done.stdout.endswith("HEAVY []\n")
 
 
@@ -45,7 +46,7 @@ def test_cheap_mistakes_are_found_before_anything_heavy_is_imported(arguments, t
         "except SystemExit as stop: print('CODE', stop.code)\n"
         f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = run_python(code, cwd=tmp_path)
     assert done.stdout == "CODE 1\nHEAVY []\n"
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def disks(recorder, tmp_path, act):
     return found
 
 
+def replace(recorder, base, is_flushed=False):
+    (base / "new").write_text("after")
+    if is_flushed:
+        flush(recorder, base / "new")
+    (base / "new").replace(base / "old")
+
+
 def test_what_is_not_flushed_may_be_missing_or_empty(recorder, tmp_path):
     def write(recorder, base):
         (base / "new").write_text("x")
@@ -46,32 +54,22 @@ def test_what_is_not_flushed_may_be_missing_or_empty(recorder, tmp_path):
 
 
 def test_a_rename_without_a_flush_may_leave_an_empty_file_in_the_old_ones_place(recorder, tmp_path):
-    def replace(recorder, base):
-        (base / "new").write_text("after")
-        (base / "new").replace(base / "old")
-
     assert disks(recorder, tmp_path, replace) == [{"old": "before"}, {"old": ""}]
 
 
 def test_what_is_flushed_before_it_is_renamed_is_the_old_or_the_new(recorder, tmp_path):
-    def replace(recorder, base):
-        (base / "new").write_text("after")
-        flush(recorder, base / "new")
-        (base / "new").replace(base / "old")
-
-    assert disks(recorder, tmp_path, replace) == [{"old": "before"}, {"old": "after"}]
+    flushed = partial(replace, is_flushed=True)
+    assert disks(recorder, tmp_path, flushed) == [{"old": "before"}, {"old": "after"}]
 
 
 def test_what_is_flushed_with_its_name_stays_whatever_happens_then(recorder, tmp_path):
-    def replace(recorder, base):
-        (base / "new").write_text("after")
-        flush(recorder, base / "new")
-        (base / "new").replace(base / "old")
+    def replace_and_write_on(recorder, base):
+        replace(recorder, base, is_flushed=True)
         flush(recorder, base)
         with (base / "old").open("a") as stream:
             stream.write(" and more")
 
-    assert disks(recorder, tmp_path, replace) == [{"old": "after"}]
+    assert disks(recorder, tmp_path, replace_and_write_on) == [{"old": "after"}]
 
 
 def test_a_folder_is_lost_with_all_it_holds_until_its_name_is_flushed(recorder, tmp_path):

@@ -37,44 +37,44 @@ DebugOption = Annotated[
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
+
+
+def _data_option(name: str, metavar: str | None, text: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=DATA_PANEL)
+
+
 TextColumnOption = Annotated[
     Optional[str],  # noqa: UP045 - Typer reads it at run time
-    typer.Option("--text-column", metavar="NAME", help="Column with the text.", rich_help_panel=DATA_PANEL),
+    _data_option("--text-column", "NAME", "Column with the text."),
 ]
 LabelColumnOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--label-column", metavar="NAME", help="Column with the label.", rich_help_panel=DATA_PANEL),
+    _data_option("--label-column", "NAME", "Column with the label."),
 ]
 TextPairColumnOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(
-        "--text-pair-column", metavar="NAME", help="Column with the second text of a pair.", rich_help_panel=DATA_PANEL
-    ),
+    _data_option("--text-pair-column", "NAME", "Column with the second text of a pair."),
 ]
 TrainExamplesOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(
+    _data_option(
         "--train-examples",
-        metavar="N",
-        help="Train on a sample of N examples, classes in proportion; validation and test stay whole.",
-        rich_help_panel=DATA_PANEL,
+        "N",
+        "Train on a sample of N examples, classes in proportion; validation and test stay whole.",
     ),
 ]
 LabelMapOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(
+    _data_option(
         "--label-map",
-        metavar="LABEL=CLASS,...",
-        help="Classes of labels that have another name in the data, e.g. pos=positive,neg=negative.",
-        rich_help_panel=DATA_PANEL,
+        "LABEL=CLASS,...",
+        "Classes of labels that have another name in the data, e.g. pos=positive,neg=negative.",
     ),
 ]
 AllowRejectsOption = Annotated[
     Optional[bool],  # noqa: UP045
-    typer.Option(
-        "--allow-rejects",
-        help="Work without the rows that cannot be used, even if they are more than 1 % of a split.",
-        rich_help_panel=DATA_PANEL,
+    _data_option(
+        "--allow-rejects", None, "Work without the rows that cannot be used, even if they are more than 1 % of a split."
     ),
 ]
 ConfigOption = Annotated[

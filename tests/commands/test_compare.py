@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CLI, make_reviews, tiny_options, write_csv
+from conftest import CLI, make_reviews, run_python, tiny_options, write_csv
 from rdrop_cli.core.comparison import plot as picture
 
 FAST = ["--epochs", "2"]
@@ -134,7 +134,7 @@ def test_a_changed_setting_is_refused_before_anything_heavy_is_imported(whole):
         f"try: app({[*command, '--alpha', '3']!r}, prog_name='rdrop')\n"
         "except SystemExit as stop: print('CODE', stop.code, 'torch' in sys.modules, 'scipy' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert done.stdout == "CODE 1 False False\n"
     assert done.stderr.count("\n") == 1
     assert "rdrop/seed42: this run was trained with other settings: rdrop.alpha: 5.0 -> 3.0" in done.stderr

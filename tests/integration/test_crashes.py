@@ -18,17 +18,17 @@ RDROP = [sys.executable, "-m", "rdrop_cli"]
 SIZE = ["--max-length", "32", "--batch-size", "16", "--set", "train.tensorboard=false", "--precision", "float32"]
 
 
-def counts_of(table):
-    rows = [line.split("│")[1:3] for line in table.splitlines() if line.startswith("│")]
+def counts_of_the_crash_test(*options):
+    command = [sys.executable, SCRIPT, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split("│")[1:3] for line in done.stdout.splitlines() if line.startswith("│")]
     return {name.strip(): int(count.replace(",", "")) for name, count in rows}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_whatever_stops_a_training_it_ends_as_if_left_in_peace():
-    command = [sys.executable, SCRIPT, "--kills", "4", "--faults", "60"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    counts = counts_of(done.stdout)
+    counts = counts_of_the_crash_test("--kills", "4", "--faults", "60")
     assert counts["killed"] == 4
     assert counts["faults"] >= 10
     assert counts["told"] >= counts["faults"] / 2
@@ -38,10 +38,7 @@ def test_whatever_stops_a_training_it_ends_as_if_left_in_peace():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_what_a_power_cut_leaves_is_resumed_and_ends_as_if_left_in_peace():
-    command = [sys.executable, SCRIPT, "--power-cuts", "40", "--trained", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    counts = counts_of(done.stdout)
+    counts = counts_of_the_crash_test("--power-cuts", "40", "--trained", "2")
     assert counts["power cuts opened"] == 40
     assert counts["trained to the end"] == 2
     assert counts["resumed"] >= 20

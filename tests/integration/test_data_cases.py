@@ -72,6 +72,10 @@ FOUR = {"train": 44, "validation": 8, "test": 8}  # a tenth of 15 rows of a clas
 GLUE = {"train.tsv": 60, "dev.tsv": 20, "test.tsv": 20}
 OFFICIAL = {"train": 60, "validation": 20, "test": 20}
 
+USUAL_PAIRS = [
+    *("text text_b", "text text_pair", "text1 text2", "text_a text_b"),
+    *("sentence1 sentence2", "question1 question2", "question sentence", "premise hypothesis"),
+]
 CASES = [
     # Labels
     Case("ids from 0", {"data.csv": plain([0, 1])}, classes=even("01", 60)),
@@ -202,16 +206,7 @@ CASES = [
             columns=(first, second, "label"),
             said=f"columns: text {first}, second text {second}, label label",
         )
-        for first, second in [
-            ("text", "text_b"),
-            ("text", "text_pair"),
-            ("text1", "text2"),
-            ("text_a", "text_b"),
-            ("sentence1", "sentence2"),
-            ("question1", "question2"),
-            ("question", "sentence"),
-            ("premise", "hypothesis"),
-        ]
+        for first, second in map(str.split, USUAL_PAIRS)
     ),
     Case(
         "one text of two, as asked",

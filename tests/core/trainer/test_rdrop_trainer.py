@@ -128,14 +128,18 @@ def test_the_gradient_is_that_of_the_mean_over_the_step(tmp_path):
     assert relative_difference(found, expected) < 2e-6
 
 
-def test_a_model_without_kwargs_gets_the_same_gradient(tmp_path):
-    class Strict(nn.Module):
-        """Takes no **kwargs, so the base class would count no examples."""
+class Wrapped(nn.Module):
+    """A model inside another."""
 
-        def __init__(self):
-            super().__init__()
-            self.inner = make_model()
-            self.config = self.inner.config
+    def __init__(self):
+        super().__init__()
+        self.inner = make_model()
+        self.config = self.inner.config
+
+
+def test_a_model_without_kwargs_gets_the_same_gradient(tmp_path):
+    class Strict(Wrapped):
+        """Takes no **kwargs, so the base class would count no examples."""
 
         def forward(self, input_ids, attention_mask):
             return self.inner(input_ids=input_ids, attention_mask=attention_mask)
@@ -234,13 +238,8 @@ def test_unknown_parameters_are_refused(tmp_path):
         make_trainer(tmp_path, alpha=-1.0)
 
 
-class ShiftedSecondPass(nn.Module):
+class ShiftedSecondPass(Wrapped):
     """A model without dropout whose second pass differs all the same, by a known shift of its logits."""
-
-    def __init__(self):
-        super().__init__()
-        self.inner = make_model()
-        self.config = self.inner.config
 
     def forward(self, input_ids, attention_mask):
         outputs = self.inner(input_ids=input_ids, attention_mask=attention_mask)
