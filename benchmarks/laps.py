@@ -26,14 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import rdrop_cli.core.training.run  # noqa: F401 - imported before the forks
 from rdrop_cli.app import app
 from rdrop_cli.core.data.readers import read_rows
 from rdrop_cli.core.runs.best_model import step_of
 from rdrop_cli.core.runs.layout import COST
-from rdrop_cli.core.storage import (
-    integrity,
-    starter,
-)
+from rdrop_cli.core.storage import integrity, starter
 from rdrop_cli.core.trainer.checkpointing import numbered_checkpoints
 
 # The number of threads decides the last bits, and on a busy machine a training chooses it: here all have the same.

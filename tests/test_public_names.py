@@ -1,6 +1,7 @@
 """What `rdrop_cli` gives to Python: light until it is used, and the same numbers as the commands."""
 
 import ast
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,13 @@ def test_what_the_model_does_not_allow_is_a_warning(trained, monkeypatch):
     with pytest.warns(UserWarning, match="padding") as caught:
         rdrop_cli.load(trained["run_dir"])
     assert caught[0].filename == __file__
+
+
+def test_what_was_loaded_can_be_sent_to_another_process(trained, tmp_path):
+    loaded = rdrop_cli.load(trained["run_dir"])
+    (tmp_path / "loaded.pickle").write_bytes(pickle.dumps(loaded))
+    code = "import pickle, sys; print(repr(pickle.load(open(sys.argv[1], 'rb')).predict(['great movie'])[0].score))"
+    command = [sys.executable, "-c", code, str(tmp_path / "loaded.pickle")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    # The other process has threads of its own, on which the last bits depend.
+    assert float(done.stdout) == pytest.approx(loaded.predict(["great movie"])[0].score, rel=1e-5)

@@ -112,13 +112,13 @@ def compare(
     screen = Screen(json_output=json_output, quiet=quiet)
 
     from rdrop_cli.core.comparison import runner
-    from rdrop_cli.terminal.comparison_view import comparison_watcher, describe_plan
+    from rdrop_cli.terminal.comparison_view import comparison_observer, describe_plan
 
-    with screen.stages() as stages, comparison_watcher(screen, stages) as watcher:
+    with screen.stages() as stages, comparison_observer(screen, stages) as observer:
         if dry_run:
-            plan = runner.plan_comparison(grid, watcher)
+            plan = runner.plan_comparison(grid, observer)
         else:
-            result = runner.compare(grid, watcher)
+            result = runner.compare(grid, observer)
     if dry_run:
         for line in describe_plan(plan, grid.cells):
             screen.show(line)

@@ -35,16 +35,16 @@ SHOWN = {name: TITLES[name] for name in METRICS}
 
 
 @contextmanager
-def comparison_watcher(screen: Screen, stages: Stages) -> Iterator[ComparisonObserver]:
+def comparison_observer(screen: Screen, stages: Stages) -> Iterator[ComparisonObserver]:
     """The view that fits where the screen is; the terminal is left as it was, whatever happens."""
     if screen.quiet:
         yield ComparisonObserver()
         return
-    watcher = LiveComparison(screen, stages) if screen.is_live else PlainComparison(screen, stages)
+    observer = LiveComparison(screen, stages) if screen.is_live else PlainComparison(screen, stages)
     try:
-        yield watcher
+        yield observer
     finally:
-        watcher.close()
+        observer.close()
 
 
 def describe_plan(plan: ComparisonPlan, cells: Sequence[Cell]) -> list[str]:

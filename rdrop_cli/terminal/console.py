@@ -20,22 +20,14 @@ from rdrop_cli import processes
 
 WIDE = 100
 """Terminals with fewer columns get tables without frames, so that no number is cut."""
-
-
 PLAIN_WIDTH = 120
-
-
+"""Columns of a table that goes into a pipe or file."""
 LONGEST = 2000
 """Characters of an error."""
-
-
 _LONG = 10.0
 """Seconds after which the rate of a stage is worth showing in a pipe."""
-
-
 _REMINDER = 15.0
 """Seconds after which a stage whose output goes into a pipe says how far it is."""
-"""Columns of a table that goes into a pipe or file."""
 
 
 def safe(value: object, limit: int | None = None) -> str:

@@ -14,7 +14,7 @@ from rdrop_cli.core.comparison.observer import ComparisonPlan
 from rdrop_cli.core.data.dataset import Prepared, Split
 from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.core.training.observer import TrainingPlan
-from rdrop_cli.terminal.comparison_view import LiveComparison, comparison_watcher
+from rdrop_cli.terminal.comparison_view import LiveComparison, comparison_observer
 from rdrop_cli.terminal.console import Screen
 from training_runs import PLAN
 
@@ -32,7 +32,7 @@ def terminal():
 
 def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_terminal_tidy():
     cells, screen, buffer = terminal()
-    with screen.stages() as stages, comparison_watcher(screen, stages) as view:
+    with screen.stages() as stages, comparison_observer(screen, stages) as view:
         assert isinstance(view, LiveComparison)
         view.training.stage("Reading", 5, 5)
         view.plan(ComparisonPlan(cells, [60.0, 100.0], 2**30), cells)
@@ -65,7 +65,7 @@ def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_te
 
 def test_where_nothing_is_left_to_train_the_rest_still_shows_its_progress():
     cells, screen, buffer = terminal()
-    with screen.stages() as stages, comparison_watcher(screen, stages) as view:
+    with screen.stages() as stages, comparison_observer(screen, stages) as view:
         view.training.stage("Reading", 5, 5)
         view.plan(ComparisonPlan([], [], 0), cells)
         view.stage("Resampling", 1, 2)
@@ -81,7 +81,7 @@ def test_the_data_is_shown_before_and_the_weighing_after(is_live):
     train = Split(["a", "b", "c"], None, np.array([0, 1, 1]))
     columns = {"text": "words", "label": "stars", "text_pair": None}
     report = {"label_note": "Labels were read as ids"}
-    with screen.stages() as stages, comparison_watcher(screen, stages) as view:
+    with screen.stages() as stages, comparison_observer(screen, stages) as view:
         assert isinstance(view, LiveComparison) == is_live
         view.data(Prepared(LabelMap(("bad", "good")), {"train": train}, columns, report, {}))
         view.plan(ComparisonPlan([], [], 0), cells)

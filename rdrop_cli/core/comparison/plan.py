@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _TIMING = 6.0
 """Seconds for timing one kind of arm."""
-
-
 _NOT_OF_A_STEP = (
     "alpha", "lr", "weight_decay", "warmup", "schedule", "max_grad_norm", "label_smoothing", "seed", "epochs",
     "early_stopping", "metric",

@@ -88,15 +88,15 @@ class Comparison:
     """Arms that are trained with the same seeds on the same splits.
 
     Args:
-        cells: As `cells.make_cells` gives them.
+        cells: As `make_cells` gives them.
         folder: Holds the cells.
-        watcher: Is told of progress.
+        observer: Is told of progress.
     """
 
-    def __init__(self, cells: Sequence[Cell], folder: Path, watcher: ComparisonObserver | None = None) -> None:
+    def __init__(self, cells: Sequence[Cell], folder: Path, observer: ComparisonObserver | None = None) -> None:
         self.cells = list(cells)
         self.folder = folder
-        self.watcher = watcher or ComparisonObserver()
+        self.observer = observer or ComparisonObserver()
         self._done: dict[Path, CellResult] = {}
         self._data = ""
         self._weights: dict[tuple[str, str | None], tuple[str, str]] = {}
@@ -131,7 +131,7 @@ class Comparison:
             CheckpointError: the results of a cell that is done are damaged, or it began with other weights than others.
         """
         config = self.cells[0].arm.config
-        data = prepare_data(config, on_progress=self.watcher.training.stage)
+        data = prepare_data(config, on_progress=self.observer.training.stage)
         check_rejects(data, config)
         for split in ("validation", "test"):
             if split not in data.splits:
@@ -156,7 +156,7 @@ class Comparison:
                     f"{cell.folder}: its predictions are not for this test split",
                     f"Delete {cell.folder}; the same command trains it again.",
                 )
-        self.watcher.data(data)
+        self.observer.data(data)
         return data
 
     def plan(self, data: Prepared) -> ComparisonPlan:
@@ -165,7 +165,7 @@ class Comparison:
         Raises:
             StorageError: there is not enough space for it.
         """
-        return make_plan(self.cells, data, self.folder, self.watcher.training)
+        return make_plan(self.cells, data, self.folder, self.observer.training)
 
     def run(self, plan: ComparisonPlan) -> list[CellResult]:
         """Train what is left and return every cell's outcome, in the order of `cells`.
@@ -174,14 +174,14 @@ class Comparison:
             TrainingInterrupted: stopped by a signal; the cell that was being trained is saved.
             RDropError: as training, with the cell's name.
         """
-        self.watcher.plan(plan, self.cells)
+        self.observer.plan(plan, self.cells)
         for cell in self.cells:
             if cell.is_done:
                 _drop_checkpoints(cell)  # a kill may have come before
         spent = expected = 0.0
         for index, cell in enumerate(plan.cells):
             is_whole = not cell.has_begun  # what is left of an interrupted one says nothing about the pace
-            self.watcher.began(cell)
+            self.observer.began(cell)
             began = time.perf_counter()
             with _map_cell_errors(cell):
                 self._train(cell)
@@ -189,7 +189,7 @@ class Comparison:
                 spent += time.perf_counter() - began
                 expected += plan.seconds[index]
             pace = spent / expected if expected else 1.0
-            self.watcher.ended(self._outcome(cell), pace * sum(plan.seconds[index + 1 :]))
+            self.observer.ended(self._outcome(cell), pace * sum(plan.seconds[index + 1 :]))
         return [self._outcome(cell) for cell in self.cells]
 
     def others(self) -> list[str]:
@@ -202,7 +202,7 @@ class Comparison:
         with claim_run(cell.folder, cell.config):
             resume = cell.has_begun
             config = as_recorded(cell.folder, cell.config)[0] if resume else cell.config
-            training = TrainingRun(config, cell.folder, resume=resume, observer=self.watcher.training)
+            training = TrainingRun(config, cell.folder, resume=resume, observer=self.observer.training)
             training.set_up()
             if training.data.fingerprint != self._data:
                 raise DataError(

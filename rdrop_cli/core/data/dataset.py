@@ -48,24 +48,12 @@ def adopt_settings(config: Config) -> Config:
 
 NOT_OF_THE_DATA = {"source", "allow_rejects"}
 """Keys that do not change what prepared data holds."""
-
-
 MANIFEST = "prepared.json"
-
-
 REJECTED = "rejected.jsonl"
-
-
 SPLITS = ("train", "validation", "test")
-
-
 SETTINGS_BEFORE: Mapping[str, Any] = {"label_map": {}, "positive_label": None, "repeats": "exact"}
 """Settings of data that was prepared before these keys existed."""
-
-
 _FORMAT = 2
-
-
 _AGAIN = "Prepare it again, with --overwrite; or name the source instead."
 
 

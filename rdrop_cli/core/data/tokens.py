@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK = 1000
-
-
 _CHUNK_CHARACTERS = 2_000_000
-
-
 _PIECE = 100_000
 """Characters of a text that are encoded at once; what stands behind them is cut off nearly always."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from rdrop_cli.core.data.tokens import TokenDataset, encode
 from rdrop_cli.core.metrics.classification import softmax
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model import probes, trial
+from rdrop_cli.core.model.attention import register_attention
 from rdrop_cli.core.model.collator import make_collator
 from rdrop_cli.core.model.exact_length import PADDING_MATTERS, batches_of
 from rdrop_cli.core.model.fast_path import accelerate_inference
@@ -39,7 +40,7 @@ class Classifier:
     """A fine-tuned model with its tokenizer and class names, ready on a device.
 
     Args:
-        checkpoint: What `checkpoints.find` gave.
+        checkpoint: What `find_checkpoint` gave.
         precision: Of the matrix products; None: that of the training where the device has it, else `auto`.
         device: As in `devices.pick_device`.
         batch_size: Texts per forward pass; None: as the checkpoint was evaluated in training.
@@ -125,6 +126,10 @@ class Classifier:
         self.precision = settled.precision
         if self.by_exact_length:
             notice(PADDING_MATTERS)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        register_attention()  # the process that unpickles it may not have loaded a model
 
     def encode(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, on_progress: Callable[[int], None] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -142,6 +143,11 @@ def attention_forward(
     return out.view(batch, heads, queries, width).transpose(1, 2).contiguous(), None
 
 
+_switch_lock = threading.Lock()
+_before: list[bool] = []
+"""How PyTorch's switch, one for all threads, was set when each of those that have it off began; the first tells."""
+
+
 @contextlib.contextmanager
 def _without_cudnn() -> Iterator[None]:
     """Leave attention to PyTorch's other kernels, for as long as the block runs.
@@ -150,12 +156,16 @@ def _without_cudnn() -> Iterator[None]:
     each pass of each layer. With texts of many lengths an epoch is over before all plans are made: on an H200 the first
     steps of R-Drop at IMDb's lengths took 181 ms while profiled, and 81 without it.
     """
-    enabled = torch.backends.cuda.cudnn_sdp_enabled()
-    torch.backends.cuda.enable_cudnn_sdp(False)
+    with _switch_lock:
+        _before.append(torch.backends.cuda.cudnn_sdp_enabled())
+        torch.backends.cuda.enable_cudnn_sdp(False)
     try:
         yield
     finally:
-        torch.backends.cuda.enable_cudnn_sdp(enabled)
+        with _switch_lock:
+            enabled = _before.pop()
+            if not _before:
+                torch.backends.cuda.enable_cudnn_sdp(enabled)
 
 
 def _bias(mask: Tensor | None, batch: int, heads: int, keys: int, dtype: torch.dtype) -> Tensor:

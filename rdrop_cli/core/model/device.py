@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from rdrop_cli.schema import Precision
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-
-
 _in_use: torch.device | None = None
 
 

@@ -37,7 +37,7 @@ def locate_model(config: ModelConfig, hub_config: HubConfig) -> str:
 
 
 def fetch_model(name: str, revision: str | None, on_progress: Progress | None = None) -> str:
-    """The folder of a model that `locate` found; one on the hub is downloaded.
+    """The folder of a model that `locate_model` found; one on the hub is downloaded.
 
     Raises:
         HubError: it cannot be downloaded.

@@ -26,8 +26,6 @@ def step_of(checkpoint: Path) -> int:
 
 
 README = "README.md"
-
-
 _OF_TRAINING = (
     "optimizer.*",
     "scheduler.*",
@@ -38,8 +36,6 @@ _OF_TRAINING = (
     integrity.MANIFEST,
 )
 """Files of a checkpoint that only resuming needs."""
-
-
 _EDITABLE = (README, layout.CARD, "config.json")
 """Files of an exported model that its owner may well edit; damage to them shows."""
 

@@ -22,20 +22,10 @@ from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.errors import CheckpointError, one_line
 
 RUNS = Path("runs")
-
-
 CONFIG, DATA, METRICS, HISTORY = "config.yaml", "data.json", "metrics.json", "history.csv"
-
-
 PREDICTIONS, COST = "test-predictions.parquet", "training.json"
-
-
 BEST, CHECKPOINTS, TENSORBOARD = "best", "checkpoints", "tensorboard"
-
-
 CARD = "rdrop.json"
-
-
 OF_A_RUN = frozenset({CONFIG, DATA, METRICS, HISTORY, PREDICTIONS, COST, BEST, CHECKPOINTS, TENSORBOARD, LOCK})
 """All that a run folder holds."""
 

@@ -69,6 +69,7 @@ def _head(config: Config, labels: tuple[str, ...], data: str, metrics: Mapping[s
 
     dataset = _hub_dataset(data)
     results = _results(labels, data, metrics)
+    model = as_line(Path(config.model.name).name)
     card = ModelCardData(
         base_model=_hub_model(config.model.name),
         library_name="transformers",
@@ -76,7 +77,7 @@ def _head(config: Config, labels: tuple[str, ...], data: str, metrics: Mapping[s
         tags=["r-drop", TASK],
         datasets=[dataset[0]] if dataset else None,
         # The results' table has a name of its own for the model; without results the hub knows no such key.
-        model_name=f"{as_line(config.model.name)} fine-tuned on {as_line(data)}" if results else None,
+        model_name=f"{model} fine-tuned on {results[0].dataset_name}" if results else None,
         eval_results=results or None,
     )
     return card.to_yaml()

@@ -83,7 +83,7 @@ def open_run(
         overwrite: A new run may take the place of the one in `out`.
 
     Returns:
-        The folder is None where `claimed` shall find a new name.
+        The folder is None where `claim_run` shall find a new name.
 
     Raises:
         CheckpointError: a new run's folder exists or is in use, or there is nothing to resume.

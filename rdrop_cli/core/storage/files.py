@@ -186,9 +186,18 @@ def _settle(leftover: Path, path: Path, kind: str) -> None:
 
 
 def _is_dead(process: int) -> bool:
-    import psutil  # needed only where something is left over
+    if os.name == "nt":  # where os.kill would end it
+        import psutil
 
-    return not psutil.pid_exists(process)
+        return not psutil.pid_exists(process)
+    # psutil looks into /proc, where other users' processes can be hidden.
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _discard(path: Path) -> None:

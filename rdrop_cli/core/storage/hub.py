@@ -23,11 +23,7 @@ if TYPE_CHECKING:
     from rdrop_cli.schema import HubConfig
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
-
-
 _PROBE_SECONDS = 3.0
-
-
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*[\w]")
 
 

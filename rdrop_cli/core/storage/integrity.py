@@ -12,11 +12,7 @@ from rdrop_cli.core.storage.once import once_a_version
 from rdrop_cli.errors import StorageError
 
 MANIFEST = "manifest.json"
-
-
 _FORMAT = 1
-
-
 _CHECKSUM = "sha256"
 
 
@@ -77,7 +73,7 @@ def with_checksum(content: Mapping[str, Any]) -> str:
 
 
 def checksum_holds(content: object) -> bool:
-    """True for a record as `signed` wrote it."""
+    """True for a record as `with_checksum` wrote it."""
     if not isinstance(content, dict) or _CHECKSUM not in content:
         return False
     rest = {key: value for key, value in content.items() if key != _CHECKSUM}

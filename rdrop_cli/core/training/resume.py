@@ -50,7 +50,7 @@ def resume_run(
     """Bring the run folder to where its newest whole checkpoint was saved.
 
     Args:
-        record: As in `begin`.
+        record: As in `begin_run`.
         notice: Is told what will not be as in an uninterrupted run.
 
     Raises:

@@ -110,6 +110,7 @@ class TrainingRun:
             self._ready = set_up_training(
                 self.config, self.run, resume=self.resume, observer=self.observer, notice=self._notice
             )
+            self.run = self._ready.run  # of several processes the main one names it
         return self._ready
 
     @property

@@ -45,9 +45,9 @@ def source(tmp_path_factory):
 def compared(source, tiny_model, tmp_path):
     """Makes a comparison of trainings of half a second."""
 
-    def make(names=("plain", "rdrop"), own=(), seeds=(42, 43), budget="steps", watcher=None, **overrides):
+    def make(names=("plain", "rdrop"), own=(), seeds=(42, 43), budget="steps", observer=None, **overrides):
         arms = make_arms(tiny_config(overrides.pop("data.source", source), tiny_model, **overrides), names, own, budget)
-        return Comparison(make_cells(arms, seeds, tmp_path / "compared"), tmp_path / "compared", watcher)
+        return Comparison(make_cells(arms, seeds, tmp_path / "compared"), tmp_path / "compared", observer)
 
     return make
 
@@ -153,19 +153,19 @@ def test_equal_arms_are_equal_with_each_seed_and_all_cells_share_the_split(compa
 
 
 def test_more_seeds_and_arms_train_only_what_is_new(compared, done):
-    watcher = Trained()
-    again = run(compared(watcher=watcher))
-    assert watcher.cells == []
+    observer = Trained()
+    again = run(compared(observer=observer))
+    assert observer.cells == []
     assert [cell.metrics for cell in again] == [done[cell.arm, cell.seed].metrics for cell in again]
-    run(compared(names=("plain", "rdrop"), own=["x:rdrop.alpha=1"], seeds=(42, 43, 44), watcher=watcher))
-    assert watcher.cells == [("x", 42), ("x", 43), ("plain", 44), ("rdrop", 44), ("x", 44)]
-    assert watcher.left[-1] == 0 and all(left > 0 for left in watcher.left[:-1])
+    run(compared(names=("plain", "rdrop"), own=["x:rdrop.alpha=1"], seeds=(42, 43, 44), observer=observer))
+    assert observer.cells == [("x", 42), ("x", 43), ("plain", 44), ("rdrop", 44), ("x", 44)]
+    assert observer.left[-1] == 0 and all(left > 0 for left in observer.left[:-1])
 
 
 def test_both_budgets_share_the_cells_of_two_passes(compared, done):
-    watcher = Trained()
-    found = run(compared(seeds=[42], budget="compute", watcher=watcher))
-    assert watcher.cells == [("plain-2x", 42)]
+    observer = Trained()
+    found = run(compared(seeds=[42], budget="compute", observer=observer))
+    assert observer.cells == [("plain-2x", 42)]
     assert [(cell.arm, cell.cost["steps"]) for cell in found] == [("plain-2x", 40), ("rdrop", 20)]
 
 
@@ -210,7 +210,7 @@ def test_data_that_changes_while_it_runs_is_noticed_before_the_next_cell(compare
     def edit():
         write_csv(reviews, make_reviews(199))
 
-    made = compared(**{"data.source": str(reviews)}, watcher=Edits(edit))
+    made = compared(**{"data.source": str(reviews)}, observer=Edits(edit))
     with pytest.raises(DataError, match="rdrop seed 42: the data has changed since this comparison began"):
         run(made)
     assert not Path("compared/rdrop/seed42/config.yaml").exists()
@@ -255,9 +255,9 @@ def test_a_foreign_folder_where_a_cell_goes_is_left_alone(compared, tmp_path):
 def test_a_run_of_train_in_its_place_counts_as_a_cell(compared, source, tiny_model, tmp_path):
     plain = tiny_config(source, tiny_model, **{"rdrop.alpha": 0.0, "train.label_smoothing": 0.0})
     TrainingRun(plain, tmp_path / "compared/plain/seed42").start()
-    watcher = Trained()
-    run(compared(seeds=[42], watcher=watcher))
-    assert watcher.cells == [("rdrop", 42)]
+    observer = Trained()
+    run(compared(seeds=[42], observer=observer))
+    assert observer.cells == [("rdrop", 42)]
 
 
 def test_one_comparison_at_a_time_writes_to_a_folder(compared, tmp_path):
@@ -318,17 +318,17 @@ def test_the_rest_of_an_interrupted_cell_says_nothing_about_the_time_of_whole_on
         raise Killed
 
     shutil.rmtree("compared/rdrop/seed42")
-    watcher = Trained()
-    made = compared(watcher=watcher, seeds=[42, 44])
+    observer = Trained()
+    made = compared(observer=observer, seeds=[42, 44])
     plan = replace(made.plan(made.prepare()), seconds=[1000.0, 2000.0, 3000.0])
     with monkeypatch.context() as patched:
         patched.setattr("rdrop_cli.core.training.run.save_outputs", killed)
         with pytest.raises(Killed), made.claimed():
             made.run(plan)
     made.run(plan)
-    assert watcher.cells == [("rdrop", 42), ("plain", 44), ("rdrop", 44)]
-    assert watcher.left[0] == 5000.0  # no cell has been timed
-    assert 0 < watcher.left[1] < 1000.0  # a tiny model is far faster than this plan
+    assert observer.cells == [("rdrop", 42), ("plain", 44), ("rdrop", 44)]
+    assert observer.left[0] == 5000.0  # no cell has been timed
+    assert 0 < observer.left[1] < 1000.0  # a tiny model is far faster than this plan
 
 
 def test_a_cell_that_cannot_be_trained_is_named(compared):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -223,3 +224,24 @@ def test_importing_attention_changes_nothing_of_transformers():
         assert found == (attention.attention_forward, attention.attention_mask), found
     """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_cudnns_kernels_are_allowed_again_when_the_last_thread_is_done(monkeypatch):
+    inside, leave = threading.Barrier(3), {"a": threading.Event(), "b": threading.Event()}
+
+    def wait(*args, **kwargs):
+        inside.wait(10)
+        leave[threading.current_thread().name].wait(10)
+
+    monkeypatch.setattr(attention, "sdpa_attention_forward", wait)
+    threads = [
+        threading.Thread(target=attention_forward, args=(nn.Module(), *inputs(), None), name=name) for name in leave
+    ]
+    for thread in threads:
+        thread.start()
+    inside.wait(10)
+    for thread in threads:
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+        leave[thread.name].set()
+        thread.join(10)
+    assert torch.backends.cuda.cudnn_sdp_enabled()

@@ -60,6 +60,7 @@ def test_a_model_and_data_from_folders_are_not_taken_for_ids(tmp_path):
     data = card("models/mine", "data/mine", metrics={"test": TEST}).data
     assert (data.base_model, data.datasets) == (None, None)
     assert data.eval_results[0].dataset_name == "mine"
+    assert data.model_name == "mine fine-tuned on mine"
 
 
 @pytest.mark.parametrize("name", ["a: #b", "x\n---\ny", "- [x]", "'\"", "\u2028---\x85", "{a: b}", "no", "💡"])

@@ -57,6 +57,21 @@ def test_the_next_writer_clears_away_what_a_killed_one_left_here(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", *theirs}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="another system's way of asking")
+def test_a_writer_of_another_user_is_at_work_also_where_it_is_hidden(tmp_path, monkeypatch):
+    """As under a /proc that shows each user only their own."""
+
+    def refuse(process, signal):
+        raise PermissionError
+
+    partial = tmp_path / f".a.txt.{_host()}-{int(dead_process())}.partial"
+    partial.write_text("half")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", refuse)
+        write_text(tmp_path / "a.txt", "new")
+    assert partial.exists()
+
+
 def test_a_folder_is_listed_once_however_much_is_written_there_and_its_leftovers_are_all_known(tmp_path, monkeypatch):
     number = int(dead_process())
     for name in "ab":
