@@ -145,7 +145,7 @@ def attention_forward(
 
 _switch_lock = threading.Lock()
 _before: list[bool] = []
-"""How PyTorch's switch, one for all threads, was set when each of those that have it off began; the first tells."""
+"""How PyTorch's switch, one for all threads, stood when each of those began that have it off: all but the first off."""
 
 
 @contextlib.contextmanager
@@ -163,9 +163,7 @@ def _without_cudnn() -> Iterator[None]:
         yield
     finally:
         with _switch_lock:
-            enabled = _before.pop()
-            if not _before:
-                torch.backends.cuda.enable_cudnn_sdp(enabled)
+            torch.backends.cuda.enable_cudnn_sdp(_before.pop())
 
 
 def _bias(mask: Tensor | None, batch: int, heads: int, keys: int, dtype: torch.dtype) -> Tensor:
