@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load, load_file, save_file
 
+from conftest import make_reviews, tiny_config, write_csv
+from rdrop_cli.config import override
 from rdrop_cli.core.runs.best_model import exported_step
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints
@@ -35,14 +37,23 @@ def harm(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.fixture
-def interrupted(config, tmp_path):
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory, tiny_model):
     """A run stopped in its third epoch of four, with checkpoints after steps 10, 20 and 23, and one left in peace."""
-    settings = config(**{"train.epochs": 4, "train.keep_checkpoints": 9})
-    whole = TrainingRun(settings, tmp_path / "whole").start()
+    folder = tmp_path_factory.mktemp("trained_once")
+    reviews = write_csv(folder / "reviews.csv", make_reviews(200))
+    settings = tiny_config(reviews, tiny_model, **{"train.epochs": 4, "train.keep_checkpoints": 9})
+    whole = TrainingRun(settings, folder / "whole").start()
     with pytest.raises(TrainingInterrupted):
-        TrainingRun(settings, tmp_path / "run", observer=SignalAt(23)).start()
-    return settings, tmp_path / "run", whole
+        TrainingRun(settings, folder / "run", observer=SignalAt(23)).start()
+    return settings, folder / "run", whole
+
+
+@pytest.fixture
+def interrupted(trained_once, tmp_path):
+    """The same, with a copy of the stopped run to do anything with."""
+    settings, run, whole = trained_once
+    return settings, shutil.copytree(run, tmp_path / "run"), whole
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json", "manifest.json"])
@@ -109,6 +120,7 @@ def test_the_best_checkpoint_is_never_removed(config, tmp_path):
 def test_changed_data_is_refused_with_the_difference(interrupted, reviews):
     settings, run, _ = interrupted
     reviews.write_text(reviews.read_text().replace("great", "grand"))
+    settings = override(settings, {"data.source": str(reviews)}, "test")
     with pytest.raises(DataError) as error:
         TrainingRun(settings, run, resume=True).start()
     assert "its data has changed since: " in str(error.value)
