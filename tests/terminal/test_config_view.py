@@ -9,6 +9,7 @@ from rdrop_cli.terminal.config_view import annotated_yaml
 ODD = [
     ("data.label_names", ["\x1b[31mred", "2e-5", "[bold]x[/]", "\u202e", *(f"class {number}" for number in range(20))]),
     ("model.config", {"hidden_dropout_prob": 0.2, "a # b": None}),
+    ("model.name", "folder/" * 10 + "model"),
     ("data.label_map", {"pos": "positive: yes"}),
 ]  # fmt: skip
 

@@ -17,8 +17,6 @@ _SECONDS = 0.5
 """In which the load is measured."""
 _LITTLE_MEMORY = 3 * 2**30
 _LITTLE_DISK = 2 * 2**30
-_UNLIMITED = 2**60
-"""Version 1 of control groups says so by a number of about 2**63."""
 
 
 def cores() -> Iterator[Finding]:
@@ -119,7 +117,7 @@ def memory(root: Path = Path("/")) -> Iterator[Finding]:
 
 
 def _memory_limit(group: Path) -> tuple[int, int] | None:
-    """A control group's limit and what is left of it, in bytes; None where it sets none.
+    """A control group's limit and what is left of it, in bytes; None where it sets none (or, in version 1, a huge one).
 
     Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (memory.max) and cgroup-v1's memory.limit_in_bytes.
     """
@@ -128,7 +126,7 @@ def _memory_limit(group: Path) -> tuple[int, int] | None:
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         limit, used = (_number(group / name) for name in names[:2])
-        if limit is not None and used is not None and limit < _UNLIMITED:
+        if limit is not None and used is not None:
             return limit, max(0, limit - used + _cached(group / "memory.stat", names[2]))
     return None
 

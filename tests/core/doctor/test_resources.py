@@ -46,7 +46,7 @@ CASES = {  # files, bytes that are available, the limit
     ),
     "version 1": (
         {
-            SELF: "5:memory:/a\n",
+            SELF: "5:hugetlb,memory:/a\n",
             f"{TOP}/memory/memory.limit_in_bytes": f"{2**63 - 4096}\n",
             f"{TOP}/memory/memory.usage_in_bytes": "0\n",
             f"{TOP}/memory/a/memory.limit_in_bytes": f"{4 * GIB}\n",
