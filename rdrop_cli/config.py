@@ -35,6 +35,10 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+class ConfigDumper(yaml.SafeDumper):
+    """SafeDumper that quotes a text such as 2e-5, which `_Loader` would read as a number."""
+
+
 def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
@@ -48,9 +52,10 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[An
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+for _kind in (_Loader, ConfigDumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
 
 
 def parse_precision(name: str | None) -> Precision | None:
@@ -87,8 +92,11 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
 
 
-def find_config(name: str) -> Path:
+def find_config(name: str, option: str = "--config ") -> Path:
     """The file of a recipe's name or of a path.
+
+    Args:
+        option: Where it was given, for messages.
 
     Raises:
         ConfigError: neither a recipe nor a file.
@@ -103,7 +111,7 @@ def find_config(name: str) -> Path:
         return path
     near = difflib.get_close_matches(name, recipe_names(), n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Recipes: {', '.join(recipe_names())}; or give a YAML file."
-    raise ConfigError(f"--config {name}: no such recipe or file", hint)
+    raise ConfigError(f"{option}{name}: no such recipe or file", hint)
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -237,7 +245,7 @@ def override(config: Config, changed: Mapping[str, Any], where: str) -> Config:
 
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML."""
-    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+    return yaml.dump(config.model_dump(), Dumper=ConfigDumper, sort_keys=False, allow_unicode=True)
 
 
 def differences(old: Config, new: Config, *, aside_from: Collection[str] = ()) -> list[str]:

@@ -1,4 +1,7 @@
-"""The configuration's schema: every key, its type, its range and its default."""
+"""The configuration's schema: every key, its type, its range, its default and what it is for.
+
+A key's docstring is its description in `rdrop config`, in the JSON Schema and in the documentation. It takes one line.
+"""
 
 from __future__ import annotations
 
@@ -15,38 +18,46 @@ Count = Annotated[int, Field(ge=1, lt=2**31)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+_DEVICE = r"auto|cpu|mps|cuda(:\d{1,4})?"
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", strict=True, validate_default=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
 
 
 class DataConfig(_Group):
     """Where the labelled text comes from and how it is split."""
 
     source: Name = "rotten-tomatoes"
-    """Built-in name, file, folder, prepared folder or hub id."""
+    """Built-in name (rotten-tomatoes, imdb), file, folder, prepared folder or hub id (OWNER/NAME)."""
     text_column: str | None = None
+    """Column with the text; null: the one with a usual name, such as text, sentence or review."""
     label_column: str | None = None
+    """Column with the label; null: the one with a usual name, such as label, sentiment or class."""
     text_pair_column: str | None = None
+    """Column with the second text of a pair; null: found if both columns have usual names (sentence1, sentence2)."""
     label_names: Annotated[list[Name], Field(min_length=2)] | None = None
-    """Names of the classes in the order of their ids; None: as the data has them."""
+    """Names of the classes in the order of their ids; null: as the data has them."""
     label_map: dict[Name, Name] = Field(default_factory=dict)
-    """Classes of labels that have another name in the data."""
+    """Class of each label that has another name in the data, such as {pos: positive, neg: negative}."""
     positive_label: Name | None = None
-    """Which of two classes F1, precision and recall are about; None: the second. It gets the id 1."""
+    """The one of two classes that F1, precision, recall and ROC-AUC are about (its id is 1); null: the second."""
     validation: Fraction = 0.1
+    """Share of the training data held out for validation where the data has no such split; 0: none."""
     test: Fraction = 0.1
+    """Share of the training data held out for the test where the data has no such split; 0: none."""
     train_examples: Annotated[int, Field(ge=2, lt=2**31)] | None = None
-    """Train on a sample of this many examples, with the classes in proportion; None: on all."""
+    """Train on a sample of this many examples, with the classes in proportion; null: on all of them."""
     seed: Seed = 42
-    """Seed of the split alone, so that training seeds share one split."""
+    """Seed of the split and the sample, separate from train.seed so that runs with different seeds share a split."""
     repeats: Literal["normalized", "exact"] = "normalized"
-    """What makes two texts repeats, which never stand in two splits: `normalized` looks past case and white space."""
+    """Which texts count as repeats and share a split: `normalized` ignores case and white space, `exact` does not."""
     allow_rejects: bool = False
-    """Train even when more than 1 % of a split's rows cannot be used."""
+    """Train even if more than 1 % of a split's rows cannot be used."""
 
-    @field_validator("label_map", mode="before")
+    @field_validator("label_map", mode="before", json_schema_input_type=dict[Name | int, Name | int])
     @classmethod
     def _numbers_are_labels_too(cls, value: object) -> object:
         """YAML reads 1 as a number."""
@@ -75,72 +86,90 @@ class ModelConfig(_Group):
     """The encoder that is fine-tuned."""
 
     name: Name = "starter"
-    """`starter`, a folder that `from_pretrained` loads, or a hub id."""
+    """`starter`, a folder that `from_pretrained` loads, or a hub id (OWNER/NAME)."""
     revision: str | None = None
+    """Branch, tag or commit of a model on the hub; null: its main branch."""
     trust_remote_code: bool = False
-    """Run Python code that comes with the model."""
+    """Run Python code that comes with the model; only for models that you trust."""
     max_length: Annotated[int, Field(ge=8)] = 128
     """Longest input in tokens, special tokens included; the rest of a text is cut off."""
     config: dict[str, bool | int | Finite | str | None] = Field(default_factory=dict)
-    """Overrides for the model's own configuration, such as hidden_dropout_prob."""
+    """Values that replace those in the model's own configuration, such as {hidden_dropout_prob: 0.2}."""
 
 
 class RDropConfig(_Group):
-    """The regulariser: CE + alpha * symmetric KL of two dropout passes."""
+    """The loss: cross-entropy (CE) plus alpha times the symmetric KL divergence of two dropout passes."""
 
     alpha: NonNegative = 5.0
-    """Weight of the KL term; 0 is plain fine-tuning with one pass."""
+    """Weight of the KL term; 0: plain fine-tuning, with one pass."""
     ce_reduction: Literal["mean", "sum"] = "mean"
-    """`sum` is the paper's CE1 + CE2: its alpha is twice this one's at `mean`."""
+    """How the two passes' CE is combined: `mean`, or the paper's `sum`, which needs twice the alpha."""
     passes: Literal["concat", "sequential"] = "concat"
+    """Both passes as one forward pass over the batch twice (`concat`), or one after the other (`sequential`)."""
     allow_zero_dropout: bool = False
+    """Train a model even if its two passes come out equal for lack of dropout, so that R-Drop has no effect."""
 
 
 class EarlyStoppingConfig(_Group):
-    """Stop when the validation metric has not improved by `threshold` for `patience` evaluations."""
+    """Training ends when the validation metric has stopped improving."""
 
     patience: Annotated[int, Field(ge=0)] = 3
-    """0 turns early stopping off."""
+    """Evaluations in a row, one an epoch, without an improvement before training ends; 0: early stopping is off."""
     threshold: NonNegative = 0.01
+    """How far the metric must change to count as an improvement (absolute: from 0.80 to 0.81 is 0.01)."""
 
 
 class TrainConfig(_Group):
     """Optimisation, evaluation and saving."""
 
     epochs: Count = 2
+    """Passes over the training data."""
     batch_size: Count = 32
-    """Examples per optimizer step; a step's loss is the mean over them."""
+    """Examples per optimizer step, over all micro-batches and processes; a step's loss is the mean over them."""
     micro_batch_size: Count | Literal["auto"] | None = None
-    """Examples per forward pass; must divide batch_size. None: batch_size; auto: as many as the memory takes."""
+    """Examples per forward pass; must divide batch_size. null: batch_size; auto: as many as fit in memory."""
     eval_batch_size: Count = 64
+    """Examples per forward pass of an evaluation."""
     lr: Positive = 1e-4
+    """Learning rate at its highest, after the warm-up."""
     weight_decay: NonNegative = 0.01
+    """Weight decay of AdamW."""
     warmup: Fraction = 0.1
-    """Share of the steps in which the learning rate rises, whatever the schedule."""
+    """Share of the optimizer steps during which the learning rate rises to lr, whatever the schedule."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate changes after the warm-up: `cosine` and `linear` fall to 0, `constant` stays."""
     max_grad_norm: NonNegative = 1.0
+    """Norm to which larger gradients are clipped; 0: no clipping."""
     label_smoothing: Fraction = 0.1
+    """Share of each label's probability that is spread over all classes; in the cross-entropy only, not in the KL."""
     metric: Literal["f1", "accuracy", "roc_auc", "nll"] = "f1"
-    """The validation metric that picks the best epoch."""
+    """Validation metric that chooses the best epoch: the highest value, or the lowest for nll (cross-entropy)."""
     early_stopping: EarlyStoppingConfig = Field(default_factory=EarlyStoppingConfig)
     keep_checkpoints: Count = 2
-    """Newest checkpoints that are kept, beside the best one."""
+    """How many of the newest checkpoints to keep, besides the best epoch's."""
     log_steps: Count = 50
+    """Optimizer steps between two entries in the log."""
     precision: Precision = "auto"
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one."""
+    """Precision of matrix products; auto: native bfloat16, else float16 on Volta and Turing GPUs, else float32."""
+    device: Annotated[str, Field(json_schema_extra={"pattern": f"^({_DEVICE})$"})] = "auto"
+    """auto, cpu, cuda, cuda:N or mps; auto: a CUDA GPU, else an Apple GPU, else the CPU."""
     group_by_length: bool = True
+    """Make batches of examples of similar length, so that less is computed for padding."""
     fast: bool = True
     """Leave out work that changes no result, and on CPUs use cheaper dropout and attention."""
     gradient_checkpointing: bool = False
+    """Save memory by computing activations again in the backward pass, which takes longer."""
     num_workers: Annotated[int, Field(ge=0, le=256)] = 0
+    """Additional processes that prepare batches; 0: the training process does it."""
     tensorboard: bool = True
+    """Write curves for TensorBoard into the run folder."""
     seed: Seed = 42
+    """Seed of the classification head, of dropout and of the order of the examples."""
 
     @field_validator("device")
     @classmethod
     def _device_has_a_name(cls, value: str) -> str:
-        if re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,4})?", value):
+        if re.fullmatch(_DEVICE, value):
             return value
         raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
 
@@ -161,10 +190,12 @@ class TrainConfig(_Group):
 
 
 class HubConfig(_Group):
-    """How models and data sets are fetched; HF_ENDPOINT and HF_HUB_OFFLINE are honoured too."""
+    """How models and data sets are fetched; the variables HF_ENDPOINT and HF_HUB_OFFLINE are honoured too."""
 
     endpoint: Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")] | None = None
+    """Address of a mirror of the hub; null: HF_ENDPOINT if it is set, else https://huggingface.co."""
     offline: bool = False
+    """Use only what is already in the cache, without the network."""
 
 
 class Config(_Group):

@@ -85,8 +85,20 @@ def cores(root: Path = Path("/")) -> int:
 def quotas(root: Path = Path("/")) -> Iterator[float]:
     """The CPU quotas, in cores, of this process's control groups and of those they lie in.
 
-    Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max) and cgroup-v1's cpu.cfs_quota_us. A container
-    often sees its own group as the topmost one, though /proc names the path that the host knows.
+    Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max) and cgroup-v1's cpu.cfs_quota_us.
+    """
+    for group in control_groups("cpu", root):
+        yield from _quota(group)
+
+
+def control_groups(controller: str, root: Path = Path("/")) -> Iterator[Path]:
+    """Where the kernel may keep this process's limits: folders that need not exist.
+
+    A container often sees its own group as the topmost one, though /proc names the path that the host knows.
+
+    Args:
+        controller: What is limited, such as `cpu` or `memory`.
+        root: Holds proc/ and sys/.
     """
     top = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
@@ -95,13 +107,13 @@ def quotas(root: Path = Path("/")) -> Iterator[float]:
         parts = [part for part in path.split("/") if part not in ("", "..")]
         if number == "0" and not controllers:
             mounts = [top, top / "unified"]
-        elif "cpu" in controllers.split(","):
-            mounts = [top / "cpu", top / controllers]
+        elif controller in controllers.split(","):
+            mounts = [top / controller, top / controllers]
         else:
             continue
         for mount in mounts:
             for depth in range(len(parts) + 1):
-                yield from _quota(mount.joinpath(*parts[:depth]))
+                yield mount.joinpath(*parts[:depth])
 
 
 def _quota(group: Path) -> Iterator[float]:

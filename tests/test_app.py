@@ -9,11 +9,13 @@ from conftest import run_python
 from rdrop_cli import __version__
 from rdrop_cli.core.runs import checkpoint
 
-COMMANDS = ("prepare", "train", "evaluate", "predict", "compare")
+COMMANDS = ("prepare", "train", "evaluate", "predict", "compare", "config", "doctor")
 HEAVY = ("torch", "transformers", "datasets", "sklearn", "pandas", "scipy", "huggingface_hub", "psutil")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["config", "show", "--help"], *([name, "--help"] for name in COMMANDS)]
+)
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys\n"
@@ -36,6 +38,7 @@ def test_help_imports_nothing_heavy(arguments):
         ["train", "--set", "train.rate=1"],
         ["train", "--model", "gone"],
         ["compare", "--arms", "plain"],
+        ["config", "show", "gone"],
     ],
 )
 def test_cheap_mistakes_are_found_before_anything_heavy_is_imported(arguments, tmp_path):

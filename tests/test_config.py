@@ -103,6 +103,11 @@ def test_a_saved_configuration_loads_as_itself(write):
     assert load_config(write(dump_config(original))) == original
 
 
+def test_names_that_look_like_numbers_are_saved_as_names(write):
+    original = load_config("starter", [("data.label_names", ["1e5", "2.5e-3"]), ("model.revision", "7e10")])
+    assert load_config(write(dump_config(original))) == original
+
+
 def test_differences_are_named():
     assert differences(load_config("starter"), load_config("starter", [("train.lr", 1e-3)])) == [
         "train.lr: 0.0001 -> 0.001"

@@ -17,12 +17,14 @@ ALLOWED = {
     "processes": {"errors"},
     "threads": {"processes"},
     "config": BASE,
+    "key_reference": {"config", "schema"},
     "core.progress": set(),
     "core.loss": set(),
     "core.metrics": set(),
     "core.storage": BASE,
     "core.data": {*BASE, "core.storage", "core.progress"},
     "core.model": {*BASE, "core.data", "core.storage", "core.progress", "processes", "threads"},
+    "core.doctor": {*BASE, "core.model", "core.storage", "processes", "threads"},
     "core.trainer": {"core.loss", "core.model", "core.storage", "errors", "processes"},
     "core.runs": {*BASE, "config", "processes", "core.model", "core.data", "core.storage", "core.metrics"},
 }
@@ -31,16 +33,19 @@ ALLOWED["core.training"] = {*ALLOWED["core.inference"], "core.inference", "core.
 ALLOWED["core.comparison"] = {
     *BASE, "config", "core.training", "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
 }  # fmt: skip
-ALLOWED["terminal"] = {"processes", "core.comparison", "core.training", "core.data", "core.metrics", "core.model"}
+ALLOWED["terminal"] = {
+    *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.data", "core.doctor"),
+    *("core.metrics", "core.model"),
+}
 ALLOWED["commands"] = {
     *(ALLOWED["core.training"] - {"core.trainer", "core.loss"}),
-    *("core.training", "core.comparison", "terminal", "threads"),
+    *("core.training", "core.comparison", "core.doctor", "key_reference", "terminal", "threads"),
 }
 ALLOWED["app"] = {"commands", "terminal", "errors", "processes"}
 ALLOWED["__main__"] = {"app", "threads"}
 ALLOWED["__init__"] = {"core.inference", "core.loss", "core.metrics", "core.trainer"}  # lazily: test_public_names
 ALLOWED["core"] = set()
-TORCHLESS = ("core.data", "core.storage", "core.metrics", "core.runs")
+TORCHLESS = ("core.data", "core.storage", "core.metrics", "core.runs", "core.doctor")
 
 
 def room_of(parts):

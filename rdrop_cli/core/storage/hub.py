@@ -68,11 +68,11 @@ def require(repo_id: str, kind: str, config: HubConfig) -> None:
     """
     prepare_environment(config)
     cached = _cache_folder(repo_id, kind).is_dir()
-    if _is_offline():
+    if is_offline():
         if not cached:
             raise HubError(f"{kind} {repo_id}: offline, and not in the cache", ways_on(kind))
         return
-    cause = _probe(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT)
+    cause = probe(endpoint())
     if cause is None:
         return
     if not cached:
@@ -127,17 +127,27 @@ def ways_on(kind: str) -> str:
     return f"Use {local}, or a mirror: --set hub.endpoint=URL or HF_ENDPOINT."
 
 
-def _is_offline() -> bool:
+def endpoint() -> str:
+    """Address of the hub in use."""
+    return os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+
+
+def is_offline() -> bool:
+    """True where HF_HUB_OFFLINE forbids asking the hub."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def _cache_folder(repo_id: str, kind: str) -> Path:
+def cache() -> Path:
+    """The folder of all that was fetched from the hub; it need not exist yet."""
     home = Path(os.environ.get("HF_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"))
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
-    return cache / f"{kind}s--{repo_id.replace('/', '--')}" / "snapshots"
+    return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
 
 
-def _probe(endpoint: str) -> str | None:
+def _cache_folder(repo_id: str, kind: str) -> Path:
+    return cache() / f"{kind}s--{repo_id.replace('/', '--')}" / "snapshots"
+
+
+def probe(endpoint: str) -> str | None:
     """None when the endpoint answers at all (an error status is an answer), else why it does not.
 
     In a thread, as looking up a name has no time limit of its own.

@@ -76,7 +76,7 @@ def test_the_fingerprint_is_that_of_the_content(tmp_path):
     ],
 )
 def test_what_is_not_there_is_refused_without_asking_a_network(name, message, monkeypatch):
-    monkeypatch.setattr(hub, "_probe", None)
+    monkeypatch.setattr(hub, "probe", None)
     with pytest.raises(DataError, match=message):
         open_source(name)
 

@@ -43,7 +43,7 @@ def test_an_endpoint_that_does_not_answer_is_named_with_the_ways_on(online):
 def test_what_is_cached_needs_no_endpoint(online, tmp_path, monkeypatch):
     (tmp_path / "cache/hub/models--some--model/snapshots").mkdir(parents=True)
     hub.require("some/model", "model", HubConfig())
-    assert hub._is_offline()
+    assert hub.is_offline()
     monkeypatch.delenv("HF_HUB_OFFLINE")
 
 
@@ -55,7 +55,7 @@ def test_a_configured_endpoint_wins(online, monkeypatch):
 
 
 def test_a_checkpoint_without_a_slash_asks_no_network(online, monkeypatch):
-    monkeypatch.setattr(hub, "_probe", None)
+    monkeypatch.setattr(hub, "probe", None)
     with pytest.raises(CheckpointError, match="bert-base: no such run or checkpoint"):
         find_checkpoint("bert-base")
 
@@ -115,7 +115,7 @@ def test_a_probe_that_hangs_is_left_behind(monkeypatch):
     """As looking up a name can, for half a minute."""
     monkeypatch.setattr(hub, "_PROBE_SECONDS", 0.05)
     monkeypatch.setattr(hub, "_ask", lambda endpoint: time.sleep(30))
-    assert hub._probe("http://nowhere") == "http://nowhere does not answer within 0.05 seconds"
+    assert hub.probe("http://nowhere") == "http://nowhere does not answer within 0.05 seconds"
 
 
 def test_an_endpoint_that_says_nothing_is_given_up_before_anything_heavy_is_loaded(tmp_path):
