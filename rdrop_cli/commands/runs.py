@@ -219,7 +219,7 @@ def verify(
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Check that every file is as it was written, by size and SHA-256. Exit code 1: something is damaged."""
+    """Check that every file is as it was written, by size and SHA-256. Exit code 1: one is damaged or unreadable."""
     from rdrop_cli.core.runs.verification import verify_runs
     from rdrop_cli.core.storage.files import user_path
 
@@ -229,10 +229,10 @@ def verify(
         is_any = names or folder.is_dir() or folder != RUNS
         found = verify_runs(names or (), folder, stages.update) if is_any else []
     _show_verified(screen, found, folder)
-    damaged = sum(run.outcome == "damaged" for run in found)
+    damaged, unreadable = (sum(run.outcome == outcome for run in found) for outcome in ("damaged", "unreadable"))
     if json_output:
-        screen.document({"runs": [run.as_dict() for run in found], "damaged": damaged})
-    if damaged:
+        screen.document({"runs": [run.as_dict() for run in found], "damaged": damaged, "unreadable": unreadable})
+    if damaged or unreadable:
         raise typer.Exit(1)
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from rdrop_cli.core.runs.summary import Summary
     from rdrop_cli.core.runs.verification import Verified
 
-_STYLES = {"unfinished": "yellow", "in use": "cyan", "damaged": "red"}
+_STYLES = {"unfinished": "yellow", "in use": "cyan", "damaged": "red", "unreadable": "red"}
+_OUTCOMES = ("whole", "damaged", "unreadable", "in use")
 _ANY = 10_000
 """Columns of a terminal on which everything fits."""
 _GAPS = (2, 1)
@@ -174,7 +175,7 @@ def verified_table(found: Sequence[Verified]) -> Table:
     """One row a run: how much was checked, and the result."""
     made = table("run", "checked", "result")
     for run in found:
-        checked = count(len(run.checked), "folder") if run.outcome != "in use" else "–"
+        checked = count(len(run.checked), "folder") if run.outcome in ("whole", "damaged") else "–"
         more = f", {len(run.unsealed)} without manifest" if run.unsealed else ""
         add_row(made, run.name, checked + more, Text(run.outcome, style=_STYLES.get(run.outcome, "")))
     return made
@@ -182,8 +183,8 @@ def verified_table(found: Sequence[Verified]) -> Table:
 
 def verified_in_all(found: Sequence[Verified]) -> str:
     """The last line of a verification."""
-    outcomes = Counter(run.outcome for run in found)
-    parts = [f"{outcomes[outcome]:,} {outcome}" for outcome in ("whole", "damaged", "in use") if outcomes[outcome]]
+    outcomes: Counter[str] = Counter(run.outcome for run in found)
+    parts = [f"{outcomes[outcome]:,} {outcome}" for outcome in _OUTCOMES if outcomes[outcome]]
     return f"{count(len(found), 'run')}: {', '.join(parts)}"
 
 

@@ -9,7 +9,7 @@ from rdrop_cli.config import flatten
 from rdrop_cli.core.data import left_out
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import load_cost
-from rdrop_cli.core.runs.summary import Attempts, Summary, summarize
+from rdrop_cli.core.runs.summary import Attempts, Summary, is_there, summarize
 from rdrop_cli.core.storage import shell, starter
 
 
@@ -17,7 +17,7 @@ def describe_run(run: Path, name: str | None = None) -> dict[str, Any]:
     """What `rdrop runs show --json` prints: the summary's keys and, None where nothing is recorded, the rest."""
     summary = summarize(run, name)
     attempt = Attempts()
-    cost = attempt(lambda: load_cost(run)) if (run / layout.COST).is_file() else None
+    cost = attempt(lambda: load_cost(run)) if is_there(run / layout.COST) else None
     return {
         **summary.as_dict(),
         "faults": [*summary.faults, *attempt.faults],

@@ -12,6 +12,8 @@ from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.core.storage.numbered import numbered_checkpoints
 from rdrop_cli.errors import CheckpointError
 
+UNREADABLE = "Look into the permissions and the disk, then verify it again; what cannot be read need not be damaged."
+
 
 def advise(run: Path, faulty: Collection[Path], whole: Collection[Path]) -> str:
     """A sentence or two: what brings the run back, or what can be done without.

@@ -113,11 +113,11 @@ def summarize(run: Path, name: str | None = None) -> Summary:
     """A run's summary, also of a damaged one."""
     attempt = Attempts()
     in_use = has_writer(run)
-    is_finished = _is_there(run / layout.METRICS)
+    is_finished = is_there(run / layout.METRICS)
     config = attempt(lambda: recorded_config(run))
-    record = attempt(lambda: read_record(run)) if is_finished or _is_there(run / layout.DATA) else {}
+    record = attempt(lambda: read_record(run)) if is_finished or is_there(run / layout.DATA) else {}
     metrics = attempt(lambda: read_metrics(run)) if is_finished else {}
-    if is_finished and not _is_there(run / layout.BEST):
+    if is_finished and not is_there(run / layout.BEST):
         attempt.faults.append(f"{run / layout.BEST}: missing")
     step, epoch = (None, None) if is_finished else (_logged(run) if in_use else _saved(run))
     state: State = "in use" if in_use else "damaged" if attempt.faults else "finished" if is_finished else "unfinished"
@@ -164,10 +164,11 @@ def disk_use(run: Path) -> dict[str, int]:
     return found
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """As `Path.exists`, but False, not an error, in a folder that may not be looked into."""
     try:
         return path.exists()
-    except OSError:  # in a folder that may not be looked into
+    except OSError:
         return False
 
 

@@ -16,14 +16,14 @@ from rdrop_cli.core.runs.summary import read_metrics
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.lock import has_writer
 from rdrop_cli.core.storage.numbered import numbered_checkpoints
-from rdrop_cli.errors import CheckpointError, RDropError
+from rdrop_cli.errors import CheckpointError, ConfigError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rdrop_cli.core.progress import Progress
 
-Outcome = Literal["whole", "damaged", "in use"]
+Outcome = Literal["whole", "damaged", "unreadable", "in use"]
 _STAGE = "Verifying files"
 
 
@@ -33,7 +33,8 @@ class Verified:
 
     Attributes:
         name: In its folder of runs.
-        outcome: `in use`: a process writes to it, so nothing is said of it.
+        outcome: `unreadable`: the system refuses to read something, so that nothing can be said of the run; `in use`: a
+            process writes to it, so that nothing is said of it.
         checked: Folders that have a manifest.
         unsealed: Folders that have none, so that nothing can be said of them.
         faults: The first fault of each folder and each record, by its path.
@@ -70,7 +71,7 @@ def verify_runs(
         CheckpointError: a name that is no run's, or no such folder.
     """
     runs = [named_run(name, folder) for name in names] if names else find_runs(folder)
-    meter = _Meter(sum(_count_files(part) for run in runs for part in _weights(run)), on_progress)
+    meter = _Meter(sum(map(_files_of, runs)), on_progress)
     return [_verify(run, name_in(folder, run), meter) for run in runs]
 
 
@@ -94,6 +95,13 @@ class _Meter:
             self.tell(_STAGE, min(done, self.total), self.total)
 
 
+def _files_of(run: Path) -> int:
+    try:
+        return sum(map(_count_files, _weights(run)))
+    except OSError:  # which its verification will say
+        return 0
+
+
 def _weights(run: Path) -> list[Path]:
     """The folders of a run that carry manifests: best/, and the checkpoints."""
     best = [run / layout.BEST] if (run / layout.BEST).is_dir() else []
@@ -107,6 +115,21 @@ def _count_files(folder: Path) -> int:
 def _verify(run: Path, name: str, meter: _Meter) -> Verified:
     if has_writer(run):
         return Verified(name, run, "in use")
+    try:
+        return _verify_files(run, name, meter)
+    except OSError as error:
+        path, fault = Path(error.filename or run), f"cannot be read ({error.strerror})"
+    except StorageError as error:
+        path, fault = run, error.message
+    return Verified(name, run, "unreadable", faults={path: fault}, remedy=remedy.UNREADABLE)
+
+
+def _verify_files(run: Path, name: str, meter: _Meter) -> Verified:
+    """As `_verify`.
+
+    Raises:
+        OSError, StorageError: something is there and cannot be read.
+    """
     faults = _record_faults(run)
     checked, unsealed = [], []
     for folder in _weights(run):
@@ -125,13 +148,13 @@ def _verify(run: Path, name: str, meter: _Meter) -> Verified:
 
 
 def _folder_fault(folder: Path, on_file: Callable[[], None]) -> str | None:
+    if fault := integrity.damage(folder, on_file):
+        return fault
     try:
-        if fault := integrity.damage(folder, on_file):
-            return fault
         if folder.name == layout.BEST:  # files that the manifest leaves out, as their owner may edit them
             for name in ("config.json", layout.CARD):
                 layout.read_json(folder / name)
-    except RDropError as error:
+    except CheckpointError as error:
         return error.message
     return None
 
@@ -154,11 +177,12 @@ def _record_faults(run: Path) -> dict[Path, str]:
         checks[layout.HISTORY] = _check_history
     faults = {}
     for name, check in checks.items():
+        if (run / name).is_file():
+            (run / name).open("rb").close()  # whether the system lets it be read is another matter than damage
         try:
             check(run)
-        except (RDropError, OSError) as error:
-            message = error.message if isinstance(error, RDropError) else f"cannot be read ({error.strerror})"
-            faults[run / name] = message.removeprefix(f"{run / name}: ")
+        except (CheckpointError, ConfigError) as error:
+            faults[run / name] = error.message.removeprefix(f"{run / name}: ")
     return faults
 
 

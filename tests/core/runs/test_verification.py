@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rdrop_cli.core.runs import verification
+from rdrop_cli.core.runs.details import describe_run
 from rdrop_cli.core.runs.verification import verify_runs
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.lock import only_writer
@@ -72,9 +74,17 @@ def test_a_folder_without_a_manifest_is_not_damaged(run):
 
 
 def test_a_run_that_is_being_written_is_skipped(run):
-    harm(run / "best" / "model.safetensors")
     with only_writer(run):
-        assert (verify().outcome, verify().faults) == ("in use", None)
+        assert (verify().outcome, verify().checked) == ("in use", ())
+        harm(run / "best" / "model.safetensors")
+        assert verify().faults is None
+
+
+def test_a_training_that_begins_meanwhile_is_not_called_damage(run, monkeypatch):
+    harm(run / "best" / "model.safetensors")
+    answers = iter([False, True])
+    monkeypatch.setattr(verification, "has_writer", lambda run: next(answers))
+    assert verify().outcome == "in use"
 
 
 def test_runs_of_earlier_versions_are_whole(run):
@@ -97,7 +107,32 @@ def test_a_file_that_cannot_be_read_is_named(run, monkeypatch):
         raise OSError(5, "Input/output error", str(path))
 
     monkeypatch.setattr(integrity, "sha256_of", refuse)
-    assert "cannot be read (Input/output error)" in faults(verify())["best"]
+    found = verify()
+    assert found.outcome == "unreadable"
+    assert "model.safetensors: cannot be read (Input/output error)" in next(iter(found.faults.values()))
+    assert "permissions and the disk" in found.remedy
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "data.json", "metrics.json", "mine"])
+def test_what_may_not_be_read_is_not_called_damaged(run, monkeypatch, name):
+    opened, stat, iterate = Path.open, Path.stat, Path.iterdir
+
+    def refusing(function):
+        def refuse(path, *args, **kwargs):
+            if path.name == name or (path.parent.name == name and function is stat):
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(path, *args, **kwargs)
+
+        return refuse
+
+    monkeypatch.setattr(Path, "open", refusing(opened))
+    if name == "mine":
+        monkeypatch.setattr(Path, "iterdir", refusing(iterate))
+        monkeypatch.setattr(Path, "stat", lambda path, **options: refusing(stat)(path) if path != run else stat(path))
+    found = verify()
+    assert found.outcome == "unreadable"
+    assert list(found.faults.values()) == ["cannot be read (Permission denied)"]
+    assert describe_run(run)["state"] == "damaged"
 
 
 def test_a_name_that_is_no_run_is_refused(run):
