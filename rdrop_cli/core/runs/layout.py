@@ -72,7 +72,7 @@ def clear_run(run: Path) -> None:
         StorageError: something cannot be removed.
     """
     try:
-        for name in sorted(OF_A_RUN - {LOCK}, key=lambda name: (name == CONFIG, name == DATA)):
+        for name in sorted(OF_A_RUN - {LOCK}, key=lambda name: (name == CONFIG, name == DATA, name)):
             if name == CONFIG:
                 flush_folder(run)  # a power cut leaves no rest without it either
             path = run / name
