@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from rdrop_cli import __version__, processes
-from rdrop_cli.commands import compare, config, doctor, evaluate, predict, prepare, train
+from rdrop_cli.commands import compare, config, doctor, evaluate, predict, prepare, runs, train
 from rdrop_cli.commands.options import DEBUG_KEY
 from rdrop_cli.errors import ProcessLost, RDropError, TrainingInterrupted
 from rdrop_cli.terminal.console import show_error
@@ -122,5 +122,6 @@ app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.add_typer(runs.app, name="runs")
 app.add_typer(config.config, name="config", epilog=config.EXAMPLES)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)

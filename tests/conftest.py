@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -180,3 +181,15 @@ def rdrop() -> CLI:
 def trained(rdrop, reviews, tiny_args):
     """A finished tiny run and what its training printed as JSON."""
     return rdrop.json("train", reviews, "--alpha", "1", *tiny_args)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_model, tmp_path_factory) -> Path:
+    """A finished tiny run of two epochs, with a checkpoint after each. Trained once: copy it to change it."""
+    from rdrop_cli.core.training.run import TrainingRun
+
+    folder = tmp_path_factory.mktemp("finished")
+    data = write_csv(folder / "reviews.csv", make_reviews(200))
+    settings = {"train.keep_checkpoints": 9, "train.early_stopping.patience": 0}
+    with contextlib.chdir(folder):
+        return TrainingRun(tiny_config(data, tiny_model, **settings), folder / "run").start().run

@@ -26,16 +26,25 @@ ALLOWED = {
     "core.model": {*BASE, "core.data", "core.storage", "core.progress", "processes", "threads"},
     "core.doctor": {*BASE, "core.model", "core.storage", "processes", "threads"},
     "core.trainer": {"core.loss", "core.model", "core.storage", "errors", "processes"},
-    "core.runs": {*BASE, "config", "processes", "core.model", "core.data", "core.storage", "core.metrics"},
+    "core.runs": {
+        *BASE,
+        "config",
+        "processes",
+        "core.progress",
+        "core.model",
+        "core.data",
+        "core.storage",
+        "core.metrics",
+    },
 }
-ALLOWED["core.inference"] = {*ALLOWED["core.runs"], "core.runs", "core.progress"}
+ALLOWED["core.inference"] = {*ALLOWED["core.runs"], "core.runs"}
 ALLOWED["core.training"] = {*ALLOWED["core.inference"], "core.inference", "core.trainer", "core.loss"}
 ALLOWED["core.comparison"] = {
     *BASE, "config", "core.training", "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
 }  # fmt: skip
 ALLOWED["terminal"] = {
-    *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.data", "core.doctor"),
-    *("core.metrics", "core.model"),
+    *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.runs", "core.data"),
+    *("core.doctor", "core.metrics", "core.model"),
 }
 ALLOWED["commands"] = {
     *(ALLOWED["core.training"] - {"core.trainer", "core.loss"}),

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -47,6 +48,21 @@ def newest(run: Path) -> Path:
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(newest(run) / "model.safetensors")
+
+
+def harm(path: Path) -> None:
+    """Change one byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def unfinished(run: Path) -> Path:
+    """Make of a finished run of two epochs one that was stopped after its first."""
+    shutil.rmtree(newest(run))
+    for name in ("metrics.json", "training.json", "test-predictions.parquet"):
+        (run / name).unlink()
+    return run
 
 
 class SignalAt(Observer):

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from rdrop_cli.core.metrics.predictions import Predictions
     from rdrop_cli.schema import Config
 
-COMPARISONS = Path("comparisons")
 _NUMBERS = ("seconds", "wall_seconds", "steps", "best_epoch", "resumed_from_step")
 
 
@@ -100,7 +99,7 @@ def default_folder(config: Config) -> Path:
     parts = [Path(config.data.source).name.split(".")[0], Path(config.model.name).name]
     if config.data.train_examples:
         parts.insert(1, str(config.data.train_examples))
-    return COMPARISONS / (re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-.").lower() or "comparison")
+    return layout.COMPARISONS / (re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-.").lower() or "comparison")
 
 
 def make_grid(

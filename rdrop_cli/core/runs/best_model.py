@@ -13,16 +13,12 @@ from rdrop_cli.core.runs.model_card import model_card
 from rdrop_cli.core.runs.record import data_record
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.files import writing_folder
+from rdrop_cli.core.storage.numbered import step_of
 from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
     from rdrop_cli.schema import Config
-
-
-def step_of(checkpoint: Path) -> int:
-    """The optimizer step after which a checkpoint was saved."""
-    return int(checkpoint.name.rpartition("-")[2])
 
 
 README = "README.md"

@@ -43,9 +43,9 @@ def claim_run(run: Path | None, config: Config) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            if _is_vacant(folder):
+            if is_vacant(folder):
                 with contextlib.suppress(OSError):
-                    _remove_lock(folder, claims)
+                    remove_lock(folder, claims)
                     if is_new:
                         folder.rmdir()
 
@@ -56,7 +56,7 @@ def _claim(folder: Path, claims: contextlib.ExitStack) -> Path:
     return folder
 
 
-def _remove_lock(folder: Path, claims: contextlib.ExitStack) -> None:
+def remove_lock(folder: Path, claims: contextlib.ExitStack) -> None:
     """Remove the lock's file while it is still locked, so that nobody else's can be meant.
 
     Windows removes no open file; there it is released first, and if another training takes it at once, it is open again
@@ -71,7 +71,7 @@ def _remove_lock(folder: Path, claims: contextlib.ExitStack) -> None:
 
 def _claim_new(config: Config, claims: contextlib.ExitStack) -> Path:
     for folder in layout.new_run_folders(_name_of(config)):
-        if folder.exists() and not _is_vacant(folder):
+        if folder.exists() and not is_vacant(folder):
             continue
         with contextlib.suppress(CheckpointError):  # another training has just taken this name
             return _claim(folder, claims)
@@ -89,7 +89,7 @@ def check_run_folder(run: Path, overwrite: bool = False) -> None:
     if not run.is_dir():
         raise CheckpointError(f"{run}: exists and is not a folder", "Give another --out.")
     refuse_if_in_use(run)
-    if _is_vacant(run):
+    if is_vacant(run):
         return
     foreign = [path.name for path in run.iterdir() if path.name not in layout.OF_A_RUN and not is_leftover(path)]
     if foreign or not _is_run(run):
@@ -102,7 +102,7 @@ def check_run_folder(run: Path, overwrite: bool = False) -> None:
         raise CheckpointError(f"{run}: exists already", f"Give another --out{way_on}, or --overwrite to replace it.")
 
 
-def _is_vacant(run: Path) -> bool:
+def is_vacant(run: Path) -> bool:
     """True for a folder in which no run has begun: it may hold what a training killed before that left."""
     return run.is_dir() and all(path.name == LOCK or is_leftover(path) for path in run.iterdir())
 

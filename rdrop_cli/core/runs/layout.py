@@ -21,11 +21,11 @@ from rdrop_cli.core.storage.files import flush_folder, unwritable
 from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.errors import CheckpointError, one_line
 
-RUNS = Path("runs")
+RUNS, COMPARISONS = Path("runs"), Path("comparisons")
 CONFIG, DATA, METRICS, HISTORY = "config.yaml", "data.json", "metrics.json", "history.csv"
 PREDICTIONS, COST = "test-predictions.parquet", "training.json"
 BEST, CHECKPOINTS, TENSORBOARD = "best", "checkpoints", "tensorboard"
-CARD = "rdrop.json"
+CARD, STATE = "rdrop.json", "trainer_state.json"
 OF_A_RUN = frozenset({CONFIG, DATA, METRICS, HISTORY, PREDICTIONS, COST, BEST, CHECKPOINTS, TENSORBOARD, LOCK})
 """All that a run folder holds."""
 
@@ -66,11 +66,13 @@ def resume_command(run: Path) -> str:
 def clear_run(run: Path) -> None:
     """Remove what makes a run from its folder, its configuration last: what a kill leaves is still known for a run.
 
+    Before it goes data.json, by which a run is known whose configuration is damaged.
+
     Raises:
         StorageError: something cannot be removed.
     """
     try:
-        for name in sorted(OF_A_RUN - {LOCK}, key=lambda name: name == CONFIG):
+        for name in sorted(OF_A_RUN - {LOCK}, key=lambda name: (name == CONFIG, name == DATA, name)):
             if name == CONFIG:
                 flush_folder(run)  # a power cut leaves no rest without it either
             path = run / name

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.config import dump_config
 from rdrop_cli.core.data import left_out
-from rdrop_cli.core.data.dataset import Prepared, load_recorded_data
-from rdrop_cli.core.data.tokens import tokenizer_fingerprint
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.files import write_text
@@ -20,6 +18,7 @@ from rdrop_cli.errors import CheckpointError, DataError, ModelError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
+    from rdrop_cli.core.data.dataset import Prepared
     from rdrop_cli.schema import Config
 
 
@@ -58,6 +57,8 @@ _OF_THE_PLACE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype"
 
 def model_record(folder: Path, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> dict[str, Any]:
     """What must be the same when the run is resumed, though it is read from the model's folder again."""
+    from rdrop_cli.core.data.tokens import tokenizer_fingerprint
+
     content = {key: value for key, value in config.to_dict().items() if key not in _OF_THE_PLACE}
     text = json.dumps(content, sort_keys=True, default=str)  # as it comes back from the file
     return {
@@ -113,6 +114,8 @@ def check_same_run(run: Path, data: Prepared, model: Mapping[str, Any]) -> None:
 
 def _difference(recorded: Mapping[str, Any], data: Prepared) -> str:
     """How the data differs from what a run recorded of it, as closely as can still be told."""
+    from rdrop_cli.core.data.dataset import load_recorded_data  # is slow to load
+
     now = data_record(data)
     changes = []
     for key in ("labels", "splits", "columns"):

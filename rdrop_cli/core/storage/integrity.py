@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,11 @@ def is_sealed(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def damage(folder: Path) -> str | None:
+def damage(folder: Path, on_file: Callable[[], None] | None = None) -> str | None:
     """What is wrong with a sealed folder's files, the first fault only; None: nothing. Files may have been added.
+
+    Args:
+        on_file: Is called when a file has been read.
 
     Raises:
         StorageError: a file is there and cannot be read, so that nothing can be said of it.
@@ -61,6 +64,8 @@ def damage(folder: Path) -> str | None:
         for name, (_, digest) in recorded.items():
             if sha256_of(folder / name) != digest:
                 return f"{name} is not what was written (its SHA-256 differs)"
+            if on_file is not None:
+                on_file()
     except OSError as error:
         raise _unreadable(folder, error) from error
     return None

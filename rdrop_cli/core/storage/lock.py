@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 from filelock import FileLock, Timeout
 
 from rdrop_cli.core.storage.files import unwritable
-from rdrop_cli.errors import CheckpointError
+from rdrop_cli.errors import CheckpointError, StorageError
 
 LOCK = ".lock"
 """The lock's file in a run folder. It stays there: whether it is locked counts, not whether it is there."""
+
+_GLANCE = 0.2
+"""Seconds for which a lock may be refused before somebody is said to have it: `has_writer` shares it for an instant."""
 
 
 @contextlib.contextmanager
@@ -25,7 +35,7 @@ def only_writer(run: Path) -> Iterator[None]:
     """
     lock = FileLock(run / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_GLANCE)
     except Timeout as error:
         raise CheckpointError(
             f"{run}: another training is writing here now", "Wait until it ends, or give another --out."
@@ -47,3 +57,35 @@ def refuse_if_in_use(run: Path) -> None:
     if (run / LOCK).is_file():
         with only_writer(run):
             pass
+
+
+def has_writer(run: Path) -> bool:
+    """True while a process has the folder as `only_writer`. Writes nothing, so a read-only disk is no obstacle."""
+    lock = run / LOCK
+    if not os.path.isfile(lock):  # noqa: PTH113 - Path.is_file raises where a folder may not be looked into
+        return False
+    if fcntl is None:
+        return _is_refused(run)
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno == errno.ENOSYS:  # a file system without locks: what stands in for them can tell
+            return _is_refused(run)
+        return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _is_refused(run: Path) -> bool:
+    try:
+        refuse_if_in_use(run)
+    except CheckpointError:
+        return True
+    except StorageError:
+        return False
+    return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -18,18 +17,8 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from rdrop_cli import processes
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.files import flush_folder, staging_of, writing
+from rdrop_cli.core.storage.numbered import numbered_checkpoints
 from rdrop_cli.errors import StorageError
-
-
-def numbered_checkpoints(folder: Path) -> list[Path]:
-    """The `checkpoint-STEP` folders in a folder, most steps first."""
-    by_step = {
-        int(match[1]): path
-        for path in folder.glob("checkpoint-*")
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir()
-    }
-    return [by_step[step] for step in sorted(by_step, reverse=True)]
-
 
 _LITTLE = 2**20
 """Fewer free bytes than this after a failed write mean that the disk is full."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import processes
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.best_model import export_best, exported_step, step_of
+from rdrop_cli.core.runs.best_model import export_best, exported_step
 from rdrop_cli.core.runs.history import history_row, write_history
 from rdrop_cli.core.runs.record import check_same_run, read_record, write_record
 from rdrop_cli.core.storage import integrity
-from rdrop_cli.core.trainer.checkpointing import numbered_checkpoints
+from rdrop_cli.core.storage.numbered import numbered_checkpoints, step_of
 from rdrop_cli.errors import CheckpointError, StorageError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def resume_run(
     return start
 
 
-STATE = "trainer_state.json"
+STATE = layout.STATE
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.resume import check_same_processes, find_start, restore_best
 from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import DataError, ModelError, StorageError, TrainingInterrupted
-from training_runs import SignalAt, history, newest, weights
+from training_runs import SignalAt, harm, history, newest, weights
 
 
 class Notices(Observer):
@@ -29,12 +29,6 @@ class Notices(Observer):
 
     def notice(self, message):
         self.said.append(message)
-
-
-def harm(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,79 @@
+"""What to do about a damaged run, as resuming and comparing will do it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.storage import shell
+from rdrop_cli.core.storage.lock import LOCK
+from rdrop_cli.core.storage.numbered import numbered_checkpoints
+from rdrop_cli.errors import CheckpointError
+
+UNREADABLE = "Look into the permissions and the disk, then verify it again; what cannot be read need not be damaged."
+
+
+def advise(run: Path, faulty: Collection[Path], whole: Collection[Path]) -> str:
+    """A sentence or two: what brings the run back, or what can be done without.
+
+    Args:
+        faulty: Records, best/ and checkpoints with a fault.
+        whole: best/ and checkpoints that were found to be as they were written.
+    """
+    best = run / layout.BEST
+    checkpoints = numbered_checkpoints(run / layout.CHECKPOINTS)
+    usable = f" best/ is whole and can be used: {_command('predict', '--checkpoint', best)}." if best in whole else ""
+    if run / layout.CONFIG in faulty:
+        return f"Bring the file back from a copy, or train again.{usable}"
+    if run / layout.DATA in faulty:
+        return f"{_again(run)}{usable}"
+    if not (run / layout.METRICS).exists():
+        return _resuming(run, checkpoints, whole)
+    if all(path in checkpoints for path in faulty):
+        removing = shell.join(["rdrop", "runs", "rm", "--checkpoints", str(run)])
+        return f"The run has finished and needs its checkpoints no more; remove them with: {removing}."
+    source = _source(checkpoints, whole, best in whole)
+    if source is not None:
+        resume = layout.resume_command(run)
+        return f"Delete {run / layout.METRICS}; then {resume} {source} and measures it again."
+    if best in whole:
+        return f"{usable.lstrip()} To measure it again: {_command('evaluate', run)}. {_again(run)}"
+    return _again(run)
+
+
+def _resuming(run: Path, checkpoints: Collection[Path], whole: Collection[Path]) -> str:
+    sentence = f"Resume with: {layout.resume_command(run)};"
+    if not any(path in whole for path in checkpoints):
+        return f"{sentence} no checkpoint is whole, so it begins again."
+    return f"{sentence} it passes over damaged checkpoints and makes a damaged best/ again."
+
+
+def _source(checkpoints: Collection[Path], whole: Collection[Path], is_best_whole: bool) -> str | None:
+    """What resuming a finished run makes its best model from; None where nothing is left to make it from."""
+    newest = next((path for path in checkpoints if path in whole), None)
+    if newest is None:
+        return None
+    try:
+        step = layout.read_json(newest / layout.STATE).get("best_global_step")
+    except CheckpointError:
+        return None
+    if is_best_whole:
+        return f"resumes from {newest.name}"
+    source = newest.with_name(f"checkpoint-{step}")
+    return f"makes best/ again from {source.name}" if source in whole else None
+
+
+def _again(run: Path) -> str:
+    """How to train a run anew."""
+    if re.fullmatch(r"seed\d+", run.name) and (run.parent.parent / LOCK).is_file():
+        remove = shell.join(["rdrop", "runs", "rm", str(run)])
+        return f"Remove it with {remove}; the same rdrop compare command trains it again."
+    config = str(run / layout.CONFIG)
+    command = shell.join(["rdrop", "train", "--config", config, "--out", str(run), "--overwrite"])
+    return f"Train it again with: {command}."
+
+
+def _command(*words: object) -> str:
+    return shell.join(["rdrop", *map(str, words)])

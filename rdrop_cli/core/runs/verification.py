@@ -1,0 +1,208 @@
+"""Whether runs are whole: weights and checkpoints by their manifests, records by being read. Only reads."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rdrop_cli.core.runs import layout, remedy
+from rdrop_cli.core.runs.finding import find_runs, name_in, named_run, recorded_config
+from rdrop_cli.core.runs.outputs import load_cost, load_predictions
+from rdrop_cli.core.runs.record import read_record
+from rdrop_cli.core.runs.summary import read_metrics
+from rdrop_cli.core.storage import integrity
+from rdrop_cli.core.storage.lock import has_writer
+from rdrop_cli.core.storage.numbered import numbered_checkpoints
+from rdrop_cli.errors import CheckpointError, ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rdrop_cli.core.progress import Progress
+
+Outcome = Literal["whole", "damaged", "unreadable", "in use"]
+_STAGE = "Verifying files"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What verifying a run showed.
+
+    Attributes:
+        name: In its folder of runs.
+        outcome: `unreadable`: the system refuses to read something, so that nothing can be said of the run; `in use`: a
+            process writes to it, so that nothing is said of it.
+        checked: Folders that have a manifest.
+        unsealed: Folders that have none, so that nothing can be said of them.
+        faults: The first fault of each folder and each record, by its path.
+        remedy: What to do about them; None where nothing is wrong.
+    """
+
+    name: str
+    run: Path
+    outcome: Outcome
+    checked: tuple[Path, ...] = ()
+    unsealed: tuple[Path, ...] = ()
+    faults: dict[Path, str] | None = None
+    remedy: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `rdrop runs verify --json` prints it."""
+        return {
+            "name": self.name,
+            "run": str(self.run),
+            "outcome": self.outcome,
+            "checked": [str(path) for path in self.checked],
+            "no_manifest": [str(path) for path in self.unsealed],
+            "faults": {str(path): fault for path, fault in (self.faults or {}).items()},
+            "remedy": self.remedy,
+        }
+
+
+def verify_runs(
+    names: Sequence[str] = (), folder: Path = layout.RUNS, on_progress: Progress | None = None
+) -> list[Verified]:
+    """Verify the named runs, or all in a folder.
+
+    Raises:
+        CheckpointError: a name that is no run's, or no such folder.
+    """
+    runs = [named_run(name, folder) for name in names] if names else find_runs(folder)
+    meter = _Meter(sum(map(_files_of, runs)), on_progress)
+    return [_verify(run, name_in(folder, run), meter) for run in runs]
+
+
+class _Meter:
+    """Tells of files that are done; a folder counts whole when it is done, whatever was read of it."""
+
+    def __init__(self, total: int, tell: Progress | None) -> None:
+        self.total, self.tell = total, tell
+        self._folders = self._files = 0
+
+    def file(self) -> None:
+        self._files += 1
+        self._say(self._folders + self._files)
+
+    def folder(self, files: int) -> None:
+        self._folders, self._files = self._folders + files, 0
+        self._say(self._folders)
+
+    def _say(self, done: int) -> None:
+        if self.tell is not None:
+            self.tell(_STAGE, min(done, self.total), self.total)
+
+
+def _files_of(run: Path) -> int:
+    try:
+        return sum(map(_count_files, _weights(run)))
+    except OSError:  # which its verification will say
+        return 0
+
+
+def _weights(run: Path) -> list[Path]:
+    """The folders of a run that carry manifests: best/, and the checkpoints."""
+    best = [run / layout.BEST] if (run / layout.BEST).is_dir() else []
+    return [*best, *numbered_checkpoints(run / layout.CHECKPOINTS)]
+
+
+def _count_files(folder: Path) -> int:
+    return sum(path.is_file() for path in folder.iterdir())
+
+
+def _verify(run: Path, name: str, meter: _Meter) -> Verified:
+    if has_writer(run):
+        return Verified(name, run, "in use")
+    try:
+        return _verify_files(run, name, meter)
+    except OSError as error:
+        path, fault = Path(error.filename or run), f"cannot be read ({error.strerror})"
+    except StorageError as error:
+        path, fault = run, error.message
+    return Verified(name, run, "unreadable", faults={path: fault}, remedy=remedy.UNREADABLE)
+
+
+def _verify_files(run: Path, name: str, meter: _Meter) -> Verified:
+    """As `_verify`.
+
+    Raises:
+        OSError, StorageError: something is there and cannot be read.
+    """
+    faults = _record_faults(run)
+    checked, unsealed = [], []
+    for folder in _weights(run):
+        if integrity.is_sealed(folder):
+            checked.append(folder)
+            if fault := _folder_fault(folder, meter.file):
+                faults[folder] = fault
+        else:
+            unsealed.append(folder)
+        meter.folder(_count_files(folder))
+    if faults and has_writer(run):  # a training has begun to write meanwhile, and may have removed what was missing
+        return Verified(name, run, "in use")
+    whole = [folder for folder in checked if folder not in faults]
+    advice = remedy.advise(run, faults, whole) if faults else None
+    return Verified(name, run, "damaged" if faults else "whole", tuple(checked), tuple(unsealed), faults, advice)
+
+
+def _folder_fault(folder: Path, on_file: Callable[[], None]) -> str | None:
+    if fault := integrity.damage(folder, on_file):
+        return fault
+    try:
+        if folder.name == layout.BEST:  # files that the manifest leaves out, as their owner may edit them
+            for name in ("config.json", layout.CARD):
+                layout.read_json(folder / name)
+    except CheckpointError as error:
+        return error.message
+    return None
+
+
+def _record_faults(run: Path) -> dict[Path, str]:
+    """What is wrong with a run's records, by file."""
+    is_finished = (run / layout.METRICS).exists()
+    checks: dict[str, Callable[[Path], object]] = {layout.CONFIG: recorded_config}
+    if is_finished or (run / layout.DATA).exists():
+        checks[layout.DATA] = read_record
+    if is_finished:
+        checks[layout.METRICS] = read_metrics
+        checks[layout.BEST] = _check_best
+        # Runs of earlier versions have neither of these two, and without a test split there are no predictions.
+        if (run / layout.COST).exists() or (run / layout.PREDICTIONS).exists():
+            checks[layout.COST] = load_cost
+    if (run / layout.PREDICTIONS).exists() or (is_finished and _has_test(run) and (run / layout.COST).exists()):
+        checks[layout.PREDICTIONS] = load_predictions
+    if (run / layout.HISTORY).exists():
+        checks[layout.HISTORY] = _check_history
+    faults = {}
+    for name, check in checks.items():
+        if (run / name).is_file():
+            (run / name).open("rb").close()  # whether the system lets it be read is another matter than damage
+        try:
+            check(run)
+        except (CheckpointError, ConfigError) as error:
+            faults[run / name] = error.message.removeprefix(f"{run / name}: ")
+    return faults
+
+
+def _check_best(run: Path) -> None:
+    if not (run / layout.BEST).is_dir():
+        raise CheckpointError("missing")
+
+
+def _check_history(run: Path) -> None:
+    try:
+        with (run / layout.HISTORY).open(encoding="utf-8", newline="") as stream:
+            readable = "step" in (csv.DictReader(stream).fieldnames or ()) and all(True for _ in stream)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CheckpointError("damaged") from error
+    if not readable:
+        raise CheckpointError("damaged")
+
+
+def _has_test(run: Path) -> bool:
+    try:
+        return "test" in read_metrics(run)
+    except CheckpointError:
+        return False

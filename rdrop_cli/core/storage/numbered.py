@@ -1,0 +1,21 @@
+"""Checkpoints by their number: folders that are named after the optimizer step at which they were saved."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def numbered_checkpoints(folder: Path) -> list[Path]:
+    """The `checkpoint-STEP` folders in a folder, most steps first."""
+    by_step = {
+        int(match[1]): path
+        for path in folder.glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir()
+    }
+    return [by_step[step] for step in sorted(by_step, reverse=True)]
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which a checkpoint was saved."""
+    return int(checkpoint.name.rpartition("-")[2])

@@ -1,0 +1,166 @@
+"""`rdrop runs`: what a user sees of runs, and what it takes to remove one."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rdrop_cli.core.storage.lock import only_writer
+from training_runs import harm, unfinished
+
+HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy", "huggingface_hub")
+
+
+@pytest.fixture
+def run(finished_run):
+    return shutil.copytree(finished_run, Path("runs/mine"))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """A terminal to ask on; `rdrop` is given the answer as its input."""
+    monkeypatch.setattr("rdrop_cli.commands.runs.is_terminal", lambda: True)
+
+
+@pytest.mark.parametrize("command", [[], ["list"], ["verify"]])
+def test_without_runs_it_says_how_to_make_one(rdrop, command):
+    assert rdrop("runs", *command).stdout == "No runs in runs yet. Make one with: rdrop train --alpha 5\n"
+    assert rdrop.json("runs", *command)["runs"] == []
+    assert not Path("runs").exists()
+
+
+def test_runs_are_listed_with_their_results(rdrop, run):
+    stopped = unfinished(shutil.copytree(run, Path("runs/stopped")))
+    Path(shutil.copytree(run, "runs/broken"), "data.json").write_text("{")
+    shown = rdrop("runs")
+    lines = {line.split()[0]: line for line in shown.stdout.splitlines()}
+    (listed,) = [entry for entry in rdrop.json("runs")["runs"] if entry["name"] == "mine"]
+    values = [f"{listed['metrics']['test'][name]:.4f}" for name in ("accuracy", "f1", "roc_auc")]
+    assert all(value in lines["mine"] for value in ["reviews.csv", " 2 ", "42", "finished", "KiB", *values])
+    assert "unfinished 1/2" in lines["stopped"]
+    assert "damaged" in lines["broken"]
+    assert "runs/broken/data.json: cannot be read" in shown.stdout
+    assert shown.stdout.splitlines()[-1].startswith("3 runs, ")
+    with only_writer(stopped):
+        assert "in use 2/2" in rdrop("runs", "list").stdout
+
+
+def test_another_folder_and_what_is_not_listed(rdrop, run):
+    shutil.copytree(run, "comparisons/x/plain/seed42")
+    assert "Not listed: 1 run of comparisons. See: rdrop runs --dir comparisons" in rdrop("runs").stdout
+    assert rdrop.json("runs")["not_listed"] == {"comparisons": 1}
+    for folder, name in (("comparisons", "x/plain/seed42"), ("comparisons/x", "plain/seed42")):
+        told = rdrop.json("runs", "--dir", folder)
+        assert [entry["name"] for entry in told["runs"]] == [name]
+        assert told["not_listed"] == {}
+        assert rdrop.json("runs", "show", name, "--dir", folder)["run"] == "comparisons/x/plain/seed42"
+    assert rdrop.error("runs", "--dir", "gone") == "error: gone: no such folder. Give a folder of runs with --dir."
+
+
+def test_one_run_is_shown(rdrop, run):
+    (run / "data.json").rename("data.json")
+    shown = rdrop("runs", "show", "mine").stdout
+    assert "runs/mine/data.json: missing" in shown
+    assert "Next: rdrop runs verify runs/mine" in shown
+    Path("data.json").rename(run / "data.json")
+    shown = " ".join(rdrop("runs", "show", "runs/mine").stdout.split())
+    for part in (
+        "State finished", "reviews.csv", "train 160, validation 20, test 20", "text text, label label", "Labels 0, 1",
+        "at most 32 tokens", "alpha 2, cross-entropy mean", "2 epochs, batch size 16, lr 0.01, seed 42",
+        "chosen by validation f1", "of training", "CPU", "float32", "checkpoints", "ROC-AUC",
+        "Next: rdrop evaluate runs/mine", "Next: rdrop predict --checkpoint runs/mine",
+    ):  # fmt: skip
+        assert part in shown
+    assert "Next: rdrop train --resume --out runs/mine" in rdrop("runs", "show", str(unfinished(run))).stdout
+    assert "gone: no such run in runs, and no such folder. Runs: mine." in rdrop.error("runs", "show", "gone")
+
+
+def test_metrics_that_an_earlier_version_did_not_measure_are_dashes(rdrop, run):
+    (run / "metrics.json").write_text('{"test": {"accuracy": 0.5}}')
+    assert "0.5000" in rdrop("runs", "show", "mine").stdout
+    assert "0.5000" in rdrop("runs").stdout
+
+
+def test_removing_asks(rdrop, run, asked):
+    (run / "diary.txt").touch()
+    refused = rdrop("runs", "rm", "mine", stdin=b"n\n", code=1)
+    assert "Remove 1 run and free " in refused.stderr
+    assert "runs/mine: not part of a run, so kept: diary.txt" in refused.stdout
+    assert (run / "config.yaml").is_file()
+    assert "Removed 1 run; " in rdrop("runs", "rm", "mine", stdin=b"y\n").stdout
+    assert [path.name for path in run.iterdir()] == ["diary.txt"]
+
+
+def test_without_a_terminal_removing_takes_yes(rdrop, run):
+    assert "give --yes" in rdrop.error("runs", "rm", "mine", code=2)
+    assert run.is_dir()
+    told = rdrop.json("runs", "rm", "mine", "--yes")
+    assert told["removed"][0]["run"] == "runs/mine"
+    assert told["bytes"] > 0
+    assert not run.exists()
+
+
+def test_checkpoints_alone_are_removed(rdrop, run):
+    shown = rdrop("runs", "rm", "--checkpoints", "mine", "-y").stdout
+    assert "Removed the checkpoints of 1 run" in shown
+    assert not (run / "checkpoints").exists()
+    rdrop("predict", "great movie", "--checkpoint", "mine")
+    assert "this run has finished" in rdrop.error("train", "--resume", "--out", "runs/mine")
+
+
+def test_mistakes_remove_nothing(rdrop, run):
+    Path("project").mkdir()
+    Path("project/main.py").touch()
+    assert "project: is not a run, so nothing is removed" in rdrop.error("runs", "rm", "mine", "project", "--yes")
+    with only_writer(run):
+        assert "being written by another process" in rdrop.error("runs", "rm", "mine", "--yes")
+    assert (run / "best").is_dir()
+    rdrop("runs", "rm", "--yes", code=2)
+
+
+def test_verifying(rdrop, run):
+    shutil.copytree(run, "runs/other")
+    assert rdrop("runs", "verify").stdout.splitlines()[-1] == "2 runs: 2 whole"
+    harm(run / "checkpoints/checkpoint-10/optimizer.pt")
+    shown = rdrop("runs", "verify", code=1).stdout
+    assert "runs/mine/checkpoints/checkpoint-10: optimizer.pt is not what was written (its SHA-256 differs)" in shown
+    assert "rdrop runs rm --checkpoints runs/mine" in shown
+    assert shown.splitlines()[-1] == "2 runs: 1 whole, 1 damaged"
+    told = rdrop.json("runs", "verify", "mine", code=1)
+    assert (told["damaged"], told["runs"][0]["outcome"]) == (1, "damaged")
+    (run / "best/manifest.json").unlink()
+    assert "runs/mine/best: no manifest" in rdrop("runs", "verify", "mine", code=1).stdout
+    with only_writer(run):
+        shown = rdrop("runs", "verify").stdout
+    assert "runs/mine: skipped, as it is being written now" in shown
+    assert shown.splitlines()[-1] == "2 runs: 1 whole, 1 in use"
+
+
+def test_names_are_shown_escaped(rdrop, run):
+    run.rename("runs/\x1b[31m[bold]x")
+    for arguments in ([], ["show", "\x1b[31m[bold]x"], ["verify"], ["rm", "\x1b[31m[bold]x", "--yes"]):
+        shown = rdrop("runs", *arguments)
+        assert "\\x1b[31m[bold]x" in shown.stdout
+        assert "\x1b" not in shown.stdout + shown.stderr
+
+
+def test_usage(rdrop):
+    assert "No such command" in rdrop.error("runs", "gone", code=2)
+    assert "--dir" in rdrop("runs", "list", "--help").stdout
+    text = rdrop("runs", "--help").stdout
+    assert text.count("rdrop runs") >= 6
+
+
+@pytest.mark.parametrize("arguments", [["runs", "--help"], ["runs"], ["runs", "show", "mine"], ["runs", "verify"]])
+def test_nothing_heavy_is_loaded(run, arguments):
+    code = (
+        "import sys\n"
+        "from rdrop_cli.app import app\n"
+        f"try: app({arguments!r}, prog_name='rdrop')\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("HEAVY []\n")

@@ -1,0 +1,191 @@
+"""Damage is found and named, and what is said to do about it does it."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rdrop_cli.core.runs import verification
+from rdrop_cli.core.runs.details import describe_run
+from rdrop_cli.core.runs.verification import verify_runs
+from rdrop_cli.core.storage import integrity
+from rdrop_cli.core.storage.lock import only_writer
+from rdrop_cli.errors import CheckpointError
+from training_runs import harm, newest, unfinished
+
+
+@pytest.fixture
+def run(finished_run):
+    return shutil.copytree(finished_run, Path("runs/mine"))
+
+
+def verify(*names):
+    (found,) = verify_runs(names)
+    return found
+
+
+def faults(found):
+    return {path.as_posix().removeprefix("runs/mine/"): fault for path, fault in found.faults.items()}
+
+
+def test_a_whole_run_is_whole_and_nothing_is_written(run):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    told = []
+    (found,) = verify_runs(on_progress=lambda *progress: told.append(progress))
+    assert (found.outcome, found.name, len(found.checked), found.remedy) == ("whole", "mine", 3, None)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    files = sum(len(list(folder.iterdir())) for folder in found.checked)
+    assert told[-1] == ("Verifying files", files, files)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+
+
+@pytest.mark.parametrize("folder", ["best", "checkpoints/checkpoint-10", "checkpoints/checkpoint-20"])
+@pytest.mark.parametrize("name", ["model.safetensors", "manifest.json"])
+def test_one_changed_byte_is_named_with_its_file(run, folder, name):
+    harm(run / folder / name)
+    found = verify("mine")
+    assert found.outcome == "damaged"
+    assert list(faults(found)) == [folder]
+    assert faults(found)[folder].startswith(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config.yaml", "data.json", "metrics.json", "training.json", "test-predictions.parquet", "history.csv",
+     "best/rdrop.json", "best/config.json"],
+)  # fmt: skip
+def test_a_record_that_cannot_be_read_is_named(run, name):
+    (run / name).write_bytes(b"\xff\xfe" * 20)
+    assert list(faults(verify("mine"))) == [name if "best" not in name else "best"]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "data.json", "training.json", "test-predictions.parquet", "best"])
+def test_what_is_missing_is_named(run, name):
+    shutil.rmtree(run / name) if name == "best" else (run / name).unlink()
+    assert faults(verify("mine")) == {name: "missing"}
+
+
+def test_a_folder_without_a_manifest_is_not_damaged(run):
+    (run / "best" / integrity.MANIFEST).unlink()
+    found = verify("mine")
+    assert (found.outcome, found.unsealed) == ("whole", (run / "best",))
+
+
+def test_a_run_that_is_being_written_is_skipped(run):
+    with only_writer(run):
+        assert (verify().outcome, verify().checked) == ("in use", ())
+        harm(run / "best" / "model.safetensors")
+        assert verify().faults is None
+
+
+def test_a_training_that_begins_meanwhile_is_not_called_damage(run, monkeypatch):
+    harm(run / "best" / "model.safetensors")
+    answers = iter([False, True])
+    monkeypatch.setattr(verification, "has_writer", lambda run: next(answers))
+    assert verify().outcome == "in use"
+
+
+def test_runs_of_earlier_versions_are_whole(run):
+    for name in ("training.json", "test-predictions.parquet"):
+        (run / name).unlink()
+    assert verify().outcome == "whole"
+    assert verify(str(unfinished_without_data(run))).outcome == "whole"
+
+
+def unfinished_without_data(run):
+    """As a kill leaves it before the first step."""
+    for path in run.iterdir():
+        if path.name != "config.yaml":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return run
+
+
+def test_a_file_that_cannot_be_read_is_named(run, monkeypatch):
+    def refuse(path):
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(integrity, "sha256_of", refuse)
+    found = verify()
+    assert found.outcome == "unreadable"
+    assert "model.safetensors: cannot be read (Input/output error)" in next(iter(found.faults.values()))
+    assert "permissions and the disk" in found.remedy
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "data.json", "metrics.json", "mine"])
+def test_what_may_not_be_read_is_not_called_damaged(run, monkeypatch, name):
+    opened, stat, iterate = Path.open, Path.stat, Path.iterdir
+
+    def refusing(function):
+        def refuse(path, *args, **kwargs):
+            if path.name == name or (path.parent.name == name and function is stat):
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(path, *args, **kwargs)
+
+        return refuse
+
+    monkeypatch.setattr(Path, "open", refusing(opened))
+    if name == "mine":
+        monkeypatch.setattr(Path, "iterdir", refusing(iterate))
+        monkeypatch.setattr(Path, "stat", lambda path, **options: refusing(stat)(path) if path != run else stat(path))
+    found = verify()
+    assert found.outcome == "unreadable"
+    assert list(found.faults.values()) == ["cannot be read (Permission denied)"]
+    assert describe_run(run)["state"] == "damaged"
+
+
+def test_a_name_that_is_no_run_is_refused(run):
+    with pytest.raises(CheckpointError, match="gone: no such run"):
+        verify_runs(["mine", "gone"])
+
+
+def command_in(remedy):
+    """The command of a remedy that names one."""
+    words = shlex.split(remedy[remedy.index("rdrop ") :].replace(";", " ;"))
+    return words[1 : next((i for i, word in enumerate(words) if word in (";", "makes", "resumes")), None)]
+
+
+def test_resuming_restores_a_damaged_best_model(run, rdrop):
+    harm(unfinished(run) / "best" / "model.safetensors")
+    found = verify()
+    assert "makes a damaged best/ again" in found.remedy
+    rdrop(*command_in(found.remedy))
+    assert verify().outcome == "whole"
+
+
+@pytest.mark.parametrize("name", ["best/model.safetensors", "test-predictions.parquet"])
+def test_a_finished_run_is_restored_from_its_checkpoint(run, rdrop, name):
+    before, weights = json.loads((run / "metrics.json").read_text()), (run / "best/model.safetensors").read_bytes()
+    harm(run / name)
+    found = verify()
+    assert found.remedy.startswith("Delete runs/mine/metrics.json; then rdrop train --resume --out runs/mine ")
+    (run / "metrics.json").unlink()
+    rdrop(*command_in(found.remedy))
+    assert verify().outcome == "whole"
+    assert json.loads((run / "metrics.json").read_text()) == before
+    assert (run / "best/model.safetensors").read_bytes() == weights
+
+
+def test_damaged_checkpoints_of_a_finished_run_may_go(run, rdrop):
+    harm(newest(run) / "optimizer.pt")
+    rdrop(*command_in(verify().remedy.rstrip(".")), "--yes")
+    assert verify().outcome == "whole"
+
+
+def test_what_nothing_is_left_to_make_again_from_is_trained_again(run):
+    shutil.rmtree(run / "checkpoints")
+    harm(run / "best" / "model.safetensors")
+    assert verify().remedy == (
+        "Train it again with: rdrop train --config runs/mine/config.yaml --out runs/mine --overwrite."
+    )
+    cell = shutil.copytree(run, Path("comparisons/x/plain/seed42"))
+    Path("comparisons/x/.lock").touch()
+    assert "the same rdrop compare command trains it again" in verify(str(cell)).remedy
+
+
+def test_a_whole_best_model_can_be_used_whatever_else_is_damaged(run, rdrop):
+    (run / "config.yaml").unlink()
+    remedy = verify().remedy
+    assert "best/ is whole and can be used: rdrop predict --checkpoint runs/mine/best" in remedy
+    rdrop(*command_in(remedy.rstrip(".")), "great movie")
