@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from rdrop_cli import processes
-from rdrop_cli.commands import options
+from rdrop_cli.commands import help_pages, options
 from rdrop_cli.terminal.console import Screen, Stages, count, json_text, safe
 from rdrop_cli.threads import choose as choose_threads
 
@@ -22,32 +22,49 @@ if TYPE_CHECKING:
     from rdrop_cli.core.runs.checkpoint import Checkpoint
 
 EXAMPLES = """[bold]Examples[/]
-
-rdrop predict "great movie"  [dim]# with the newest finished run[/]
-
-rdrop predict --input reviews.csv --output labelled.jsonl
-
-cat lines.txt | rdrop predict --input - --output out.csv
-
+rdrop predict "great movie"                      [dim]# with the newest finished run[/]
 rdrop predict "so-so" --checkpoint runs/NAME --json
+rdrop predict --input reviews.csv --output labelled.jsonl
+cat lines.txt | rdrop predict --input - --output out.csv
 """
 SHOWN_CHARACTERS = 60
 
 
 def predict(
-    texts: Annotated[Optional[list[str]], typer.Argument(metavar="[TEXT]...", help="Texts to classify.")] = None,  # noqa: UP045
+    texts: Annotated[Optional[list[str]], typer.Argument(metavar="TEXT", help="Texts to classify.")] = None,  # noqa: UP045
     checkpoint: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="A run or checkpoint folder, a run's name, or a hub id. Default: newest finished run."),
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="A run or checkpoint folder, the name of a run, or a hub id. Default: the newest finished run.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
     ] = None,
     input_: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--input", "-i", metavar="FILE|-", help="csv, tsv, jsonl, json, txt or parquet; - is stdin."),
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="FILE|-",
+            help="csv, tsv, jsonl, json, txt or parquet; - reads stdin.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
     ] = None,
     input_format: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="NAME", help="Format of the input. Default: by suffix; txt for stdin."),
+        typer.Option(
+            metavar="NAME",
+            help="Format of the input. Default: by its suffix; txt for stdin.",
+            rich_help_panel=help_pages.DATA,
+        ),
     ] = None,
+    text_column: options.TextColumnOption = None,
+    text_pair_column: options.TextPairColumnOption = None,
+    device: options.DeviceOption = None,
+    precision: options.PrecisionOption = None,
+    batch_size: options.BatchOption = None,
+    threads: options.ThreadsOption = None,
+    trust_remote_code: options.TrustRemoteCodeOption = False,
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -55,21 +72,14 @@ def predict(
             "-o",
             metavar="FILE",
             help="jsonl, csv, tsv (also .gz) or parquet; replaced if it exists.",
-            rich_help_panel="Output",
+            rich_help_panel=help_pages.OUTPUT,
         ),
     ] = None,
-    text_column: options.TextColumnOption = None,
-    text_pair_column: options.TextPairColumnOption = None,
-    precision: options.PrecisionOption = None,
-    device: options.DeviceOption = None,
-    batch_size: options.BatchOption = None,
-    threads: options.ThreadsOption = None,
-    trust_remote_code: options.TrustRemoteCodeOption = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Classify texts: label, probability, and the probability of every class."""
+    """Classify texts, with a probability for every class."""
     from rdrop_cli.config import parse_device, parse_precision
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.inference.inputs import Inputs

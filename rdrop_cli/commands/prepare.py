@@ -8,59 +8,59 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from rdrop_cli.commands import options
+from rdrop_cli.commands import help_pages, options
 from rdrop_cli.terminal.console import Screen, count, safe
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
 
 EXAMPLES = """[bold]Examples[/]
-
-rdrop prepare  [dim]# the built-in Rotten Tomatoes sentences[/]
-
-rdrop prepare imdb --max-length 256  [dim]# what 256 tokens cut off[/]
-
-rdrop prepare reviews.csv --label-column stars  [dim]# your own file[/]
-
-rdrop prepare aclImdb --out prepared/imdb  [dim]# folders pos/ and neg/[/]
+rdrop prepare                                    [dim]# built-in movie reviews[/]
+rdrop prepare reviews.csv --label-column stars   [dim]# your own file[/]
+rdrop prepare imdb --max-length 256              [dim]# what does 256 cut off?[/]
+rdrop prepare aclImdb --out prepared/imdb        [dim]# folders pos/ and neg/[/]
 """
 
 
 def prepare(
     source: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Argument(help="Built-in name (rotten-tomatoes, imdb), file, folder or hub id. Default: rotten-tomatoes."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="A built-in name (rotten-tomatoes, imdb), file, folder or hub id. Default: rotten-tomatoes.",
+        ),
     ] = None,
-    out: options.OutOption = None,
+    model: options.ModelOption = None,
+    max_length: options.MaxLengthOption = None,
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
     text_column: options.TextColumnOption = None,
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     validation: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Share cut off for validation.", rich_help_panel=options.DATA_PANEL),
+        typer.Option(metavar="SHARE", help="Share of the rows to validate with.", rich_help_panel=help_pages.DATA),
     ] = None,
     test: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Share cut off for test.", rich_help_panel=options.DATA_PANEL),
+        typer.Option(metavar="SHARE", help="Share of the rows to test with.", rich_help_panel=help_pages.DATA),
     ] = None,
     train_examples: options.TrainExamplesOption = None,
     label_map: options.LabelMapOption = None,
     strict: Annotated[
-        bool, typer.Option(help="Refuse data with unusable rows.", rich_help_panel=options.DATA_PANEL)
+        bool,
+        typer.Option("--strict", help="Refuse data with unusable rows.", rich_help_panel=help_pages.DATA),
     ] = False,
+    out: options.OutOption = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace other prepared data in --out.", rich_help_panel=options.OUTPUT_PANEL),
+        typer.Option("--overwrite", help="Replace other prepared data in --out.", rich_help_panel=help_pages.OUTPUT),
     ] = False,
-    model: options.ModelOption = None,
-    max_length: options.MaxLengthOption = None,
-    config: options.ConfigOption = None,
-    set_: options.SetOption = None,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Read, check, split and tokenize labelled text, and say what is in it."""
+    """Read, check, split and tokenize labelled text, and describe it."""
     given = dict(locals())  # the arguments, before there are other names
     from rdrop_cli.config import load_config
     from rdrop_cli.core.data.columns import in_words

@@ -7,13 +7,23 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import time
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.measure import Measurement
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column, Table
 from rich.text import Text
 
 from rdrop_cli import processes
@@ -93,6 +103,14 @@ def add_row(to: Table, *cells: object, style: str | None = None) -> None:
     to.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in cells), style=style)
 
 
+def without_frame(framed: Table, console: Console) -> Table:
+    """The table with spaces between its columns, two where they fit."""
+    framed.box, framed.pad_edge, framed.padding = None, False, (0, 2, 0, 0)
+    if Measurement.get(console, console.options, framed).maximum > console.width:
+        framed.padding = (0, 1, 0, 0)
+    return framed
+
+
 class Screen:
     """Where a command shows things.
 
@@ -120,16 +138,28 @@ class Screen:
         if (self.json_output and self.quiet) or not processes.is_main_process():
             return
         if title is not None:
-            self.ui.print(Text(safe(title), style="bold"), soft_wrap=True)
+            self._print(safe(title), style="bold")
         if isinstance(renderable, Table) and self.ui.width < WIDE:
-            renderable.box, renderable.pad_edge, renderable.collapse_padding = None, False, True
+            renderable = without_frame(renderable, self.ui)
         is_text = isinstance(renderable, str | Text)
         self.ui.print(renderable, soft_wrap=is_text and not self.ui.is_terminal)
 
-    def say(self, text: str, *, style: str | None = None) -> None:
-        """A remark on a line of its own."""
+    def say(self, text: str, *, style: str | None = None, label: int = 0, to_copy: bool = False) -> None:
+        """A remark on a line of its own, on a terminal on as many as its words need.
+
+        Args:
+            label: Characters of a label at its beginning, which further lines leave free.
+            to_copy: It holds a command, which a line break would spoil: the terminal itself wraps it.
+        """
         if not self.quiet:
-            self.ui.print(Text(safe(text), style=style or ""), soft_wrap=True)
+            self._print(safe(text), style=style or "", label=label, to_copy=to_copy)
+
+    def _print(self, text: str, *, style: str, label: int = 0, to_copy: bool = False) -> None:
+        if self.ui.is_terminal and not to_copy:
+            room = max(self.ui.width - label, 1)
+            lines = textwrap.wrap(text[label:], room, break_long_words=False, break_on_hyphens=False)
+            text = text[:label] + ("\n" + " " * label).join(lines)
+        self.ui.print(Text(text, style=style), soft_wrap=True)
 
     def document(self, content: Any) -> None:
         """Print the JSON document."""
@@ -149,14 +179,8 @@ class Stages:
         self._tasks: dict[str, TaskID] = {}
         self._name = ""
         self._began = self._said = time.monotonic()
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}", markup=False),
-            TimeRemainingColumn(),
-            console=screen.ui,
-            transient=True,
+        self._progress = progress(
+            screen.ui, MofNCompleteColumn, "{task.fields[rate]}", TimeRemainingColumn, transient=True
         )
 
     def __enter__(self) -> Stages:
@@ -205,6 +229,22 @@ class Stages:
         elif now - self._said >= _REMINDER:
             self._said = now
             self.screen.say(f"{name}: {done:,}{f' of {total:,}' if total else ''}{rate}")
+
+
+def progress(console: Console, *columns: type[ProgressColumn] | str, transient: bool = False) -> Progress:
+    """Bars behind a description; on a narrow terminal only the bar gets shorter.
+
+    Args:
+        columns: What stands behind the bar: kinds of columns, or texts with the fields of a task.
+        transient: Leave nothing of it on the terminal.
+    """
+    made = [
+        TextColumn(column, markup=False, table_column=Column(no_wrap=True))
+        if isinstance(column, str)
+        else column(table_column=Column(no_wrap=True))
+        for column in ("{task.description}", *columns)
+    ]
+    return Progress(made[0], BarColumn(), *made[1:], console=console, transient=transient)
 
 
 def make_console(*, stderr: bool = False) -> Console:

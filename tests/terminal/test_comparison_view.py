@@ -56,7 +56,7 @@ def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_te
     assert "about 2 min 25 s left" in shown, "one of four steps of the first run is done"
     assert "about 1 min 15 s left" in shown, "and of the second"
     assert "plain seed 42: validation" in shown
-    assert "loss 0.7000  CE 0.6000" in shown
+    assert "Loss     0.7000" in shown
     assert "│ plain │  0/1 │   0.8000 │ 0.7500 │  0.9000 │   – │ 1 min 01 s │" in shown
     assert "rdrop seed 42: something [red]odd[/]\\x1b[31m" in shown
     assert "0.1234" not in shown, "test is not shown while it runs"

@@ -21,18 +21,18 @@ def test_the_view_has_losses_a_row_for_each_evaluation_and_leaves_the_terminal_t
             view.step(step)
             row = {"loss": 0.7, "ce": 0.6, "kl": 0.02, "kl_share": 0.14, "agreement": 0.9, "learning_rate": 1e-4}
             view.log({**row, "epoch": step / 2, "step": step})
-            view._live.refresh()  # as its own thread does four times a second
+            view.live.refresh()  # as its own thread does four times a second
         view.evaluating(1)
         names = ("accuracy", "f1", "roc_auc", "nll")
         view.log({**{f"validation_{name}": 0.5 for name in names}, "epoch": 1.0, "step": 2})
-        view._live.refresh()
+        view.live.refresh()
         view.stopping()
         view.stage("Evaluating test", 2, 2)
     shown = buffer.getvalue()
     assert "4 in 2 epochs, 4 examples each in micro-batches of 2" in shown
     assert "[red]data[/]\\x1b[31m" in shown
-    assert "loss 0.7000  CE 0.6000  KL 0.02000  KL share 14.0%  passes agree 90.0%" in shown
-    assert "│ 1     │    2 │   0.5000" in shown
+    assert "CE 0.6000  KL 0.02000  KL share 14.0%  passes agree 90.0%" in shown
+    assert "│ epoch 1    │    2 │   0.5000" in shown
     assert "Stopping after this step and saving" in shown
     assert "Trained" in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is shown again"
@@ -46,4 +46,4 @@ def test_what_a_second_signal_does_is_said_to_a_single_process_only(several, sec
     monkeypatch.setattr(screen, "say", said.append)
     with screen.stages() as stages, PlainTraining(screen, stages) as view:
         view.stopping()
-    assert [line.endswith("; once more ends at once") for line in said] == [second]
+    assert [line.endswith("; Ctrl-C again stops at once") for line in said] == [second]
