@@ -26,9 +26,10 @@ rdrop compare reviews.csv --dry-run              [dim]# how long would it take?[
 ALL_EPOCHS = ("train.early_stopping.patience", 0)
 """Arms train as long as their budget says, unless `--set` says otherwise; the best epoch is chosen all the same."""
 LEGEND = (
-    "over seeds: paired t interval on these test examples; p: paired t-test",
-    "over examples: bootstrap interval of these models; needed: seeds to see a change so large",
-    "p Holm: of the chosen metric for the arms; of the others for all arms and metrics",
+    "95 % over seeds: paired t interval on these test examples; p: paired t-test",
+    "95 % over examples: bootstrap interval for these trained models",
+    "p Holm: corrected for the number of arms; for metrics other than the chosen one, of arms and metrics",
+    "needed: seeds needed to detect a change of this size; time: median training time of a run",
 )
 
 
@@ -64,7 +65,8 @@ def compare(
         Literal["steps", "compute"],
         typer.Option(
             metavar="steps|compute",
-            help="steps: the same for all arms. compute: twice the epochs for arms without R-Drop.",
+            help="steps (default): the same for all arms. compute: twice the epochs without R-Drop.",
+            show_default=False,
             rich_help_panel=help_pages.EVERYDAY,
         ),
     ] = "steps",

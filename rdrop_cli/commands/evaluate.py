@@ -32,7 +32,7 @@ def evaluate(
         Optional[str],  # noqa: UP045
         typer.Argument(
             metavar="DATA",
-            help="Labelled data, as for `rdrop prepare`. Default: what the run was trained on.",
+            help="Labelled data, as for `rdrop prepare`. Default: the data of the run.",
         ),
     ] = None,
     split: Annotated[
@@ -145,7 +145,8 @@ def _show(screen: Screen, evaluated: Evaluation) -> None:
     from rdrop_cli.core.data.columns import in_words
     from rdrop_cli.core.metrics.bootstrap import weakness
     from rdrop_cli.core.metrics.classification import average_of
-    from rdrop_cli.terminal.tables import MANY_CLASSES, confusion_table, metrics_table, per_class_table
+    from rdrop_cli.terminal.class_tables import confusion_table, per_class_table
+    from rdrop_cli.terminal.tables import metrics_table
 
     examples, result = evaluated.examples, evaluated.measured
     title = f"{evaluated.name} on {examples.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
@@ -154,9 +155,10 @@ def _show(screen: Screen, evaluated: Evaluation) -> None:
         screen.say(f"The intervals are too narrow: {weak}", style="yellow")
     for name, reason in result.metrics["undefined"].items():
         screen.say(f"{name} is undefined: {reason}", style="yellow")
-    screen.show(per_class_table(result.labels, result.metrics["per_class"]), title="Classes")
-    if len(result.labels) <= MANY_CLASSES:
-        screen.show(confusion_table(result.labels, result.confusion_matrix), title="Confusion matrix")
+    title, classes = per_class_table(result.labels, result.metrics["per_class"])
+    screen.show(classes, title=title)
+    title, confusion = confusion_table(result.labels, result.confusion_matrix, screen.fits)
+    screen.show(confusion, title=title)
     screen.say(f"Columns: {in_words(examples.columns)}")
     if result.label_note:
         screen.say(result.label_note)

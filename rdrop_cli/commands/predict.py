@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from rdrop_cli.core.runs.checkpoint import Checkpoint
 
 EXAMPLES = """[bold]Examples[/]
-rdrop predict "great movie"                      [dim]# with the newest finished run[/]
+rdrop predict "great movie"                      [dim]# with the newest run[/]
 rdrop predict "so-so" --checkpoint runs/NAME --json
 rdrop predict --input reviews.csv --output labelled.jsonl
 cat lines.txt | rdrop predict --input - --output out.csv
 """
-SHOWN_CHARACTERS = 60
+SHOWN_CLASSES = 10
+"""Of the classes that were predicted."""
 
 
 def predict(
@@ -207,15 +208,12 @@ def _print(screen: Screen, predictions: Iterable[Prediction], labels: tuple[str,
 
 
 def _print_table(screen: Screen, predictions: list[Prediction], labels: tuple[str, ...], title: str) -> None:
-    from rdrop_cli.terminal.console import add_row, table
-    from rdrop_cli.terminal.tables import MANY_CLASSES
+    from rdrop_cli.terminal.class_tables import predictions_table
 
-    columns = labels if len(labels) <= MANY_CLASSES else ()
-    shown = table("text", "label", "score", *columns)
-    for item in predictions:
-        cells = [f"{item.probabilities[name]:.4f}" for name in columns]
-        add_row(shown, safe(item.text, SHOWN_CHARACTERS), item.label, f"{item.score:.4f}", *cells)
+    shown, has_all = predictions_table([(item.text, item.probabilities) for item in predictions], labels, screen.fits)
     screen.show(shown, title=title)
+    if not has_all:
+        screen.say(f"The probabilities of all {len(labels):,} classes: --json, or --output FILE")
 
 
 def _show_inputs(screen: Screen, rows: Inputs) -> None:
@@ -228,7 +226,10 @@ def _show_inputs(screen: Screen, rows: Inputs) -> None:
 
 
 def _show_written(screen: Screen, output: Path, counts: Counter[str], labels: tuple[str, ...]) -> None:
-    summary = ", ".join(f"{name} {counts[name]:,}" for name in labels)
+    names = labels if len(labels) <= SHOWN_CLASSES else [name for name, _ in counts.most_common(SHOWN_CLASSES)]
+    summary = ", ".join(f"{name} {counts[name]:,}" for name in names)
+    if len(counts) > len(names):
+        summary += f" and {len(counts) - len(names):,} more classes"
     screen.say(f"{sum(counts.values()):,} predictions in {output}: {summary}")
     if screen.json_output:
         screen.document({"output": str(output), "count": sum(counts.values()), "labels": dict(counts)})

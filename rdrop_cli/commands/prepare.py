@@ -87,7 +87,7 @@ def prepare(
     screen.say(f"Columns: {in_words(data.columns)}")
     _show(screen, data.report, data.folder, data.rejected)
     again = {"--config": config, "--model": model, "--max-length": max_length}
-    screen.say(f"Next: {_next_command(data.folder, again, set_ or [])}", style="bold")
+    screen.say(f"Next: {_next_command(data.folder, again, set_ or [])}", style="bold", to_copy=True)
     if json_output:
         screen.document(_document(data))
 
@@ -114,17 +114,19 @@ def _document(data: Prepared) -> dict[str, Any]:
 
 def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[dict[str, Any]]) -> None:
     from rdrop_cli.core.data import left_out
-    from rdrop_cli.terminal.tables import class_table, data_table
+    from rdrop_cli.terminal.class_tables import class_table
+    from rdrop_cli.terminal.tables import data_table
 
     screen.show(data_table(report), title="Data")
-    screen.show(class_table(report), title=f"Classes ({len(next(iter(report['classes'].values())))})")
+    title, classes = class_table(report)
+    screen.show(classes, title=title)
     kept = ", case and spacing aside; repeats are kept in one split" if report["repeats"] else ""
     screen.say(f"Repeats of an earlier text: {count(report['repeats'], 'row')}{kept}")
     if report["conflicts"]:
         screen.say(f"With more than one label: {count(report['conflicts'], 'text')}", style="yellow")
     crossing = report["crossing"]
-    dropped = f"; dropped for standing in two: {count(crossing, 'row')}, none from test" if crossing else ""
-    screen.say(f"No text stands in two splits{dropped}")
+    dropped = f"; dropped because they were in two: {count(crossing, 'row')}, none from test" if crossing else ""
+    screen.say(f"No text is in two splits{dropped}")
     if not_used := report.get("not_used"):
         screen.say(f"Left out of train: {count(not_used, 'example')}, as a sample was asked for")
     if note := report.get("label_note"):

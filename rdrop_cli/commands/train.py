@@ -170,7 +170,7 @@ def _show(screen: Screen, config: Config, training: TrainingRun, result: Trainin
     rate = f", {result.examples_per_second:.0f} examples/s" if done else ""
     screen.say(f"Trained {done:,} steps{resumed} in {minutes} min {seconds:02d} s{rate}")
     screen.say(f"Run folder: {result.run}")
-    screen.say(f"Next: {_next_command(training, result)}", style="bold")
+    screen.say(f"Next: {_next_command(training, result)}", style="bold", to_copy=True)
 
 
 def _show_undefined(screen: Screen, result: TrainingResult) -> None:

@@ -9,6 +9,7 @@ import json
 import sys
 import textwrap
 import time
+from collections.abc import Collection
 from types import TracebackType
 from typing import Any
 
@@ -34,6 +35,8 @@ PLAIN_WIDTH = 120
 """Columns of a table that goes into a pipe or file."""
 LONGEST = 2000
 """Characters of an error."""
+_ENDLESS = 100_000
+"""Columns of a terminal on which no table is too wide."""
 _LONG = 10.0
 """Seconds after which the rate of a stage is worth showing in a pipe."""
 _REMINDER = 15.0
@@ -90,11 +93,18 @@ def _json_escape(character: str) -> str:
     return "".join(f"\\u{units[index : index + 2].hex()}" for index in range(0, len(units), 2))
 
 
-def table(*columns: str) -> Table:
-    """A table whose first column is a name and whose other columns are numbers."""
+def table(*columns: str, names: Collection[int] = (0,)) -> Table:
+    """A table of names, which are folded where they are long, and of numbers.
+
+    Args:
+        names: Indices of the columns that hold names.
+    """
     made = Table()
     for index, column in enumerate(columns):
-        made.add_column(Text(safe(column)), justify="left" if index == 0 else "right", no_wrap=index > 0)
+        is_name = index in names
+        made.add_column(
+            Text(safe(column)), justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold"
+        )
     return made
 
 
@@ -106,9 +116,14 @@ def add_row(to: Table, *cells: object, style: str | None = None) -> None:
 def without_frame(framed: Table, console: Console) -> Table:
     """The table with spaces between its columns, two where they fit."""
     framed.box, framed.pad_edge, framed.padding = None, False, (0, 2, 0, 0)
-    if Measurement.get(console, console.options, framed).maximum > console.width:
+    if natural_width(framed, console) > console.width:
         framed.padding = (0, 1, 0, 0)
     return framed
+
+
+def natural_width(of: Table, console: Console) -> int:
+    """The columns that a table takes where nothing of it is wrapped."""
+    return Measurement.get(console, console.options.update(max_width=_ENDLESS), of).maximum
 
 
 class Screen:
@@ -139,10 +154,17 @@ class Screen:
             return
         if title is not None:
             self._print(safe(title), style="bold")
-        if isinstance(renderable, Table) and self.ui.width < WIDE:
-            renderable = without_frame(renderable, self.ui)
+        if isinstance(renderable, Table):
+            renderable = self._framed_or_not(renderable)
         is_text = isinstance(renderable, str | Text)
         self.ui.print(renderable, soft_wrap=is_text and not self.ui.is_terminal)
+
+    def fits(self, shown: Table) -> bool:
+        """Whether a table can be shown without folding anything."""
+        return natural_width(self._framed_or_not(shown), self.ui) <= self.ui.width
+
+    def _framed_or_not(self, shown: Table) -> Table:
+        return without_frame(shown, self.ui) if self.ui.width < WIDE else shown
 
     def say(self, text: str, *, style: str | None = None, label: int = 0, to_copy: bool = False) -> None:
         """A remark on a line of its own, on a terminal on as many as its words need.
