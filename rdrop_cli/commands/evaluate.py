@@ -136,7 +136,7 @@ def _show_rival(screen: Screen, evaluated: Evaluation, rival: Rival) -> None:
         f"Only A is right on {count(test.only_first, 'example')}, only B on {test.only_second:,}. p: McNemar's exact"
         " test for accuracy, paired bootstrap for the others; not corrected for their number"
     )
-    screen.say("This is about two checkpoints; whether a way of training is better takes seeds: rdrop compare")
+    screen.say("This compares two checkpoints; to compare ways of training takes several seeds: rdrop compare")
     if evaluated.is_own_data and not rival.same_data and rival.seen is None:
         screen.say(f"{rival.name} was not trained on the same split: it may have seen these examples", style="yellow")
 

@@ -12,7 +12,7 @@ import typer
 
 from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, options
-from rdrop_cli.terminal.console import Screen, Stages, count, json_text, safe
+from rdrop_cli.terminal.console import Screen, count, json_text, safe
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rdrop_cli.core.inference.inputs import Inputs
     from rdrop_cli.core.inference.prediction import Prediction
     from rdrop_cli.core.runs.checkpoint import Checkpoint
+    from rdrop_cli.terminal.stages import Stages
 
 EXAMPLES = """[bold]Examples[/]
 rdrop predict "great movie"                      [dim]# with the newest run[/]

@@ -10,12 +10,14 @@ from rich.progress import MofNCompleteColumn, TimeElapsedColumn, TimeRemainingCo
 
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
-from rdrop_cli.terminal.console import Screen, Stages, progress
 from rdrop_cli.terminal.descriptions import describe_log, describe_micro_batch, describe_stopping, say_plan
 from rdrop_cli.terminal.figures import EVALUATION, Figures, stopping_rows
+from rdrop_cli.terminal.stages import Stages, progress
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
+
+    from rdrop_cli.terminal.console import Screen
 
 
 def training_observer(screen: Screen, stages: Stages) -> Observer:
