@@ -92,7 +92,10 @@ def table(*columns: str, names: Collection[int] = (0,)) -> Table:
     for index, column in enumerate(columns):
         is_name = index in names
         made.add_column(
-            Text(safe(column)), justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold"
+            Text(safe(column)),
+            justify="left" if is_name else "right",
+            no_wrap=not is_name,
+            overflow="fold" if is_name else "ellipsis",
         )
     return made
 
