@@ -10,6 +10,7 @@ from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.columns import in_words
 from rdrop_cli.core.data.prepare import data_notes
 from rdrop_cli.core.model.device import device_in_use, peak_memory
+from rdrop_cli.terminal.console import count
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
@@ -36,7 +37,7 @@ def describe_plan(plan: TrainingPlan) -> list[str]:
         f"Data   {plan.data}: {counts}; columns: {in_words(plan.columns)}",
         f"Labels {describe_classes(plan.classes)}",
         f"Loss   {loss}, label smoothing {plan.label_smoothing:g}",
-        f"Steps  {plan.steps:,} in {plan.epochs} epochs, {plan.batch_size} examples each{micro}",
+        f"Steps  {plan.steps:,} in {count(plan.epochs, 'epoch')}, {plan.batch_size} examples each{micro}",
         f"Best   by validation {plan.metric}; the test split is opened once, at the end",
         f"Run    {plan.run}",
     ]
