@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from rdrop_cli import __version__, processes
 from rdrop_cli.commands import compare, config, doctor, evaluate, predict, prepare, runs, train
+from rdrop_cli.commands.help_pages import EVERYDAY, RUNS_AND_MACHINE, Command, hide_types_of_flags
 from rdrop_cli.commands.options import DEBUG_KEY
 from rdrop_cli.errors import ProcessLost, RDropError, TrainingInterrupted
 from rdrop_cli.terminal.console import show_error
@@ -19,6 +20,12 @@ from rdrop_cli.terminal.console import show_error
 
 class ErrorBoundary(TyperGroup):
     """Shows an expected error as one line; a traceback only when asked for."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, as they are to be shown."""
+        params = super().get_params(ctx)
+        hide_types_of_flags(params)
+        return params
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Parse what comes before the command's name."""
@@ -114,14 +121,14 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Fine-tune transformer text classifiers with R-Drop, and tell the truth about the result."""
+    """Fine-tune transformer text classifiers with R-Drop, and measure whether it helped."""
 
 
-app.command("prepare", epilog=prepare.EXAMPLES)(prepare.prepare)
-app.command("train", epilog=train.EXAMPLES)(train.train)
-app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
-app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
-app.add_typer(runs.app, name="runs")
-app.add_typer(config.config, name="config", epilog=config.EXAMPLES)
-app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.command("prepare", cls=Command, epilog=prepare.EXAMPLES, rich_help_panel=EVERYDAY)(prepare.prepare)
+app.command("train", cls=Command, epilog=train.EXAMPLES, rich_help_panel=EVERYDAY)(train.train)
+app.command("evaluate", cls=Command, epilog=evaluate.EXAMPLES, rich_help_panel=EVERYDAY)(evaluate.evaluate)
+app.command("compare", cls=Command, epilog=compare.EXAMPLES, rich_help_panel=EVERYDAY)(compare.compare)
+app.command("predict", cls=Command, epilog=predict.EXAMPLES, rich_help_panel=EVERYDAY)(predict.predict)
+app.add_typer(runs.app, name="runs", rich_help_panel=RUNS_AND_MACHINE)
+app.add_typer(config.config, name="config", epilog=config.EXAMPLES, rich_help_panel=RUNS_AND_MACHINE)
+app.command("doctor", cls=Command, epilog=doctor.EXAMPLES, rich_help_panel=RUNS_AND_MACHINE)(doctor.doctor)

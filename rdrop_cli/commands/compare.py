@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from rdrop_cli import processes
-from rdrop_cli.commands import options
+from rdrop_cli.commands import help_pages, options
 from rdrop_cli.terminal.console import Screen, count, safe
 from rdrop_cli.threads import choose as choose_threads
 
@@ -16,82 +16,93 @@ if TYPE_CHECKING:
     from rdrop_cli.core.comparison.runner import ComparisonResult
 
 EXAMPLES = """[bold]Examples[/]
-
-rdrop compare reviews.csv  [dim]# plain, smoothing, rdrop and both, 5 seeds each[/]
-
-rdrop compare reviews.csv --arms plain,rdrop+smoothing --seeds 10  [dim]# trains only what is new[/]
-
-rdrop compare --arms plain,rdrop+smoothing --arm strong:rdrop.alpha=10  [dim]# an arm of your own[/]
-
-rdrop compare --budget compute  [dim]# twice the epochs for arms of one pass[/]
-
-rdrop compare reviews.csv --train-examples 500 --dry-run  [dim]# how long would it take?[/]
+rdrop compare reviews.csv                        [dim]# four arms, 5 seeds each[/]
+rdrop compare reviews.csv --seeds 10             [dim]# trains only what is new[/]
+rdrop compare --budget compute                   [dim]# the same computing time[/]
+rdrop compare --arm strong:rdrop.alpha=10        [dim]# an arm of your own[/]
+rdrop compare reviews.csv --dry-run              [dim]# how long would it take?[/]
 """
 
 ALL_EPOCHS = ("train.early_stopping.patience", 0)
 """Arms train as long as their budget says, unless `--set` says otherwise; the best epoch is chosen all the same."""
 LEGEND = (
-    "over seeds: paired t interval on these test examples; p: paired t-test",
-    "over examples: bootstrap interval of these models; needed: seeds to see a change so large",
-    "p Holm: of the chosen metric for the arms; of the others for all arms and metrics",
+    "95 % over seeds: paired t interval on these test examples; p: paired t-test",
+    "95 % over examples: bootstrap interval for these trained models",
+    "p Holm: corrected for the number of arms; for metrics other than the chosen one, of arms and metrics",
+    "needed: seeds needed to detect a change of this size; time: median training time of a run",
 )
 
 
 def compare(
-    data: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Argument(help="A prepared folder, or anything `rdrop prepare` takes. Default: the recipe's."),
-    ] = None,
-    config: options.ConfigOption = None,
+    data: options.DataArgument = None,
     arms: Annotated[
         str,
         typer.Option(
             metavar="NAME,...",
-            help="Arms: plain, smoothing, rdrop, rdrop+smoothing (default: all). Differences are to the first.",
+            help="Arms, all by default: plain, smoothing, rdrop, rdrop+smoothing. Each is compared with the first.",
             show_default=False,
+            rich_help_panel=help_pages.EVERYDAY,
         ),
     ] = "plain,smoothing,rdrop,rdrop+smoothing",
     arm: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
             metavar="NAME:KEY=VALUE,...",
-            help="An arm of your own, e.g. strong:rdrop.alpha=10; all else as configured. Repeatable.",
+            help="An arm of your own, e.g. strong:rdrop.alpha=10. Repeatable.",
+            rich_help_panel=help_pages.EVERYDAY,
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds for each arm, from --seed on.")] = 5,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Seeds for each arm, counting from --seed.",
+            callback=help_pages.between(1, 1000),
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
+    ] = 5,
     budget: Annotated[
         Literal["steps", "compute"],
-        typer.Option(help="steps: the same for all; compute: twice the epochs for arms of one pass."),
+        typer.Option(
+            metavar="steps|compute",
+            help="steps (default): the same for all arms. compute: twice the epochs without R-Drop.",
+            show_default=False,
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
     ] = "steps",
     alpha: options.AlphaOption = None,
-    label_smoothing: options.LabelSmoothingOption = None,
-    model: options.ModelOption = None,
     epochs: options.EpochsOption = None,
-    batch_size: options.TrainBatchOption = None,
-    lr: options.LearningRateOption = None,
+    model: options.ModelOption = None,
     max_length: options.MaxLengthOption = None,
     seed: options.SeedOption = None,
-    precision: options.PrecisionOption = None,
-    device: options.DeviceOption = None,
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check everything and forecast the time.", rich_help_panel=help_pages.EVERYDAY),
+    ] = False,
     text_column: options.TextColumnOption = None,
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     train_examples: options.TrainExamplesOption = None,
     label_map: options.LabelMapOption = None,
     allow_rejects: options.AllowRejectsOption = None,
+    batch_size: options.TrainBatchOption = None,
+    lr: options.LearningRateOption = None,
+    label_smoothing: options.LabelSmoothingOption = None,
+    device: options.DeviceOption = None,
+    precision: options.PrecisionOption = None,
     threads: options.ThreadsOption = None,
-    set_: options.SetOption = None,
     out: options.OutOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and forecast the time.")] = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Train several ways with several seeds, paired, and say what the difference is worth.
+    """Compare R-Drop with plain fine-tuning on several seeds.
 
-    Every run is chosen on validation; test is opened once for each.
+    The best epoch of each run is chosen on the validation split; the test split is used once for each run.
 
-    After an interruption the same command resumes; more seeds or arms train only what is new.
+    After an interruption the same command resumes. With more seeds or arms, only the new runs are trained.
     """
     given = dict(locals())  # the arguments, before there are other names
     from rdrop_cli.config import load_config
@@ -112,7 +123,8 @@ def compare(
     screen = Screen(json_output=json_output, quiet=quiet)
 
     from rdrop_cli.core.comparison import runner
-    from rdrop_cli.terminal.comparison_view import comparison_observer, describe_plan
+    from rdrop_cli.terminal.comparison_plan import describe_plan
+    from rdrop_cli.terminal.comparison_view import comparison_observer
 
     with screen.stages() as stages, comparison_observer(screen, stages) as observer:
         if dry_run:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rdrop_cli.commands import options
+from rdrop_cli.commands.help_pages import Command, Group
 from rdrop_cli.terminal.console import Screen
 
 EXAMPLES = """[bold]Examples[/]
@@ -22,18 +23,26 @@ rdrop config show runs/NAME  [dim]# what a run used[/]
 
 rdrop config schema > rdrop.schema.json  [dim]# for your editor[/]
 """
-SCHEMA_HELP = """[bold]In an editor[/]
+LIST_EXAMPLES = """[bold]Examples[/]
+
+rdrop config list
+
+rdrop config list --json
+"""
+SHOW_EXAMPLES = """[bold]Examples[/]
+
+rdrop config show starter  [dim]# every key, its value and what it is for[/]
+
+rdrop config show starter > mine.yaml  [dim]# then: rdrop train --config mine.yaml[/]
+
+rdrop config show runs/NAME  [dim]# what a run used[/]
+"""
+SCHEMA_EXAMPLES = """[bold]Examples[/]
 
 rdrop config schema > rdrop.schema.json
-
-Editors with the YAML language server (VS Code, Neovim, ...) complete and check the keys of a file that begins with
-
-[dim]# yaml-language-server: $schema=rdrop.schema.json[/]
-
-rdrop alone checks the rules that span several keys, such as that micro_batch_size must divide batch_size.
 """
 
-config = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+config = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
 
 
 @config.callback()
@@ -41,7 +50,7 @@ def root() -> None:
     """Show recipes, configurations, and the schema of their keys."""
 
 
-@config.command("list")
+@config.command("list", cls=Command, epilog=LIST_EXAMPLES)
 def list_recipes(
     json_output: options.JsonOption = False, quiet: options.QuietOption = False, debug: options.DebugOption = False
 ) -> None:
@@ -71,7 +80,7 @@ def _about(path: Path) -> str:
     return " ".join(lines)
 
 
-@config.command()
+@config.command(cls=Command, epilog=SHOW_EXAMPLES)
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe's name, a YAML file or a run folder.")],
     json_output: options.JsonOption = False,
@@ -100,11 +109,17 @@ def show(
         screen.document(resolved.model_dump())
 
 
-@config.command(epilog=SCHEMA_HELP)
+@config.command(cls=Command, epilog=SCHEMA_EXAMPLES)
 def schema(
     json_output: options.JsonOption = False, quiet: options.QuietOption = False, debug: options.DebugOption = False
 ) -> None:
-    """Print the JSON Schema of configuration files, for editors and validators."""
+    """Print the JSON Schema of configuration files, for editors and validators.
+
+    Editors with the YAML language server (VS Code, Neovim, ...) complete and check the keys of a file that begins with
+    `# yaml-language-server: $schema=rdrop.schema.json`.
+
+    Rules that span several keys, such as that micro_batch_size must divide batch_size, are checked by rdrop alone.
+    """
     from rdrop_cli.key_reference import json_schema
 
     Screen(json_output=json_output, quiet=quiet).document(json_schema())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from rdrop_cli.commands import options
+from rdrop_cli.commands import help_pages, options
 from rdrop_cli.terminal.console import Screen, count
 from rdrop_cli.threads import choose as choose_threads
 
@@ -15,28 +15,42 @@ if TYPE_CHECKING:
     from rdrop_cli.core.inference.examples import Examples
 
 EXAMPLES = """[bold]Examples[/]
-
-rdrop evaluate runs/NAME  [dim]# the test split of what it was trained on[/]
-
-rdrop evaluate NAME --split validation  [dim]# a run under runs/, by name[/]
-
-rdrop evaluate runs/NAME reviews.csv  [dim]# any labelled file, whole[/]
-
-rdrop evaluate runs/NAME --against runs/OTHER  [dim]# which is better on the same examples?[/]
-
-rdrop evaluate runs/NAME reviews.csv --json  [dim]# for a script[/]
+rdrop evaluate runs/NAME                         [dim]# test split of its own data[/]
+rdrop evaluate NAME --split validation           [dim]# a run in runs/, by name[/]
+rdrop evaluate runs/NAME reviews.csv             [dim]# any labelled file[/]
+rdrop evaluate runs/NAME --against runs/OTHER    [dim]# which of the two is better?[/]
+rdrop evaluate runs/NAME reviews.csv --json      [dim]# for a script[/]
 """
 
 
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="A run or checkpoint folder, a run's name, or a hub id.")],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(metavar="CHECKPOINT", help="A run or checkpoint folder, the name of a run, or a hub id."),
+    ],
     data: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Argument(help="Labelled data, as for `rdrop prepare`. Default: what the run was trained on."),
+        typer.Argument(
+            metavar="DATA",
+            help="Labelled data, as for `rdrop prepare`. Default: the data of the run.",
+        ),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="Which split; data without splits is taken whole.", rich_help_panel=options.DATA_PANEL)
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Which split; data without splits is used whole.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
     ] = "test",
+    against: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="Compare with another checkpoint on the same examples.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
+    ] = None,
     text_column: options.TextColumnOption = None,
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
@@ -44,14 +58,14 @@ def evaluate(
     allow_rejects: options.AllowRejectsOption = None,
     positive_label: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="NAME", help="The class that F1 is about. Default: the one with id 1."),
+        typer.Option(
+            metavar="NAME",
+            help="The class F1 is about. Default: the one with id 1.",
+            rich_help_panel=help_pages.DATA,
+        ),
     ] = None,
-    against: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="CHECKPOINT", help="Compare with another checkpoint on the same examples."),
-    ] = None,
-    precision: options.PrecisionOption = None,
     device: options.DeviceOption = None,
+    precision: options.PrecisionOption = None,
     batch_size: options.BatchOption = None,
     threads: options.ThreadsOption = None,
     trust_remote_code: options.TrustRemoteCodeOption = False,
@@ -59,7 +73,7 @@ def evaluate(
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Measure a checkpoint: accuracy, F1, ROC-AUC and more, with 95 % intervals."""
+    """Measure a trained model on labelled text, with 95 % intervals."""
     from rdrop_cli.config import parse_device, parse_precision
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.data.label_column import parse_label_map
@@ -122,7 +136,7 @@ def _show_rival(screen: Screen, evaluated: Evaluation, rival: Rival) -> None:
         f"Only A is right on {count(test.only_first, 'example')}, only B on {test.only_second:,}. p: McNemar's exact"
         " test for accuracy, paired bootstrap for the others; not corrected for their number"
     )
-    screen.say("This is about two checkpoints; whether a way of training is better takes seeds: rdrop compare")
+    screen.say("This compares two checkpoints; to compare ways of training takes several seeds: rdrop compare")
     if evaluated.is_own_data and not rival.same_data and rival.seen is None:
         screen.say(f"{rival.name} was not trained on the same split: it may have seen these examples", style="yellow")
 
@@ -131,7 +145,8 @@ def _show(screen: Screen, evaluated: Evaluation) -> None:
     from rdrop_cli.core.data.columns import in_words
     from rdrop_cli.core.metrics.bootstrap import weakness
     from rdrop_cli.core.metrics.classification import average_of
-    from rdrop_cli.terminal.tables import MANY_CLASSES, confusion_table, metrics_table, per_class_table
+    from rdrop_cli.terminal.class_tables import confusion_table, per_class_table
+    from rdrop_cli.terminal.tables import metrics_table
 
     examples, result = evaluated.examples, evaluated.measured
     title = f"{evaluated.name} on {examples.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
@@ -140,9 +155,10 @@ def _show(screen: Screen, evaluated: Evaluation) -> None:
         screen.say(f"The intervals are too narrow: {weak}", style="yellow")
     for name, reason in result.metrics["undefined"].items():
         screen.say(f"{name} is undefined: {reason}", style="yellow")
-    screen.show(per_class_table(result.labels, result.metrics["per_class"]), title="Classes")
-    if len(result.labels) <= MANY_CLASSES:
-        screen.show(confusion_table(result.labels, result.confusion_matrix), title="Confusion matrix")
+    title, classes = per_class_table(result.labels, result.metrics["per_class"])
+    screen.show(classes, title=title)
+    title, confusion = confusion_table(result.labels, result.confusion_matrix, screen.fits)
+    screen.show(confusion, title=title)
     screen.say(f"Columns: {in_words(examples.columns)}")
     if result.label_note:
         screen.say(result.label_note)

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from rdrop_cli.commands.help_pages import DATA, EVERYDAY, MACHINE, OUTPUT, TRAINING, between
+
 DEBUG_KEY = "rdrop.debug"
 
 
@@ -17,129 +19,135 @@ def _remember_debug(context: typer.Context, value: bool) -> bool:
     return value
 
 
-DATA_PANEL = "Data"
-OUTPUT_PANEL = "Output"
+def _in(panel: str, *names: str, metavar: str | None = None, text: str, **more: Any) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **more)
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout.", rich_help_panel=OUTPUT_PANEL)
-]
-QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Show results only, no progress.", rich_help_panel=OUTPUT_PANEL)
-]
-DebugOption = Annotated[
-    bool,
-    typer.Option(
-        "--debug",
-        envvar="RDROP_DEBUG",
-        callback=_remember_debug,
-        is_eager=True,
-        help="Show a traceback on errors.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
+
+DataArgument = Annotated[
+    Optional[str],  # noqa: UP045 - Typer reads it at run time
+    typer.Argument(metavar="DATA", help="Prepared data, or anything `rdrop prepare` takes. Default: the recipe's."),
 ]
 
-
-def _data_option(name: str, metavar: str | None, text: str) -> Any:
-    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=DATA_PANEL)
-
+AlphaOption = Annotated[
+    Optional[float],  # noqa: UP045
+    _in(EVERYDAY, "--alpha", metavar="NUMBER", text="Weight of the KL term; 0 is plain fine-tuning."),
+]
+ModelOption = Annotated[
+    Optional[str],  # noqa: UP045
+    _in(EVERYDAY, "--model", "-m", metavar="NAME", text="`starter`, a folder, or a hub id (OWNER/NAME)."),
+]
+EpochsOption = Annotated[
+    Optional[int],  # noqa: UP045
+    _in(EVERYDAY, "--epochs", metavar="N", text="Passes over the training data."),
+]
+MaxLengthOption = Annotated[
+    Optional[int],  # noqa: UP045
+    _in(EVERYDAY, "--max-length", metavar="TOKENS", text="Cut texts off after so many tokens."),
+]
+SeedOption = Annotated[
+    Optional[int],  # noqa: UP045
+    _in(EVERYDAY, "--seed", metavar="N", text="Seed for the head, dropout and data order."),
+]
+ConfigOption = Annotated[
+    Optional[str],  # noqa: UP045
+    _in(EVERYDAY, "--config", "-c", metavar="NAME|FILE", text="A recipe or a YAML file. Default: starter."),
+]
+SetOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    _in(EVERYDAY, "--set", metavar="KEY=VALUE", text="Any configuration key, e.g. train.warmup=0.06. Repeatable."),
+]
 
 TextColumnOption = Annotated[
-    Optional[str],  # noqa: UP045 - Typer reads it at run time
-    _data_option("--text-column", "NAME", "Column with the text."),
+    Optional[str],  # noqa: UP045
+    _in(DATA, "--text-column", metavar="NAME", text="Column with the text."),
 ]
 LabelColumnOption = Annotated[
     Optional[str],  # noqa: UP045
-    _data_option("--label-column", "NAME", "Column with the label."),
+    _in(DATA, "--label-column", metavar="NAME", text="Column with the label."),
 ]
 TextPairColumnOption = Annotated[
     Optional[str],  # noqa: UP045
-    _data_option("--text-pair-column", "NAME", "Column with the second text of a pair."),
+    _in(DATA, "--text-pair-column", metavar="NAME", text="Column with the second text of a pair."),
 ]
 TrainExamplesOption = Annotated[
     Optional[int],  # noqa: UP045
-    _data_option(
+    _in(
+        DATA,
         "--train-examples",
-        "N",
-        "Train on a sample of N examples, classes in proportion; validation and test stay whole.",
+        metavar="N",
+        text="Train on a sample of N examples, with the same share of each class.",
     ),
 ]
 LabelMapOption = Annotated[
     Optional[str],  # noqa: UP045
-    _data_option(
+    _in(
+        DATA,
         "--label-map",
-        "LABEL=CLASS,...",
-        "Classes of labels that have another name in the data, e.g. pos=positive,neg=negative.",
+        metavar="LABEL=CLASS,...",
+        text="Rename labels to the classes they stand for, e.g. pos=positive,neg=negative.",
     ),
 ]
 AllowRejectsOption = Annotated[
     Optional[bool],  # noqa: UP045
-    _data_option(
-        "--allow-rejects", None, "Work without the rows that cannot be used, even if they are more than 1 % of a split."
-    ),
+    _in(DATA, "--allow-rejects", text="Leave out unusable rows even if they are more than 1 % of a split."),
 ]
-ConfigOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--config", "-c", metavar="NAME|FILE", help="A recipe's name or a YAML file. Default: starter."),
-]
-SetOption = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key, e.g. train.warmup=0.06. Repeatable."),
-]
-ModelOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--model", "-m", metavar="NAME", help="`starter`, a folder, or a hub id (OWNER/NAME)."),
-]
-MaxLengthOption = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option("--max-length", metavar="TOKENS", help="Longest input in tokens; the rest of a text is cut off."),
-]
-AlphaOption = Annotated[
+
+LearningRateOption = Annotated[
     Optional[float],  # noqa: UP045
-    typer.Option("--alpha", help="Weight of the KL term; 0 is plain fine-tuning."),
+    _in(TRAINING, "--lr", metavar="NUMBER", text="Highest learning rate."),
+]
+TrainBatchOption = Annotated[
+    Optional[int],  # noqa: UP045
+    _in(TRAINING, "--batch-size", metavar="N", text="Examples in each optimizer step."),
 ]
 LabelSmoothingOption = Annotated[
     Optional[float],  # noqa: UP045
-    typer.Option("--label-smoothing", help="Label smoothing, in [0, 1); enters the cross-entropy only."),
+    _in(TRAINING, "--label-smoothing", metavar="NUMBER", text="From 0 up to 1; affects the cross-entropy only."),
 ]
-EpochsOption = Annotated[Optional[int], typer.Option("--epochs", help="Passes over the data.")]  # noqa: UP045
-TrainBatchOption = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option("--batch-size", help="Examples per optimizer step."),
-]
-LearningRateOption = Annotated[Optional[float], typer.Option("--lr", help="Highest learning rate.")]  # noqa: UP045
-SeedOption = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option("--seed", help="Seed for the head, dropout and data order; the split has its own."),
+
+DeviceOption = Annotated[
+    Optional[str],  # noqa: UP045
+    _in(MACHINE, "--device", metavar="NAME", text="cpu, cuda, cuda:N, mps or auto (a GPU if there is one)."),
 ]
 PrecisionOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--precision", metavar="NAME", help="auto, float32, bfloat16 or float16."),
-]
-DeviceOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps. Default: a GPU where there is one."),
+    _in(MACHINE, "--precision", metavar="NAME", text="auto, float32, bfloat16 or float16."),
 ]
 BatchOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--batch-size", min=1, help="Texts per forward pass."),
+    _in(MACHINE, "--batch-size", metavar="N", text="Texts in each forward pass.", callback=between(1)),
 ]
 ThreadsOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(
+    _in(
+        MACHINE,
         "--threads",
-        min=1,
-        max=1024,
         metavar="N",
-        help="CPU threads. Default: OMP_NUM_THREADS, else the cores this process may use; a training takes fewer on a"
-        " busy machine.",
+        text="CPU threads. Default: OMP_NUM_THREADS, else one for each core (fewer if busy).",
+        callback=between(1, 1024),
     ),
 ]
 TrustRemoteCodeOption = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the checkpoint.")
+    bool, _in(MACHINE, "--trust-remote-code", text="Run Python code that comes with the checkpoint.")
 ]
+
 OutOption = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--out", "-o", metavar="DIR", help="Folder to write.", rich_help_panel=OUTPUT_PANEL),
+    _in(OUTPUT, "--out", "-o", metavar="DIR", text="Folder to write to."),
+]
+JsonOption = Annotated[bool, _in(OUTPUT, "--json", text="Print one JSON document on stdout.")]
+QuietOption = Annotated[bool, _in(OUTPUT, "--quiet", "-q", text="Show results only, no progress.")]
+DebugOption = Annotated[
+    bool,
+    _in(
+        OUTPUT,
+        "--debug",
+        text="Show a traceback on errors; so does RDROP_DEBUG=1.",
+        envvar="RDROP_DEBUG",
+        show_envvar=False,
+        callback=_remember_debug,
+        is_eager=True,
+    ),
 ]
 
 FLAG_KEYS = {
@@ -160,6 +168,7 @@ FLAG_KEYS = {
     "epochs": "train.epochs",
     "batch_size": "train.batch_size",
     "micro_batch_size": "train.micro_batch_size",
+    "micro_batch": "train.micro_batch_size",
     "gradient_checkpointing": "train.gradient_checkpointing",
     "lr": "train.lr",
     "seed": "train.seed",
@@ -183,7 +192,7 @@ def overrides(values: Mapping[str, Any], assignments: Iterable[str] | None) -> l
     from rdrop_cli.config import collect_overrides, parse_micro_batch
     from rdrop_cli.core.data.label_column import parse_label_map
 
-    parsers = {"label_map": parse_label_map, "micro_batch_size": parse_micro_batch}
+    parsers = {"label_map": parse_label_map, "micro_batch_size": parse_micro_batch, "micro_batch": parse_micro_batch}
     given = {name: values[name] for name in FLAG_KEYS if values.get(name) is not None}
     flags = {FLAG_KEYS[name]: parsers[name](value) if name in parsers else value for name, value in given.items()}
     return collect_overrides(flags, assignments)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from rdrop_cli import processes
-from rdrop_cli.commands import options
-from rdrop_cli.terminal.console import Screen, Stages, count, json_text, safe
+from rdrop_cli.commands import help_pages, options
+from rdrop_cli.terminal.console import Screen, count, json_text, safe
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
@@ -20,34 +20,53 @@ if TYPE_CHECKING:
     from rdrop_cli.core.inference.inputs import Inputs
     from rdrop_cli.core.inference.prediction import Prediction
     from rdrop_cli.core.runs.checkpoint import Checkpoint
+    from rdrop_cli.terminal.stages import Stages
 
 EXAMPLES = """[bold]Examples[/]
-
-rdrop predict "great movie"  [dim]# with the newest finished run[/]
-
-rdrop predict --input reviews.csv --output labelled.jsonl
-
-cat lines.txt | rdrop predict --input - --output out.csv
-
+rdrop predict "great movie"                      [dim]# with the newest run[/]
 rdrop predict "so-so" --checkpoint runs/NAME --json
+rdrop predict --input reviews.csv --output labelled.jsonl
+cat lines.txt | rdrop predict --input - --output out.csv
 """
-SHOWN_CHARACTERS = 60
+SHOWN_CLASSES = 10
+"""Of the classes that were predicted."""
 
 
 def predict(
-    texts: Annotated[Optional[list[str]], typer.Argument(metavar="[TEXT]...", help="Texts to classify.")] = None,  # noqa: UP045
+    texts: Annotated[Optional[list[str]], typer.Argument(metavar="TEXT", help="Texts to classify.")] = None,  # noqa: UP045
     checkpoint: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="A run or checkpoint folder, a run's name, or a hub id. Default: newest finished run."),
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="A run or checkpoint folder, the name of a run, or a hub id. Default: the newest finished run.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
     ] = None,
     input_: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--input", "-i", metavar="FILE|-", help="csv, tsv, jsonl, json, txt or parquet; - is stdin."),
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="FILE|-",
+            help="csv, tsv, jsonl, json, txt or parquet; - reads stdin.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
     ] = None,
     input_format: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="NAME", help="Format of the input. Default: by suffix; txt for stdin."),
+        typer.Option(
+            metavar="NAME",
+            help="Format of the input. Default: by its suffix; txt for stdin.",
+            rich_help_panel=help_pages.DATA,
+        ),
     ] = None,
+    text_column: options.TextColumnOption = None,
+    text_pair_column: options.TextPairColumnOption = None,
+    device: options.DeviceOption = None,
+    precision: options.PrecisionOption = None,
+    batch_size: options.BatchOption = None,
+    threads: options.ThreadsOption = None,
+    trust_remote_code: options.TrustRemoteCodeOption = False,
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -55,21 +74,14 @@ def predict(
             "-o",
             metavar="FILE",
             help="jsonl, csv, tsv (also .gz) or parquet; replaced if it exists.",
-            rich_help_panel="Output",
+            rich_help_panel=help_pages.OUTPUT,
         ),
     ] = None,
-    text_column: options.TextColumnOption = None,
-    text_pair_column: options.TextPairColumnOption = None,
-    precision: options.PrecisionOption = None,
-    device: options.DeviceOption = None,
-    batch_size: options.BatchOption = None,
-    threads: options.ThreadsOption = None,
-    trust_remote_code: options.TrustRemoteCodeOption = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Classify texts: label, probability, and the probability of every class."""
+    """Classify texts, with a probability for every class."""
     from rdrop_cli.config import parse_device, parse_precision
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.inference.inputs import Inputs
@@ -197,15 +209,12 @@ def _print(screen: Screen, predictions: Iterable[Prediction], labels: tuple[str,
 
 
 def _print_table(screen: Screen, predictions: list[Prediction], labels: tuple[str, ...], title: str) -> None:
-    from rdrop_cli.terminal.console import add_row, table
-    from rdrop_cli.terminal.tables import MANY_CLASSES
+    from rdrop_cli.terminal.class_tables import predictions_table
 
-    columns = labels if len(labels) <= MANY_CLASSES else ()
-    shown = table("text", "label", "score", *columns)
-    for item in predictions:
-        cells = [f"{item.probabilities[name]:.4f}" for name in columns]
-        add_row(shown, safe(item.text, SHOWN_CHARACTERS), item.label, f"{item.score:.4f}", *cells)
+    shown, has_all = predictions_table([(item.text, item.probabilities) for item in predictions], labels, screen.fits)
     screen.show(shown, title=title)
+    if not has_all:
+        screen.say(f"The probabilities of all {len(labels):,} classes: --json, or --output FILE")
 
 
 def _show_inputs(screen: Screen, rows: Inputs) -> None:
@@ -218,7 +227,10 @@ def _show_inputs(screen: Screen, rows: Inputs) -> None:
 
 
 def _show_written(screen: Screen, output: Path, counts: Counter[str], labels: tuple[str, ...]) -> None:
-    summary = ", ".join(f"{name} {counts[name]:,}" for name in labels)
+    names = labels if len(labels) <= SHOWN_CLASSES else [name for name, _ in counts.most_common(SHOWN_CLASSES)]
+    summary = ", ".join(f"{name} {counts[name]:,}" for name in names)
+    if len(counts) > len(names):
+        summary += f" and {len(counts) - len(names):,} more classes"
     screen.say(f"{sum(counts.values()):,} predictions in {output}: {summary}")
     if screen.json_output:
         screen.document({"output": str(output), "count": sum(counts.values()), "labels": dict(counts)})

@@ -8,59 +8,59 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from rdrop_cli.commands import options
+from rdrop_cli.commands import help_pages, options
 from rdrop_cli.terminal.console import Screen, count, safe
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
 
 EXAMPLES = """[bold]Examples[/]
-
-rdrop prepare  [dim]# the built-in Rotten Tomatoes sentences[/]
-
-rdrop prepare imdb --max-length 256  [dim]# what 256 tokens cut off[/]
-
-rdrop prepare reviews.csv --label-column stars  [dim]# your own file[/]
-
-rdrop prepare aclImdb --out prepared/imdb  [dim]# folders pos/ and neg/[/]
+rdrop prepare                                    [dim]# built-in movie reviews[/]
+rdrop prepare reviews.csv --label-column stars   [dim]# your own file[/]
+rdrop prepare imdb --max-length 256              [dim]# what does 256 cut off?[/]
+rdrop prepare aclImdb --out prepared/imdb        [dim]# folders pos/ and neg/[/]
 """
 
 
 def prepare(
     source: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Argument(help="Built-in name (rotten-tomatoes, imdb), file, folder or hub id. Default: rotten-tomatoes."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="A built-in name (rotten-tomatoes, imdb), file, folder or hub id. Default: rotten-tomatoes.",
+        ),
     ] = None,
-    out: options.OutOption = None,
+    model: options.ModelOption = None,
+    max_length: options.MaxLengthOption = None,
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
     text_column: options.TextColumnOption = None,
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     validation: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Share cut off for validation.", rich_help_panel=options.DATA_PANEL),
+        typer.Option(metavar="SHARE", help="Share of the rows to validate with.", rich_help_panel=help_pages.DATA),
     ] = None,
     test: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Share cut off for test.", rich_help_panel=options.DATA_PANEL),
+        typer.Option(metavar="SHARE", help="Share of the rows to test with.", rich_help_panel=help_pages.DATA),
     ] = None,
     train_examples: options.TrainExamplesOption = None,
     label_map: options.LabelMapOption = None,
     strict: Annotated[
-        bool, typer.Option(help="Refuse data with unusable rows.", rich_help_panel=options.DATA_PANEL)
+        bool,
+        typer.Option("--strict", help="Refuse data with unusable rows.", rich_help_panel=help_pages.DATA),
     ] = False,
+    out: options.OutOption = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace other prepared data in --out.", rich_help_panel=options.OUTPUT_PANEL),
+        typer.Option("--overwrite", help="Replace other prepared data in --out.", rich_help_panel=help_pages.OUTPUT),
     ] = False,
-    model: options.ModelOption = None,
-    max_length: options.MaxLengthOption = None,
-    config: options.ConfigOption = None,
-    set_: options.SetOption = None,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Read, check, split and tokenize labelled text, and say what is in it."""
+    """Read, check, split and tokenize labelled text, and describe it."""
     given = dict(locals())  # the arguments, before there are other names
     from rdrop_cli.config import load_config
     from rdrop_cli.core.data.columns import in_words
@@ -87,7 +87,7 @@ def prepare(
     screen.say(f"Columns: {in_words(data.columns)}")
     _show(screen, data.report, data.folder, data.rejected)
     again = {"--config": config, "--model": model, "--max-length": max_length}
-    screen.say(f"Next: {_next_command(data.folder, again, set_ or [])}", style="bold")
+    screen.say(f"Next: {_next_command(data.folder, again, set_ or [])}", style="bold", to_copy=True)
     if json_output:
         screen.document(_document(data))
 
@@ -114,17 +114,19 @@ def _document(data: Prepared) -> dict[str, Any]:
 
 def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[dict[str, Any]]) -> None:
     from rdrop_cli.core.data import left_out
-    from rdrop_cli.terminal.tables import class_table, data_table
+    from rdrop_cli.terminal.class_tables import class_table
+    from rdrop_cli.terminal.tables import data_table
 
     screen.show(data_table(report), title="Data")
-    screen.show(class_table(report), title=f"Classes ({len(next(iter(report['classes'].values())))})")
+    title, classes = class_table(report)
+    screen.show(classes, title=title)
     kept = ", case and spacing aside; repeats are kept in one split" if report["repeats"] else ""
     screen.say(f"Repeats of an earlier text: {count(report['repeats'], 'row')}{kept}")
     if report["conflicts"]:
         screen.say(f"With more than one label: {count(report['conflicts'], 'text')}", style="yellow")
     crossing = report["crossing"]
-    dropped = f"; dropped for standing in two: {count(crossing, 'row')}, none from test" if crossing else ""
-    screen.say(f"No text stands in two splits{dropped}")
+    dropped = f"; dropped because they were in two: {count(crossing, 'row')}, none from test" if crossing else ""
+    screen.say(f"No text is in two splits{dropped}")
     if not_used := report.get("not_used"):
         screen.say(f"Left out of train: {count(not_used, 'example')}, as a sample was asked for")
     if note := report.get("label_note"):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.text import Text
-from typer.core import TyperGroup
 
 from rdrop_cli.commands import options
+from rdrop_cli.commands.help_pages import EVERYDAY, Command, Group
 from rdrop_cli.terminal.console import Screen, count, safe
 
 if TYPE_CHECKING:
@@ -30,13 +30,35 @@ rdrop runs show NAME  [dim]# everything about one[/]
 
 rdrop runs rm --checkpoints NAME  [dim]# keep the model, free most of the disk[/]
 
+rdrop runs verify  [dim]# is every file as it was written?[/]
+"""
+LIST_EXAMPLES = """[bold]Examples[/]
+
+rdrop runs  [dim]# all runs under runs/, newest first[/]
+
+rdrop runs --dir comparisons/NAME  [dim]# the runs of a comparison[/]
+"""
+SHOW_EXAMPLES = """[bold]Examples[/]
+
+rdrop runs show NAME
+
+rdrop runs show NAME --json  [dim]# everything, for a script[/]
+"""
+REMOVE_EXAMPLES = """[bold]Examples[/]
+
 rdrop runs rm NAME OTHER  [dim]# remove two runs; asks first[/]
 
-rdrop runs verify  [dim]# is every file as it was written?[/]
+rdrop runs rm --checkpoints NAME  [dim]# keep the model, free most of the disk[/]
+"""
+VERIFY_EXAMPLES = """[bold]Examples[/]
+
+rdrop runs verify  [dim]# every run under runs/[/]
+
+rdrop runs verify NAME
 """
 
 
-class _ListByDefault(TyperGroup):
+class _ListByDefault(Group):
     """`rdrop runs` and `rdrop runs --json` are `rdrop runs list` and `rdrop runs list --json`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -57,7 +79,9 @@ def _complete(ctx: typer.Context, incomplete: str) -> list[str]:
 
 DirOption = Annotated[
     Path,
-    typer.Option("--dir", metavar="DIR", help="Folder with the runs; also one under comparisons/."),
+    typer.Option(
+        "--dir", metavar="DIR", help="Folder with the runs; also one under comparisons/.", rich_help_panel=EVERYDAY
+    ),
 ]
 _NAME = {"metavar": "NAME", "autocompletion": _complete}
 NameArgument = Annotated[str, typer.Argument(help="A run's name, or its folder.", **_NAME)]
@@ -65,7 +89,7 @@ NamesArgument = Annotated[list[str], typer.Argument(help="Names of runs, or thei
 RUNS = Path("runs")
 
 
-@app.command("list")
+@app.command("list", cls=Command, epilog=LIST_EXAMPLES)
 def list_(
     folder: DirOption = RUNS,
     json_output: options.JsonOption = False,
@@ -113,7 +137,7 @@ def _show_list(screen: Screen, folder: Path, runs: Sequence[Summary], elsewhere:
         screen.show(f"No runs in {safe(folder)} yet. Make one with: rdrop train --alpha 5")
 
 
-@app.command("show")
+@app.command("show", cls=Command, epilog=SHOW_EXAMPLES)
 def show(
     name: NameArgument,
     folder: DirOption = RUNS,
@@ -153,7 +177,7 @@ def _show_run(screen: Screen, run: dict[str, Any]) -> None:
         screen.say(f"Next: {command}", style="bold")
 
 
-@app.command("rm")
+@app.command("rm", cls=Command, epilog=REMOVE_EXAMPLES)
 def remove(
     names: NamesArgument,
     checkpoints: Annotated[
@@ -161,9 +185,10 @@ def remove(
         typer.Option(
             "--checkpoints",
             help="Remove only the checkpoints of finished runs, which nothing needs; best/ and all records stay.",
+            rich_help_panel=EVERYDAY,
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=EVERYDAY)] = False,
     folder: DirOption = RUNS,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -208,7 +233,7 @@ def _show_removal(screen: Screen, planned: Sequence[Removal]) -> None:
             screen.say(f"{one.run}: not part of a run, so kept: {', '.join(one.kept)}", style="yellow")
 
 
-@app.command("verify")
+@app.command("verify", cls=Command, epilog=VERIFY_EXAMPLES)
 def verify(
     names: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads it at run time

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from rdrop_cli import processes
-from rdrop_cli.commands import options
+from rdrop_cli.commands import help_pages, options
 from rdrop_cli.terminal.console import Screen, size
 from rdrop_cli.threads import choose as choose_threads
 
@@ -18,71 +18,79 @@ if TYPE_CHECKING:
     from rdrop_cli.schema import Config
 
 EXAMPLES = """[bold]Examples[/]
-
-rdrop train --alpha 5  [dim]# built-in reviews, minutes on two CPU cores[/]
-
-rdrop train reviews.csv --alpha 1 --epochs 2  [dim]# your own file[/]
-
-rdrop train --config imdb-roberta  [dim]# needs a GPU and a model hub[/]
-
-rdrop train --alpha 0 --seed 43  [dim]# plain fine-tuning, to compare[/]
-
-rdrop train --resume --out runs/NAME  [dim]# resume where it stopped[/]
+rdrop train --alpha 5                 [dim]# built-in reviews, minutes on 2 cores[/]
+rdrop train reviews.csv --epochs 2    [dim]# your own file[/]
+rdrop train --config imdb-roberta     [dim]# needs a GPU and the model hub[/]
+rdrop train --alpha 0 --seed 43       [dim]# plain fine-tuning, to compare[/]
+rdrop train --resume --out runs/NAME  [dim]# resume an interrupted run[/]
 """
 
 
 def train(
-    data: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Argument(help="A prepared folder, or anything `rdrop prepare` takes. Default: the recipe's."),
-    ] = None,
-    config: options.ConfigOption = None,
+    data: options.DataArgument = None,
     alpha: options.AlphaOption = None,
-    label_smoothing: options.LabelSmoothingOption = None,
-    model: options.ModelOption = None,
     epochs: options.EpochsOption = None,
-    batch_size: options.TrainBatchOption = None,
-    micro_batch_size: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--micro-batch",
-            "--micro-batch-size",
-            metavar="N|auto",
-            help="Examples per forward pass, a divisor of the batch size; auto halves it when memory runs out. "
-            "Saves memory, changes no mathematics.",
-        ),
-    ] = None,
-    gradient_checkpointing: Annotated[
-        Optional[bool],  # noqa: UP045
-        typer.Option("--gradient-checkpointing", help="Compute activations twice: less memory, more time."),
-    ] = None,
-    lr: options.LearningRateOption = None,
+    model: options.ModelOption = None,
     max_length: options.MaxLengthOption = None,
     seed: options.SeedOption = None,
-    precision: options.PrecisionOption = None,
-    device: options.DeviceOption = None,
+    config: options.ConfigOption = None,
+    set_: options.SetOption = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Resume the run in --out, or the newest unfinished one.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check everything, time a few steps and forecast.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
+    ] = False,
     text_column: options.TextColumnOption = None,
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     train_examples: options.TrainExamplesOption = None,
     label_map: options.LabelMapOption = None,
     allow_rejects: options.AllowRejectsOption = None,
+    batch_size: options.TrainBatchOption = None,
+    lr: options.LearningRateOption = None,
+    label_smoothing: options.LabelSmoothingOption = None,
+    device: options.DeviceOption = None,
+    precision: options.PrecisionOption = None,
     threads: options.ThreadsOption = None,
-    set_: options.SetOption = None,
+    micro_batch: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--micro-batch",
+            metavar="N|auto",
+            help="Examples in each forward pass: less memory, same result. auto: halved when memory runs out.",
+            rich_help_panel=help_pages.MACHINE,
+        ),
+    ] = None,
+    micro_batch_size: Annotated[Optional[str], typer.Option("--micro-batch-size", hidden=True)] = None,  # noqa: UP045
+    gradient_checkpointing: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--gradient-checkpointing",
+            help="Compute activations twice: less memory, more time.",
+            rich_help_panel=help_pages.MACHINE,
+        ),
+    ] = None,
     out: options.OutOption = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume the run in --out, or the newest unfinished one.")
-    ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace the run in --out.", rich_help_panel=options.OUTPUT_PANEL),
+        typer.Option("--overwrite", help="Replace the run in --out.", rich_help_panel=help_pages.OUTPUT),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, time a few steps, forecast.")] = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Fine-tune a transformer with R-Drop and measure what came out."""
+    """Fine-tune a text classifier with R-Drop and measure the result."""
     given = dict(locals())  # the arguments, before there are other names
     from rdrop_cli.core.runs.claim import claim_run
     from rdrop_cli.core.runs.resolve import check_configuration, open_run
@@ -162,7 +170,7 @@ def _show(screen: Screen, config: Config, training: TrainingRun, result: Trainin
     rate = f", {result.examples_per_second:.0f} examples/s" if done else ""
     screen.say(f"Trained {done:,} steps{resumed} in {minutes} min {seconds:02d} s{rate}")
     screen.say(f"Run folder: {result.run}")
-    screen.say(f"Next: {_next_command(training, result)}", style="bold")
+    screen.say(f"Next: {_next_command(training, result)}", style="bold", to_copy=True)
 
 
 def _show_undefined(screen: Screen, result: TrainingResult) -> None:
@@ -189,7 +197,7 @@ def _next_command(training: TrainingRun, result: TrainingResult) -> str:
 
 def _forecast(screen: Screen, training: TrainingRun) -> None:
     from rdrop_cli.core.training.forecast import forecast
-    from rdrop_cli.terminal.training_view import say_plan
+    from rdrop_cli.terminal.descriptions import say_plan
 
     say_plan(screen, training.plan())
     estimate = forecast(training)

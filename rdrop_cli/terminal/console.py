@@ -1,4 +1,4 @@
-"""What reaches the terminal: two consoles, safe text, progress, and the one JSON document of `--json`.
+"""What reaches the terminal: two consoles, safe text, tables, and the one JSON document of `--json`.
 
 Text from data is data: it is shown escaped, never as terminal codes or as rich markup.
 """
@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import time
-from types import TracebackType
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from rdrop_cli import processes
+
+if TYPE_CHECKING:
+    from rdrop_cli.terminal.stages import Stages
 
 WIDE = 100
 """Terminals with fewer columns get tables without frames, so that no number is cut."""
@@ -24,10 +28,8 @@ PLAIN_WIDTH = 120
 """Columns of a table that goes into a pipe or file."""
 LONGEST = 2000
 """Characters of an error."""
-_LONG = 10.0
-"""Seconds after which the rate of a stage is worth showing in a pipe."""
-_REMINDER = 15.0
-"""Seconds after which a stage whose output goes into a pipe says how far it is."""
+_ENDLESS = 100_000
+"""Columns of a terminal on which no table is too wide."""
 
 
 def safe(value: object, limit: int | None = None) -> str:
@@ -80,17 +82,40 @@ def _json_escape(character: str) -> str:
     return "".join(f"\\u{units[index : index + 2].hex()}" for index in range(0, len(units), 2))
 
 
-def table(*columns: str) -> Table:
-    """A table whose first column is a name and whose other columns are numbers."""
+def table(*columns: str, names: Collection[int] = (0,)) -> Table:
+    """A table of names, which are folded where they are long, and of numbers.
+
+    Args:
+        names: Indices of the columns that hold names.
+    """
     made = Table()
     for index, column in enumerate(columns):
-        made.add_column(Text(safe(column)), justify="left" if index == 0 else "right", no_wrap=index > 0)
+        is_name = index in names
+        made.add_column(
+            Text(safe(column)),
+            justify="left" if is_name else "right",
+            no_wrap=not is_name,
+            overflow="fold" if is_name else "ellipsis",
+        )
     return made
 
 
 def add_row(to: Table, *cells: object, style: str | None = None) -> None:
     """Add cells as plain text."""
     to.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in cells), style=style)
+
+
+def without_frame(framed: Table, console: Console) -> Table:
+    """The table with spaces between its columns, two where they fit."""
+    framed.box, framed.pad_edge, framed.padding = None, False, (0, 2, 0, 0)
+    if natural_width(framed, console) > console.width:
+        framed.padding = (0, 1, 0, 0)
+    return framed
+
+
+def natural_width(of: Table, console: Console) -> int:
+    """The columns that a table takes where nothing of it is wrapped."""
+    return Measurement.get(console, console.options.update(max_width=_ENDLESS), of).maximum
 
 
 class Screen:
@@ -120,16 +145,35 @@ class Screen:
         if (self.json_output and self.quiet) or not processes.is_main_process():
             return
         if title is not None:
-            self.ui.print(Text(safe(title), style="bold"), soft_wrap=True)
-        if isinstance(renderable, Table) and self.ui.width < WIDE:
-            renderable.box, renderable.pad_edge, renderable.collapse_padding = None, False, True
+            self._print(safe(title), style="bold")
+        if isinstance(renderable, Table):
+            renderable = self._framed_or_not(renderable)
         is_text = isinstance(renderable, str | Text)
         self.ui.print(renderable, soft_wrap=is_text and not self.ui.is_terminal)
 
-    def say(self, text: str, *, style: str | None = None) -> None:
-        """A remark on a line of its own."""
+    def fits(self, shown: Table) -> bool:
+        """Whether a table can be shown without folding anything."""
+        return natural_width(self._framed_or_not(shown), self.ui) <= self.ui.width
+
+    def _framed_or_not(self, shown: Table) -> Table:
+        return without_frame(shown, self.ui) if self.ui.width < WIDE else shown
+
+    def say(self, text: str, *, style: str | None = None, label: int = 0, to_copy: bool = False) -> None:
+        """A remark on a line of its own, on a terminal on as many as its words need.
+
+        Args:
+            label: Characters of a label at its beginning, which further lines leave free.
+            to_copy: It holds a command, which a line break would spoil: the terminal itself wraps it.
+        """
         if not self.quiet:
-            self.ui.print(Text(safe(text), style=style or ""), soft_wrap=True)
+            self._print(safe(text), style=style or "", label=label, to_copy=to_copy)
+
+    def _print(self, text: str, *, style: str, label: int = 0, to_copy: bool = False) -> None:
+        if self.ui.is_terminal and not to_copy:
+            room = max(self.ui.width - label, 1)
+            lines = textwrap.wrap(text[label:], room, break_long_words=False, break_on_hyphens=False)
+            text = text[:label] + ("\n" + " " * label).join(lines)
+        self.ui.print(Text(text, style=style), soft_wrap=True)
 
     def document(self, content: Any) -> None:
         """Print the JSON document."""
@@ -138,73 +182,9 @@ class Screen:
 
     def stages(self) -> Stages:
         """A context manager that shows the progress of named stages."""
+        from rdrop_cli.terminal.stages import Stages
+
         return Stages(self)
-
-
-class Stages:
-    """Progress of named stages: bars on a terminal, a line for each finished stage elsewhere."""
-
-    def __init__(self, screen: Screen) -> None:
-        self.screen = screen
-        self._tasks: dict[str, TaskID] = {}
-        self._name = ""
-        self._began = self._said = time.monotonic()
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}", markup=False),
-            TimeRemainingColumn(),
-            console=screen.ui,
-            transient=True,
-        )
-
-    def __enter__(self) -> Stages:
-        self.open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Take the bars off the terminal."""
-        if self.screen.is_live:
-            self._progress.stop()
-
-    def open(self) -> None:
-        """Put the bars back."""
-        if self.screen.is_live:
-            self._progress.start()
-
-    def update(self, name: str, done: int, total: int | None) -> None:
-        """A stage has `done` of `total` rows (None: not known)."""
-        if self.screen.is_live:
-            if name not in self._tasks:
-                for task in self._tasks.values():
-                    self._progress.update(task, visible=False)
-                self._tasks[name] = self._progress.add_task(safe(name), total=total, rate="")
-            bar = self._progress.tasks[self._progress.task_ids.index(self._tasks[name])]
-            rate = f"{bar.speed:,.0f}/s" if bar.speed else ""
-            self._progress.update(self._tasks[name], completed=done, total=total, rate=rate)
-        else:
-            self._tell(name, done, total)
-
-    def _tell(self, name: str, done: int, total: int | None) -> None:
-        """A line when a stage is done, and now and then before."""
-        now = time.monotonic()
-        if name != self._name:
-            self._name, self._began, self._said = name, now, now
-        seconds = now - self._began
-        rate = f", {done / seconds:,.0f}/s" if seconds >= _LONG else ""
-        if total is not None and done >= total > 0:
-            if name not in self._tasks:
-                self._tasks[name] = TaskID(0)
-                self.screen.say(f"{name}: {total:,} done{rate}")
-        elif now - self._said >= _REMINDER:
-            self._said = now
-            self.screen.say(f"{name}: {done:,}{f' of {total:,}' if total else ''}{rate}")
 
 
 def make_console(*, stderr: bool = False) -> Console:

@@ -16,9 +16,9 @@ from rich.text import Text
 
 from rdrop_cli.core.metrics.classification import HEADLINE, TITLES
 from rdrop_cli.core.metrics.formatting import number
+from rdrop_cli.terminal.class_tables import MANY_CLASSES
 from rdrop_cli.terminal.console import add_row, count, duration, safe, table
 from rdrop_cli.terminal.console import size as large_size
-from rdrop_cli.terminal.tables import MANY_CLASSES
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from rdrop_cli.core.metrics.bootstrap import Interval
     from rdrop_cli.core.metrics.head_to_head import HeadToHead
 
-MANY_CLASSES = 12
-
 
 def metrics_table(splits: Mapping[str, Mapping[str, Any]], intervals: Mapping[str, Interval] | None = None) -> Table:
     """One row a split.
@@ -46,23 +44,6 @@ def gaps_table(compared: HeadToHead) -> Table:
     return shown
 
 
-def per_class_table(labels: Sequence[str], per_class: Sequence[Mapping[str, Any]]) -> Table:
-    """One row a class."""
-    shown = table("class", "examples", "precision", "recall", "F1")
-    for name, row in zip(labels, per_class, strict=True):
-        cells = (number(row["precision"]), number(row["recall"]), number(row["f1"]))
-        add_row(shown, name, f"{row['support']:,}", *cells)
-    return shown
-
-
-def confusion_table(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
-    """Rows are true classes, columns predicted ones."""
-    shown = table("true \\ predicted", *labels)
-    for name, row in zip(labels, matrix, strict=True):
-        add_row(shown, name, *(f"{count:,}" for count in row))
-    return shown
-
-
 def data_table(report: Mapping[str, Any]) -> Table:
     """One row a split: its size, token lengths, truncation."""
     tokens = report.get("tokens")
@@ -80,28 +61,10 @@ def data_table(report: Mapping[str, Any]) -> Table:
     return shown
 
 
-def class_table(report: Mapping[str, Any]) -> Table:
-    """One row a class, its examples in each split; of very many classes the largest and the smallest."""
-    classes = report["classes"]
-    first = next(iter(classes.values()))
-    names = list(first)
-    if len(names) > 2 * MANY_CLASSES:
-        by_size = sorted(names, key=lambda name: -first[name])
-        names = [*by_size[:MANY_CLASSES], *by_size[-MANY_CLASSES:]]
-    shown = table("class", *classes)
-    for name in names:
-        add_row(
-            shown,
-            name,
-            *(f"{counts[name]:,} ({counts[name] / sum(counts.values()):.0%})" for counts in classes.values()),
-        )
-    return shown
-
-
 def summary_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
-    """One row an arm: its metrics over the seeds, and its training time."""
+    """One row an arm: its metrics over the seeds, and the median time of a run's training."""
     names = next(iter(arms.values()))["metrics"]
-    shown = table("arm", *(TITLES[name] for name in names), "time a run")
+    shown = table("arm", *(TITLES[name] for name in names), "time")
     for name, arm in arms.items():
         cells = [_spread(metric["mean"], metric["sd"]) for metric in arm["metrics"].values()]
         add_row(shown, name, *cells, "–" if arm["seconds"] is None else f"{arm['seconds']:,.0f} s")

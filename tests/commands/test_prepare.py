@@ -9,7 +9,7 @@ from conftest import make_reviews, write_csv
 def test_the_report_and_the_next_command(rdrop, reviews, tiny_model):
     shown = rdrop("prepare", reviews, "--model", tiny_model, "--max-length", "8").stdout
     assert "Repeats of an earlier text: 0 rows" in shown
-    assert "No text stands in two splits" in shown
+    assert "No text is in two splits" in shown
     assert "texts cut at 8" in shown
     last = shown.splitlines()[-1]
     assert last.startswith("Next: rdrop train prepared/reviews-")

@@ -56,11 +56,46 @@ def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_te
     assert "about 2 min 25 s left" in shown, "one of four steps of the first run is done"
     assert "about 1 min 15 s left" in shown, "and of the second"
     assert "plain seed 42: validation" in shown
-    assert "loss 0.7000  CE 0.6000" in shown
+    assert "Loss     0.7000" in shown
     assert "│ plain │  0/1 │   0.8000 │ 0.7500 │  0.9000 │   – │ 1 min 01 s │" in shown
     assert "rdrop seed 42: something [red]odd[/]\\x1b[31m" in shown
     assert "0.1234" not in shown, "test is not shown while it runs"
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is shown again"
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 12), (80, 24), (120, 24), (120, 60)])
+def test_every_figure_is_whole_on_terminals_of_any_size(width, height):
+    arms = make_arms(load_config("starter"), ["plain", "smoothing", "rdrop", "rdrop+smoothing"], [], "steps")
+    cells = [Cell(arm, 42, Path(arm.name)) for arm in arms]
+    screen = Screen()
+    screen.ui = Console(
+        file=io.StringIO(), force_terminal=True, width=width, height=height, color_system=None, markup=False
+    )
+    metrics = {"validation": {"accuracy": 0.8125, "f1": 0.7525, "roc_auc": 0.9125, "nll": 12.3456}}
+    with screen.stages() as stages, comparison_observer(screen, stages) as view:
+        view.plan(ComparisonPlan(cells, [6000.0] * 4, 2**30), cells)
+        view.began(cells[3])
+        view.training.plan(PLAN)
+        for step in (1, 2):
+            row = {"loss": 0.7 / step, "ce": 0.6, "kl": 0.02, "kl_share": 1.0, "agreement": 1.0, "learning_rate": 1e-4}
+            view.training.log({**row, "epoch": 0.5, "step": step})
+            view.training.log({f"validation_{name}": 0.5 for name in ("accuracy", "f1", "roc_auc", "nll")})
+        view.training.evaluating(3)
+        view.ended(CellResult("rdrop+smoothing", 42, cells[3].folder, metrics, None, {"seconds": 3661.0}), 18_000.0)
+        view.live.stop()
+        screen.ui.file.truncate(0)
+        screen.ui.file.seek(0)
+        screen.ui.print(view)
+        lines = screen.ui.file.getvalue().splitlines()
+    assert len(lines) < height
+    assert all(len(line) <= width for line in lines)
+    shown = "\n".join(lines)
+    assert "…" not in shown
+    figures = ["about 5 h 00 min left", "0.7000 █▁ 0.3500", "0.8125", "0.7525", "0.9125", "12.3456", "1 h 01 min"]
+    if height > 12:
+        figures += ["CE 0.6000", "passes agree 100.0%", "0.5000 ▅▅ 0.5000"]
+    for figure in (*figures, "rdrop+smoothing seed 42: validation", *(arm.name for arm in arms)):
+        assert figure in shown
 
 
 def test_where_nothing_is_left_to_train_the_rest_still_shows_its_progress():

@@ -71,7 +71,7 @@ def test_json_on_a_terminal_is_escaped_where_it_could_act_and_readable_elsewhere
 
 def test_a_long_stage_into_a_pipe_says_how_far_it_is_and_how_fast(capsys, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("rdrop_cli.terminal.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("rdrop_cli.terminal.stages.time.monotonic", lambda: now[0])
     with Screen().stages() as stages:
         for seconds, done, total in (
             (0, 0, None),

@@ -1,0 +1,52 @@
+"""What a comparison is about to do, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rdrop_cli.core.comparison.arms import Arm, shown_settings
+from rdrop_cli.terminal.console import Screen, count, duration, size
+from rdrop_cli.terminal.descriptions import LABEL
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.comparison.grid import Cell
+    from rdrop_cli.core.comparison.observer import ComparisonPlan
+
+
+def describe_plan(plan: ComparisonPlan, cells: Sequence[Cell]) -> list[str]:
+    """What is going to happen, in a few lines."""
+    arms = list({cell.arm.name: cell.arm for cell in cells}.values())
+    seeds = list(dict.fromkeys(cell.seed for cell in cells))
+    config = cells[0].config
+    spread = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    done = len(cells) - len(plan.cells)
+    lines = [
+        *(f"{'Arms' if arm is arms[0] else '':<6} {arm.name}: {describe_settings(arm, arms)}" for arm in arms),
+        f"Runs   {count(len(cells), 'run')}: {count(len(arms), 'arm')}, {spread}" + (f"; {done} done" if done else ""),
+        f"Best   by validation {config.train.metric}; the test split is opened once a run",
+    ]
+    if len(seeds) == 1:
+        lines.append("Note   one seed shows nothing, as there is no spread to judge by: use --seeds 5 or more")
+    if plan.cells:
+        total, disk = duration(sum(plan.seconds)), size(plan.disk)
+        lines.append(f"Left   {count(len(plan.cells), 'run')}, about {total}; disk {disk} at most")
+    else:
+        lines.append("Left   nothing to train: every run is done")
+    return lines
+
+
+def describe_settings(arm: Arm, arms: Sequence[Arm]) -> str:
+    """R-Drop's settings of an arm and those in which arms differ, in a few words."""
+    return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in shown_settings(arm, arms).items())
+
+
+def say_plan(screen: Screen, plan: ComparisonPlan, cells: Sequence[Cell]) -> None:
+    """Show the plan."""
+    for line in describe_plan(plan, cells):
+        screen.say(line, label=LABEL)
+
+
+def named(cell: str, message: str) -> str:
+    """A message with the cell that it is about; before the first one begins there is none."""
+    return f"{cell}: {message}" if cell else message
