@@ -263,7 +263,7 @@ def test_a_run_of_train_in_its_place_counts_as_a_cell(compared, source, tiny_mod
 def test_one_comparison_at_a_time_writes_to_a_folder(compared, tmp_path):
     (tmp_path / "compared").mkdir()
     folder = tmp_path / "compared"
-    with only_writer(folder), pytest.raises(CheckpointError, match="writing here now"), compared().claimed():
+    with only_writer(folder), pytest.raises(CheckpointError, match="writing to this folder"), compared().claimed():
         pass
 
 

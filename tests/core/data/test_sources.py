@@ -89,7 +89,9 @@ def test_an_empty_folder_says_what_was_expected(tmp_path):
 def test_a_hub_id_offline_and_not_cached(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(HubError, match=r"dataset some/set: offline, and not in the cache\. Use a local file"):
+    with pytest.raises(
+        HubError, match=r"dataset some/set: not in the cache, and offline mode is on\. Use a local file"
+    ):
         open_source("some/set")
 
 
