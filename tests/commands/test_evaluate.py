@@ -106,7 +106,7 @@ def test_tables_are_shown(rdrop, named):
     [
         (["gone"], "gone: no such run or checkpoint"),
         (["run", "gone.csv"], "gone.csv: no such file or folder"),
-        (["run", "--split", "dev"], "no dev split in this data. It has: train, validation, test."),
+        (["run", "--split", "dev"], "this data has no dev split. It has: train, validation, test."),
         (["run", "--positive-label", "neutral"], "--positive-label: label 'neutral' is not one of"),
         (["run", "--precision", "float8"], "train.precision should be"),
     ],

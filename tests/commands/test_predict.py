@@ -117,7 +117,7 @@ def test_pipeline_gives_the_same_probabilities_and_names(rdrop, trained):
         (["text", "--checkpoint", "gone"], "gone: no such run or checkpoint. Runs: reviews-tiny-bert-alpha1-seed42."),
         (["--input", "gone.csv"], "gone.csv: no such file"),
         (["--input", "gone.csv", "--output", "reviews.csv"], "gone.csv: no such file"),
-        (["--input", "reviews.csv", "--text-column", "review"], "no column 'review'; it has 'text', 'label'"),
+        (["--input", "reviews.csv", "--text-column", "review"], "no column 'review'; found 'text', 'label'"),
         (["text", "--output", "out.docx"], "out.docx: unknown kind of output"),
         (["text", "--output", "gone/out.csv"], "gone/out.csv: its folder does not exist"),
         (["--input", "-", "--input-format", "xml"], "--input-format xml: unknown"),

@@ -118,7 +118,7 @@ def test_micro_batches_change_memory_only(rdrop, reviews, tiny_args, trained):
 
 def test_a_missing_column_is_found_before_the_model_is_loaded(rdrop, reviews):
     message = rdrop.error("train", reviews, "--text-column", "review")
-    assert "no column 'review'; it has 'text', 'label'" in message
+    assert "no column 'review'; found 'text', 'label'" in message
     assert not Path("prepared").exists()
 
 

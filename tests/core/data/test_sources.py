@@ -54,7 +54,7 @@ def test_files_named_after_splits(tmp_path):
 def test_two_files_for_one_split_are_refused(tmp_path):
     for name in ("train.csv", "dev.csv", "valid.csv"):
         write_csv(tmp_path / name, make_reviews(10))
-    with pytest.raises(DataError, match=r"dev.csv and valid.csv would be the validation split"):
+    with pytest.raises(DataError, match=r"dev.csv and valid.csv are named as the validation split"):
         open_source(str(tmp_path))
 
 
