@@ -112,7 +112,7 @@ MODELS = [  # name, what to do to a copy of a good model, a part of the message
     ("garbage-config", lambda at: (at / "config.json").write_text("{"), "cannot be loaded"),
     ("list-config", lambda at: (at / "config.json").write_text("[]"), "cannot be loaded"),
     ("unknown-kind", lambda at: change(at, model_type="nonsense"), "cannot be loaded"),
-    ("own-code", lambda at: change(at, model_type="mine", auto_map={"AutoConfig": "m.C"}), "brings code of its own"),
+    ("own-code", lambda at: change(at, model_type="mine", auto_map={"AutoConfig": "m.C"}), "contains its own code"),
 ]
 OPTIONS = [  # arguments, a part of the message
     ("train good.csv --alpha -1", "rdrop.alpha should be greater than or equal to 0"),

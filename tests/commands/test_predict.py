@@ -248,5 +248,5 @@ def test_a_device_can_be_named(rdrop, trained, monkeypatch):
     assert rdrop.json("predict", "great", "--device", "cpu")["predictions"]
     assert rdrop.json("evaluate", trained["run_dir"], "--device", "cpu")["metrics"]
     for command in (["predict", "great"], ["evaluate", trained["run_dir"]]):
-        assert "there is no CUDA GPU here" in rdrop.error(*command, "--device", "cuda")
+        assert "no CUDA GPU found" in rdrop.error(*command, "--device", "cuda")
         assert "must be auto, cpu, cuda, cuda:N or mps" in rdrop.error(*command, "--device", "gpu")

@@ -131,5 +131,5 @@ def test_one_class_without_validation_examples_is_refused(rdrop, tmp_path, tiny_
 def test_a_device_can_be_named_and_is_checked_first(rdrop, reviews, tiny_args, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert rdrop.json("train", reviews, "--device", "cpu", *tiny_args[:-4], "--epochs", "1")["run_dir"]
-    assert "device cuda:1: there is no CUDA GPU here" in rdrop.error("train", reviews, "--device", "cuda:1", *tiny_args)
+    assert "device cuda:1: no CUDA GPU found" in rdrop.error("train", reviews, "--device", "cuda:1", *tiny_args)
     assert "train.device must be auto, cpu, cuda, cuda:N or mps" in rdrop.error("train", "--device", "tpu")

@@ -219,7 +219,7 @@ def test_running_out_of_memory_says_what_to_make_smaller(error, config, tmp_path
 
 
 def test_weights_that_do_not_fit_the_encoder_are_refused(config, tmp_path):
-    with pytest.raises(ModelError, match=r"of the encoder's weights are missing or of another shape"):
+    with pytest.raises(ModelError, match=r"of the encoder's weights are missing or have another shape"):
         TrainingRun(config(**{"model.config": {"intermediate_size": 128}}), tmp_path / "run").set_up()
 
 
