@@ -128,7 +128,7 @@ def test_mistakes_are_named(rdrop, trained, arguments, message):
 
 
 def test_no_run_yet(rdrop):
-    assert "no finished run under runs/. Train one with rdrop train" in rdrop.error("predict", "great movie")
+    assert "no finished run found in runs/. Train one with rdrop train" in rdrop.error("predict", "great movie")
 
 
 def test_weights_that_are_pickled_are_refused(rdrop, trained):

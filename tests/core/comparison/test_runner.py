@@ -248,7 +248,7 @@ def test_a_foreign_folder_where_a_cell_goes_is_left_alone(compared, tmp_path):
     place = tmp_path / "compared" / "plain" / "seed42"
     place.mkdir(parents=True)
     (place / "thesis.txt").write_text("mine")
-    with pytest.raises(CheckpointError, match=r"holds thesis.txt, which is not of a run"):
+    with pytest.raises(CheckpointError, match=r"holds thesis.txt, which is not part of a run"):
         check_cells(compared().cells, Path("compared"))
 
 

@@ -123,7 +123,7 @@ def test_changed_data_is_not_resumed(config, reviews, tmp_path):
     with pytest.raises(TrainingInterrupted):
         TrainingRun(settings, tmp_path / "run", observer=SignalAt(3)).start()
     reviews.write_text(reviews.read_text().replace("great", "fine"))
-    with pytest.raises(DataError, match="its data has changed"):
+    with pytest.raises(DataError, match="the data has changed"):
         TrainingRun(settings, tmp_path / "run", resume=True).start()
 
 
