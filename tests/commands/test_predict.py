@@ -118,7 +118,7 @@ def test_pipeline_gives_the_same_probabilities_and_names(rdrop, trained):
         (["--input", "gone.csv"], "gone.csv: no such file"),
         (["--input", "gone.csv", "--output", "reviews.csv"], "gone.csv: no such file"),
         (["--input", "reviews.csv", "--text-column", "review"], "no column 'review'; found 'text', 'label'"),
-        (["text", "--output", "out.docx"], "out.docx: unknown kind of output"),
+        (["text", "--output", "out.docx"], "out.docx: unknown output format"),
         (["text", "--output", "gone/out.csv"], "gone/out.csv: its folder does not exist"),
         (["--input", "-", "--input-format", "xml"], "--input-format xml: unknown"),
     ],
@@ -210,7 +210,7 @@ def test_models_that_do_not_choose_one_of_several_classes_are_refused(rdrop, tra
     else:
         config[key] = value
     path.write_text(json.dumps(config))
-    assert "not a classifier into one of several classes" in rdrop.error("predict", "text")
+    assert "not a single-label classifier" in rdrop.error("predict", "text")
 
 
 def test_a_document_is_closed_also_when_reading_fails_half_way(rdrop, trained):

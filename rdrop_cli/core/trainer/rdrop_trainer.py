@@ -267,7 +267,7 @@ def refuse_ignored_labels(dataset: Any) -> None:
     if len(ignored):
         raise ValueError(
             f"{len(ignored)} training examples have the label {NO_EXAMPLE}, which marks ignored examples; the first has"
-            f" index {ignored[0]}. Remove them from the data set"
+            f" index {ignored[0]}: remove them from the data set"
         )
 
 

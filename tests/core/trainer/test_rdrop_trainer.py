@@ -428,7 +428,7 @@ def test_ignored_labels_are_refused_before_anything_is_trained(tmp_path):
         trainer.train()
 
     trainer.train_dataset = [{"input_ids": [1, 2], "labels": 0}, {"input_ids": [3], "labels": torch.tensor(-100)}]
-    with pytest.raises(ValueError, match=r"1 training examples .*number 1"):
+    with pytest.raises(ValueError, match=r"1 training examples .*index 1"):
         trainer.train()
 
 
