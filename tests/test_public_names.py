@@ -91,7 +91,7 @@ def test_mistakes_are_named(trained):
     with pytest.raises(TypeError, match=r"use \[text\] for a single one"):
         loaded.predict("great movie")
     for item in (None, 1, ("a",), ("a", None)):
-        with pytest.raises(TypeError, match="neither a text nor a pair"):
+        with pytest.raises(TypeError, match="expected a text or a pair"):
             loaded.predict([item])
 
 

@@ -30,7 +30,7 @@ def test_a_family_trains_evaluates_predicts_forecasts_and_compares(family, rdrop
     arguments = [reviews, "--model", save_encoder(family, tmp_path / family, tiny_model), *OPTIONS]
     if family in NO_DROPOUT:
         message = rdrop.error("train", *arguments)
-        assert "two training passes come out equal" in message
+        assert "no dropout (two training passes are equal)" in message
         assert "--set model.config.attention_dropout=0.1" in message
         arguments += ["--set", "model.config.attention_dropout=0.1"]
 

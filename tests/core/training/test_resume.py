@@ -52,8 +52,8 @@ def test_a_damaged_checkpoint_is_reported_and_passed_over(interrupted, name):
     notices = Notices()
     resumed = TrainingRun(settings, run, resume=True, observer=notices).start()
     assert resumed.first_step == 20
-    (said,) = (line for line in notices.said if "passed over" in line)
-    assert "checkpoint-23 is passed over: " + name in said
+    (said,) = (line for line in notices.said if "is skipped" in line)
+    assert "checkpoint-23 is skipped: " + name in said
     assert resumed.metrics == whole.metrics
     assert history(run) == history(whole.run)
     assert all(torch.equal(value, weights(run)[name]) for name, value in weights(whole.run).items())

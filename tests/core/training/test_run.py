@@ -191,7 +191,7 @@ def test_inputs_longer_than_the_positions_are_refused(config, tmp_path):
 
 
 def test_selection_needs_a_validation_split(config, tmp_path):
-    with pytest.raises(DataError, match="never chosen on test"):
+    with pytest.raises(DataError, match="never uses test for that"):
         TrainingRun(config(**{"data.validation": 0.0}), tmp_path / "run").set_up()
 
 
@@ -241,7 +241,7 @@ def test_a_second_training_into_a_folder_that_began_meanwhile_is_refused(config,
     late = TrainingRun(config(), tmp_path / "run")
     late.set_up()
     TrainingRun(config(), tmp_path / "run").start()
-    with pytest.raises(CheckpointError, match="another training has begun here"):
+    with pytest.raises(CheckpointError, match="another training has begun in this folder"):
         late.start()
 
 
