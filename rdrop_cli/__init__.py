@@ -1,6 +1,6 @@
 """rdrop: fine-tune transformer text classifiers with R-Drop (Liang et al. 2021, arXiv:2106.14448).
 
-The names of `__all__` are loaded when they are asked for, as PyTorch takes seconds.
+The names in `__all__` are imported on first access, because importing PyTorch takes seconds.
 """
 
 from __future__ import annotations

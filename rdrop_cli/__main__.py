@@ -9,7 +9,7 @@ from rdrop_cli.app import app  # imports nothing heavy
 
 
 def main() -> None:
-    """Run the command line; standard streams that are closed, or of a narrow encoding, are no reason to fail."""
+    """Run the command line, even if a standard stream is closed or cannot encode some characters."""
     threads.let_waiting_threads_sleep()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:

@@ -1,6 +1,6 @@
 """The configuration: loaded from YAML, overridden by flags, checked against the schema, saved with every run.
 
-Precedence: defaults < file < flags and `--set`. Every fault is reported at once, with its dotted key.
+Precedence, lowest first: defaults, file, `--set`, flags. All faults are reported at once, each with its dotted key.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from rdrop_cli.errors import ConfigError
 from rdrop_cli.schema import Config, Precision
 
 _SHOWN = 80
-"""Characters of a wrong value that a message shows."""
+"""Most characters of an invalid value to show in a message."""
 _MAX_BYTES = 2**20
-"""A configuration is a page; what is larger is another file."""
+"""A configuration is about a page long; a larger file is something else."""
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses repeated keys and aliases, and reads 2e-5 as the number it is (YAML 1.1: a string)."""
+    """SafeLoader that refuses repeated keys and aliases, and reads 2e-5 as a number (in YAML 1.1 it is a string)."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """As the base class, without aliases: a few lines of them can stand for billions of values."""
+        """Like the base class, but refuse aliases: a few lines of them can expand to billions of values."""
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
             raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", mark)
@@ -59,53 +59,53 @@ for _kind in (_Loader, ConfigDumper):
 
 
 def parse_precision(name: str | None) -> Precision | None:
-    """The precision of a `--precision` option; None when it is not given.
+    """The precision of a `--precision` option; None if it was not given.
 
     Raises:
-        ConfigError: no such precision.
+        ConfigError: there is no such precision.
     """
     return validate({"train": {"precision": name}}, "--precision").train.precision if name else None
 
 
 def parse_device(name: str | None) -> str:
-    """The device of a `--device` option; auto when it is not given.
+    """The device of a `--device` option; `auto` if it was not given.
 
     Raises:
-        ConfigError: no such kind of device.
+        ConfigError: the name is not that of a device.
     """
     return validate({"train": {"device": name}}, "--device").train.device if name else "auto"
 
 
 def parse_micro_batch(text: str | None) -> int | str | None:
-    """A number where `--micro-batch` is one; anything else is left for the schema to judge."""
+    """The value of `--micro-batch`, as a number if it is one; the schema checks it."""
     return int(text) if text is not None and len(text) < 19 and text.removeprefix("-").isdecimal() else text
 
 
 def recipe_folder() -> Path:
-    """Where the recipes are: inside an installed package, or at the top of a checkout."""
+    """The folder of the recipes: inside an installed package, or at the top of a checkout."""
     inside = Path(__file__).parent / "configs"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"
 
 
 def recipe_names() -> list[str]:
-    """Names that `--config` takes without a path."""
+    """Names that `--config` accepts without a path."""
     return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
 
 
 def find_config(name: str, option: str = "--config ") -> Path:
-    """The file of a recipe's name or of a path.
+    """The file for a recipe's name or a path.
 
     Args:
         option: Where it was given, for messages.
 
     Raises:
-        ConfigError: neither a recipe nor a file.
+        ConfigError: there is neither a recipe nor a file of that name.
     """
     recipe = recipe_folder() / f"{name}.yaml"
     if "/" not in name and recipe.is_file():
         return recipe
     path = Path(name)
-    with contextlib.suppress(RuntimeError):  # there is no such user
+    with contextlib.suppress(RuntimeError):  # ~NAME without such a user
         path = path.expanduser()
     if path.is_file():
         return path
@@ -118,7 +118,7 @@ def parse_yaml(text: str, where: str) -> Any:
     """Read YAML safely.
 
     Raises:
-        ConfigError: not YAML, a repeated key, or a tag that builds an object.
+        ConfigError: it is not valid YAML, a key is repeated, or a tag would construct an object.
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
@@ -138,13 +138,13 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def parse_assignment(text: str, option: str = "--set ") -> tuple[str, Any]:
-    """`a.b=value` as a dotted key and a value typed as YAML types it.
+    """Parse `a.b=value` into a dotted key and a value with the type that YAML gives it.
 
     Args:
-        option: Where it was given, for messages.
+        option: The option that it was given for, for messages.
 
     Raises:
-        ConfigError: no `=`, or a value that is not YAML.
+        ConfigError: there is no `=`, or the value is not valid YAML.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
@@ -153,41 +153,43 @@ def parse_assignment(text: str, option: str = "--set ") -> tuple[str, Any]:
 
 
 def collect_overrides(flags: Mapping[str, Any], assignments: Iterable[str] | None) -> list[tuple[str, Any]]:
-    """`--set` assignments, then the flags that were given (not None), which win."""
+    """`--set` assignments, then the flags that were given (not None), which take precedence."""
     overrides = [parse_assignment(text) for text in assignments or ()]
     return overrides + [(key, value) for key, value in flags.items() if value is not None]
 
 
 def load_recorded(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> Config:
-    """The configuration that a run recorded. One of an earlier version means what that version did.
+    """The configuration that a run recorded; for a run of an earlier version, with the behaviour of that version.
 
     Raises:
-        ConfigError: as `load_config`.
+        ConfigError: as in `load_config`.
     """
     written = load_config(str(path))
     earlier: list[tuple[str, Any]] = []
     if "repeats" not in written.data.model_fields_set:
         earlier.append(("data.repeats", "exact"))
     if written.train.schedule == "constant" and "device" not in written.train.model_fields_set:
-        earlier.append(("train.warmup", 0.0))  # a constant schedule had none, whatever was configured
+        earlier.append(("train.warmup", 0.0))  # in earlier versions a constant schedule ignored the warm-up
     return load_config(str(path), [*earlier, *overrides])
 
 
 def load_config(name: str | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> Config:
-    """Defaults, then the named recipe or file (`starter` when None), then the overrides.
+    """Load a configuration: defaults, then the named recipe or file, then the overrides.
 
     Args:
-        name: A recipe's name or a YAML file's path.
+        name: A recipe's name or a YAML file's path; None: `starter`.
         overrides: Dotted keys with their values, applied in order.
 
     Raises:
-        ConfigError: every unknown key, wrong type and value out of range, in one message.
+        ConfigError: lists every unknown key, wrong type and value out of range in one message.
     """
     path = find_config(name or "starter")
     where = f"{path.name}" if path.parent == recipe_folder() else str(path)
     try:
         if (size := path.stat().st_size) > _MAX_BYTES:
-            raise ConfigError(f"{path}: {size:,} bytes cannot be a configuration", "Is it the data? Then leave out -c.")
+            raise ConfigError(
+                f"{path}: {size:,} bytes are too large for a configuration", "If this is your data, omit --config."
+            )
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
@@ -197,7 +199,9 @@ def load_config(name: str | None = None, overrides: Iterable[tuple[str, Any]] = 
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
-        raise ConfigError(f"{where}: expected keys and values at the top", f"Groups: {', '.join(Config.model_fields)}.")
+        raise ConfigError(
+            f"{where}: expected keys with values at the top level", f"Groups: {', '.join(Config.model_fields)}."
+        )
     given = list(overrides)
     for key, value in given:
         _assign(tree, key, value)
@@ -205,14 +209,14 @@ def load_config(name: str | None = None, overrides: Iterable[tuple[str, Any]] = 
 
 
 def validate(tree: Mapping[str, Any], where: str, *, overridden: frozenset[str] = frozenset()) -> Config:
-    """Check a tree against the schema.
+    """Check a tree of keys against the schema.
 
     Args:
         where: The file, for messages.
         overridden: Keys that came from the command line instead.
 
     Raises:
-        ConfigError: with every fault, each with its dotted key.
+        ConfigError: lists every fault with its dotted key.
     """
     try:
         return Config.model_validate(tree)
@@ -232,10 +236,10 @@ def override(config: Config, changed: Mapping[str, Any], where: str) -> Config:
     """A configuration with some dotted keys changed.
 
     Args:
-        where: Who changes them, for messages.
+        where: What changes them, for messages.
 
     Raises:
-        ConfigError: every fault, as `load_config`.
+        ConfigError: as in `load_config`.
     """
     tree = config.model_dump()
     for key, value in changed.items():
@@ -249,7 +253,7 @@ def dump_config(config: Config) -> str:
 
 
 def differences(old: Config, new: Config, *, aside_from: Collection[str] = ()) -> list[str]:
-    """Keys whose values differ, as `key: old -> new`."""
+    """The keys whose values differ, as `key: old -> new`."""
     before, after = flatten(old.model_dump()), flatten(new.model_dump())
     keys = [key for key in {**before, **after} if key not in aside_from]
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
@@ -302,6 +306,6 @@ def _describe(fault: Mapping[str, Any]) -> str:
 def _short(value: object) -> str:
     try:
         text = repr(value)
-    except ValueError:  # Python prints no number of more than 4,300 digits
-        return "a number of thousands of digits"
+    except ValueError:  # Python refuses to print numbers of more than 4,300 digits
+        return "a number with thousands of digits"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -1,21 +1,21 @@
-"""The errors a user can cause or meet. The command line shows each as one line and exits with its code.
+"""Expected errors. The command line shows each as one line and exits with its code.
 
 RDropError                  exit code 1
-├── ConfigError             a configuration key, its value, or two that contradict each other
+├── ConfigError             a configuration key, its value, or two keys that contradict each other
 ├── DataError               a file, a row, a column, a label, a split
-├── CheckpointError         a run folder or checkpoint that is missing, unfinished or of another kind
-├── ModelError              a model that cannot be trained or run as asked
-├── HubError                the model hub cannot be reached or says no
-├── StorageError            a file or folder that cannot be written, or read: no space, no permission
-├── ProcessLost             another of several processes ended in the middle of their work
-└── TrainingInterrupted     exit code 130: stopped by the user, saved, can be resumed
+├── CheckpointError         a run folder or checkpoint that is missing, unfinished, in use or something else
+├── ModelError              a model that cannot be loaded, trained or run as requested
+├── HubError                the model hub cannot be reached, or refuses a request
+├── StorageError            a file or folder that cannot be written or read: no space, no permission
+├── ProcessLost             another of several processes ended during their work
+└── TrainingInterrupted     exit code 130: stopped by a signal and saved; can be resumed
 """
 
 from __future__ import annotations
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's first sentence, for a message."""
+    """The first line of an exception's text, for a message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
 
@@ -40,7 +40,7 @@ class RDropError(Exception):
 
 
 class ConfigError(RDropError):
-    """A configuration that does not hold; the message lists every fault."""
+    """An invalid configuration; the message lists every fault."""
 
 
 class DataError(RDropError):
@@ -52,19 +52,19 @@ class CheckpointError(RDropError):
 
 
 class ModelError(RDropError):
-    """A model that cannot be trained or run as asked."""
+    """A model that cannot be loaded, trained or run as requested."""
 
 
 class HubError(RDropError):
-    """The model hub cannot be reached, or has not got what was asked for."""
+    """The model hub cannot be reached, or does not have what was requested."""
 
 
 class StorageError(RDropError):
-    """A file or folder cannot be written, or read; what stood there before still does."""
+    """A file or folder cannot be written or read; its earlier content is unchanged."""
 
 
 class ProcessLost(RDropError):
-    """Another of several processes was killed or failed while this one worked with it."""
+    """Another process of a joint run was killed or failed."""
 
 
 class TrainingInterrupted(RDropError):

@@ -1,7 +1,7 @@
-"""Several processes that work as one, as `torchrun` and `accelerate launch` start them.
+"""Several processes that work together, as started by `torchrun` or `accelerate launch`.
 
-Both say in the environment who each process is. What is asked here costs nothing and imports nothing until there are
-several; PyTorch's process group is joined when the first of them needs another.
+Both describe each process in its environment. With a single process the functions here do nothing and import nothing.
+With several, PyTorch's process group is joined at the first operation that needs another process.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PATIENCE = timedelta(hours=6)
-"""While the main process reads and tokenizes, the others wait; one that ended is noticed at once all the same."""
+"""Timeout while the others wait for the main process to read and tokenize. A process that ended is noticed at once."""
 
 _NCCL_PATIENCE = timedelta(minutes=30)
-"""GPUs wait for one another within a step, and while the main process exports a model: for longer, one hangs."""
+"""Timeout for GPUs. They wait for each other within a step and during an export; if it takes longer, one hangs."""
 
 _SAME_SIGNAL = 2.0
-"""Seconds in which a SIGTERM is the first one again: whoever sends it to all may have a launcher pass it on too."""
+"""Seconds within which another SIGTERM counts as the same: a launcher may pass on one that all processes received."""
 
 _hosts: Any = None
-"""The process group of what is exchanged between hosts' memories; None: PyTorch's default group."""
+"""The process group for exchanging data in host memory; None: PyTorch's default group."""
 
 
 def world_size() -> int:
-    """How many processes work together; a number of them without this one's rank is no launcher's doing."""
+    """How many processes work together. WORLD_SIZE counts only with RANK, since a launcher sets both."""
     return max(1, _number("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """The number of this process, from 0."""
     return _number("RANK", 0) if world_size() > 1 else 0
 
 
 def local_world_size() -> int:
-    """How many of them work on this machine, where the launcher says so."""
+    """How many of the processes are on this machine, according to the launcher; else 1."""
     return max(1, _number("LOCAL_WORLD_SIZE", 1)) if world_size() > 1 else 1
 
 
 def own_seed(seed: int) -> int:
-    """This process's seed for what must differ between processes; alone it is `seed` itself.
+    """This process's seed for numbers that must differ between processes; with a single process, `seed` itself.
 
-    Mixed, not added: the second process of seed 42 has nothing in common with the first one of seed 43.
+    Seed and rank are mixed, not added, so that the second process with seed 42 differs from the first with seed 43.
     """
     if world_size() == 1:
         return seed
@@ -66,7 +66,7 @@ def own_seed(seed: int) -> int:
 
 
 def is_main_process() -> bool:
-    """True in the one that shows and saves."""
+    """True in the process that shows progress and saves files."""
     return rank() == 0
 
 
@@ -77,7 +77,7 @@ def _number(name: str, default: int) -> int:
 
 @contextlib.contextmanager
 def map_lost_processes() -> Iterator[None]:
-    """Turn the failure of a collective operation into an error that says what it means.
+    """Turn a failed collective operation into an error that explains it.
 
     Raises:
         ProcessLost: another process ended while this one waited for it.
@@ -89,22 +89,22 @@ def map_lost_processes() -> Iterator[None]:
             raise
         raise ProcessLost(
             f"another of the {world_size()} processes was killed or has failed",
-            "What was saved is kept: start all of them again, a training with --resume.",
+            "Saved checkpoints are kept. Start all processes again, with --resume for a training.",
         ) from error
 
 
 def _is_lost(error: RuntimeError) -> bool:
     text = str(error).lower()
-    if "out of memory" in text:  # NCCL names itself when it has no room
+    if "out of memory" in text:  # NCCL names itself in its out-of-memory errors
         return False
     return any(sign in text for sign in ("gloo", "nccl", "connection closed", "connection reset", "broken pipe"))
 
 
 def join() -> None:
-    """Meet the others; waits until all are here. Does nothing alone, or the second time.
+    """Join the process group, waiting for all processes. Does nothing for a single process, or the second time.
 
     Raises:
-        ConfigError: more processes than GPUs, or a launcher's variables that do not fit together.
+        ConfigError: there are more processes than GPUs, or the launcher's variables contradict each other.
     """
     import torch
     from torch import distributed
@@ -113,13 +113,13 @@ def join() -> None:
         return
     if rank() >= world_size() or not os.environ.get("MASTER_ADDR"):
         raise ConfigError(
-            "RANK, WORLD_SIZE and MASTER_ADDR in the environment do not fit together",
+            "the environment variables RANK, WORLD_SIZE and MASTER_ADDR contradict each other or are incomplete",
             "Start several processes with torchrun, or unset RANK and WORLD_SIZE for one.",
         )
     if torch.cuda.is_available():
         global _hosts
         index = gpu_index(_number("LOCAL_RANK", 0), torch.cuda.device_count())
-        os.environ["LOCAL_RANK"] = str(index)  # accelerate takes it for the number of the GPU
+        os.environ["LOCAL_RANK"] = str(index)  # accelerate uses it as the number of the GPU
         torch.cuda.set_device(index)
         distributed.init_process_group("cpu:gloo,cuda:nccl", timeout=_NCCL_PATIENCE)
         _hosts = distributed.new_group(backend="gloo", timeout=_PATIENCE)
@@ -129,11 +129,11 @@ def join() -> None:
         check_own_gpus(gpus)
     else:
         distributed.init_process_group("gloo", timeout=_PATIENCE)
-    atexit.register(distributed.destroy_process_group)  # or PyTorch complains at the end
+    atexit.register(distributed.destroy_process_group)  # PyTorch warns at exit otherwise
 
 
 def gpu_index(local: int, gpus: int) -> int:
-    """Which of the GPUs that a process sees is its own; where it sees one, as under `srun --gpus-per-task=1`, that one.
+    """Which of the visible GPUs a process uses; the only one if it sees just one, as with `srun --gpus-per-task=1`.
 
     Args:
         local: The process's number on its machine, from 0.
@@ -143,22 +143,25 @@ def gpu_index(local: int, gpus: int) -> int:
     """
     if local < gpus or gpus == 1:
         return min(local, gpus - 1)
-    raise ConfigError(f"process {local + 1} on this machine has no GPU of its own: there are {gpus}")
+    raise ConfigError(
+        f"process {local + 1} on this machine has no GPU of its own: there are only {gpus}",
+        "Start as many processes on a machine as it has GPUs.",
+    )
 
 
 def check_own_gpus(gpus: Sequence[str]) -> None:
     """Make sure that no two processes took the same GPU.
 
     Args:
-        gpus: Of each process, by rank: what identifies its GPU.
+        gpus: An identifier of each process's GPU, by rank.
 
     Raises:
-        ConfigError: two did.
+        ConfigError: two processes have the same GPU.
     """
     for place, gpu in enumerate(gpus):
         if (first := gpus.index(gpu)) < place:
             raise ConfigError(
-                f"processes {first} and {place} have the same GPU ({gpu})",
+                f"processes {first} and {place} use the same GPU ({gpu})",
                 "Start as many processes on a machine as it has GPUs.",
             )
 
@@ -178,18 +181,18 @@ def broadcast(value: T) -> T:
 
 
 def barrier() -> None:
-    """Until every process is here."""
+    """Wait until every process has reached this point."""
     broadcast(None)
 
 
 def any_of(flag: bool) -> bool:
-    """True in every process when it is in one."""
+    """True in every process if the flag is True in any."""
     return bool(largest(float(flag))[0])
 
 
 @map_lost_processes()
 def largest(*numbers: float) -> list[float]:
-    """Of each number the largest of all processes, the same to the last bit in every one."""
+    """The maximum of each number over all processes, identical to the last bit in each of them."""
     if world_size() == 1:
         return list(numbers)
     import torch
@@ -218,7 +221,7 @@ def summed(values: NDArray[np.float32] | NDArray[np.float64]) -> Any:
 
 @contextlib.contextmanager
 def main_process_first() -> Iterator[None]:
-    """The main process runs the block, then the others do: what it wrote, they read."""
+    """Run the block in the main process first and then in the others, which can read what it wrote."""
     if not is_main_process():
         barrier()
     try:
@@ -230,11 +233,11 @@ def main_process_first() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ended_by_second_sigterm() -> Iterator[None]:
-    """While the block runs, a SIGTERM that comes two seconds or more after the first ends this process at once.
+    """While the block runs, a SIGTERM that arrives two seconds or more after the first ends this process at once.
 
-    Python's handlers run when the main thread is back from what it called, which it never is in a process that hangs,
-    waiting for others or for its GPU. So a thread of its own is told of signals, through a socket that the interpreter
-    writes to. Alone a process needs none of this. Must be called in the main thread.
+    Python runs signal handlers only when the main thread returns to the interpreter. In a process that hangs, waiting
+    for others or for its GPU, that never happens. So a separate thread watches for signals, through a socket that the
+    interpreter writes their numbers to. A single process does not need this. Call it in the main thread.
     """
     if world_size() == 1:
         yield
@@ -248,7 +251,7 @@ def ended_by_second_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(previous)
-        writer.close()  # which ends the thread
+        writer.close()  # this ends the thread
         watcher.join()
         reader.close()
 
@@ -260,6 +263,6 @@ def _end_at_second_sigterm(signals: socket.socket) -> None:
             continue
         first = first or time.monotonic()
         if time.monotonic() - first >= _SAME_SIGNAL:
-            with contextlib.suppress(OSError):  # there may be nobody to tell
+            with contextlib.suppress(OSError):  # stderr may be closed
                 os.write(2, b"error: ended by a second SIGTERM. What was saved before is kept.\n")
             os._exit(128 + signal.SIGTERM)

@@ -1,7 +1,7 @@
-"""How many threads to compute with, and how they wait for one another.
+"""Set how many threads to compute with, and how they wait for each other.
 
-OpenMP's runtimes read the environment once, when PyTorch or scikit-learn loads them. So this imports nothing heavy, and
-is asked before they are.
+OpenMP's runtimes read their environment variables once, when PyTorch or scikit-learn loads them. This module therefore
+imports nothing heavy, and sets the variables before those are imported.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from rdrop_cli import processes
 
 _LOOKS = {"AuthenticAMD": 1_000}
 _LOOKS_ELSEWHERE = 10_000
-"""How often a waiting thread looks before it sleeps, by the processor's maker.
+"""How many times a waiting thread checks for work before it sleeps, by the processor's maker.
 
-By default threads look for many milliseconds on end, during which whatever else the machine does has no use of the
-core. Few looks cost speed on a quiet machine, where a thread that sleeps must be woken, and many cost it on a busy one.
-1,000 instead of 10,000 on an AMD EPYC: 1.9 times as fast beside a process that spins, 0.93 on the quiet machine; on an
-Intel Xeon 1.3 times, but 0.76 on the quiet machine. `benchmarks/busy_machine.py --vary GOMP_SPINCOUNT=1000,10000`.
+By default, threads keep checking for many milliseconds and occupy their cores meanwhile. With few checks, training is
+slower on an idle machine, because sleeping threads must be woken; with many, it is slower on a busy one. Speed with
+1,000 checks relative to 10,000: on an AMD EPYC 1.9 beside a busy process and 0.93 on the idle machine; on an Intel Xeon
+1.3 and 0.76. Measured with `benchmarks/busy_machine.py --vary GOMP_SPINCOUNT=1000,10000`.
 """
 _NOT_ABOUT_WAITING = frozenset({"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"})
-"""What importing scikit-learn leaves in the environment of the programs that it starts."""
+"""Variables that importing scikit-learn sets, which programs started from there inherit."""
 
 
 def let_waiting_threads_sleep() -> None:
-    """Keep threads that wait for one another from occupying their cores, unless the user has set how they wait."""
+    """Let waiting threads sleep instead of occupying their cores, unless the user has set how they wait."""
     for name in os.environ:
         if name == "OMP_WAIT_POLICY" or (name.startswith(("GOMP_", "KMP_")) and name not in _NOT_ABOUT_WAITING):
             return
@@ -36,22 +36,25 @@ def let_waiting_threads_sleep() -> None:
 
 
 def waiting(root: Path = Path("/")) -> dict[str, str]:
-    """OpenMP's variables that say how long a thread waits before it sleeps.
+    """The OpenMP variables that set how long a thread waits before it sleeps.
 
     Args:
-        root: Holds proc/.
+        root: The folder that contains proc/.
     """
     maker = re.search(r"^vendor_id\s*: (\w+)", _read(root / "proc/cpuinfo"), re.MULTILINE)
     looks = _LOOKS.get(maker[1], _LOOKS_ELSEWHERE) if maker else _LOOKS_ELSEWHERE
-    # GNU's runtime counts looks; Intel's and LLVM's wait for milliseconds, of which 1 is the least above none.
+    # GNU's runtime counts checks. Intel's and LLVM's wait for a number of milliseconds; 1 is the smallest except 0.
     return {"GOMP_SPINCOUNT": str(looks), "KMP_BLOCKTIME": "1"}
 
 
 def choose(count: int | None) -> None:
-    """Take over `--threads`, for this process and those it starts; None: it was not given.
+    """Apply `--threads` to this process and those it starts.
 
-    Call it before anything heavy is imported. NumPy's and SciPy's OpenBLAS knows of no quota and hears of it here;
-    PyTorch, whose default may be lower, hears of it once it is loaded.
+    Call it before anything heavy is imported. The OpenBLAS of NumPy and SciPy does not know CPU quotas, so its limit is
+    set here. PyTorch's is set after it is loaded, because its own default may be lower.
+
+    Args:
+        count: The number of threads; None: the option was not given.
     """
     if count is not None:
         os.environ["OMP_NUM_THREADS"] = str(count)
@@ -61,21 +64,21 @@ def choose(count: int | None) -> None:
 
 
 def chosen() -> int | None:
-    """The number that `--threads` or the user's OMP_NUM_THREADS says; None where neither does."""
+    """The number set by `--threads` or the user's OMP_NUM_THREADS; None if neither is set."""
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # the others are for nested regions
     return int(first) if first.isascii() and first.isdecimal() and int(first) > 0 else None
 
 
 def share() -> int:
-    """The cores for this process: those that it may use, shared with the others of its launcher on this machine."""
+    """Cores for this process: those it may use, divided among the launcher's processes on this machine."""
     return max(1, cores() // processes.local_world_size())
 
 
 def cores(root: Path = Path("/")) -> int:
-    """The cores that this process may use: by its affinity and by the CPU quota of its container.
+    """The number of cores that this process may use, limited by its affinity and by the CPU quota of its container.
 
     Args:
-        root: Holds proc/ and sys/.
+        root: The folder that contains proc/ and sys/.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     granted = min(quotas(root), default=math.inf)
@@ -83,7 +86,7 @@ def cores(root: Path = Path("/")) -> int:
 
 
 def quotas(root: Path = Path("/")) -> Iterator[float]:
-    """The CPU quotas, in cores, of this process's control groups and of those they lie in.
+    """The CPU quotas, in cores, of this process's control groups and of their parents.
 
     Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max) and cgroup-v1's cpu.cfs_quota_us.
     """
@@ -94,7 +97,7 @@ def quotas(root: Path = Path("/")) -> Iterator[float]:
 def control_groups(controller: str, root: Path = Path("/")) -> Iterator[Path]:
     """Where the kernel may keep this process's limits: folders that need not exist.
 
-    A container often sees its own group as the topmost one, though /proc names the path that the host knows.
+    A container often sees its own group at the top, although /proc has the path on the host.
 
     Args:
         controller: What is limited, such as `cpu` or `memory`.
@@ -121,12 +124,12 @@ def _quota(group: Path) -> Iterator[float]:
         *_read(group / "cpu.cfs_quota_us").split(),
         *_read(group / "cpu.cfs_period_us").split(),
     ]
-    if len(words) == 2 and all(word.isdecimal() and int(word) > 0 for word in words):  # not max or -1, which is none
+    if len(words) == 2 and all(word.isdecimal() and int(word) > 0 for word in words):  # max and -1 mean no quota
         yield int(words[0]) / int(words[1])
 
 
 def _read(path: Path) -> str:
-    """A small file's text; nothing for one that is not there, or not for us to read."""
+    """The text of a small file; empty if it does not exist or cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -78,7 +78,7 @@ def test_alpha_is_a_finite_number(value):
     ("text", "message"),
     [
         ("train: {lr: 1e-5, lr: 2e-5}", "line 1: key 'lr' appears twice"),
-        ("- 1", "expected keys and values at the top"),
+        ("- 1", "expected keys with values at the top level"),
         ("a: [", "not valid|expected"),
         ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
         ("data: {validation: 0.6, test: 0.5}", "must leave something to train on"),

@@ -39,13 +39,13 @@ def test_a_process_takes_the_gpu_of_its_number_or_the_only_one_it_sees(local, gp
 
 
 def test_more_processes_than_gpus_are_refused():
-    with pytest.raises(ConfigError, match="process 4 on this machine has no GPU of its own: there are 2"):
+    with pytest.raises(ConfigError, match="process 4 on this machine has no GPU of its own: there are only 2"):
         processes.gpu_index(3, 2)
 
 
 def test_two_processes_on_one_gpu_are_refused():
     processes.check_own_gpus(["a GPU-1", "a GPU-2", "b GPU-1"])
-    with pytest.raises(ConfigError, match="processes 1 and 2 have the same GPU"):
+    with pytest.raises(ConfigError, match="processes 1 and 2 use the same GPU"):
         processes.check_own_gpus(["a GPU-1", "a GPU-2", "a GPU-2"])
 
 

@@ -88,10 +88,10 @@ def test_mistakes_are_named(trained):
     with pytest.raises(CheckpointError, match="gone: no such run"):
         rdrop_cli.load("gone")
     loaded = rdrop_cli.load(trained["run_dir"])
-    with pytest.raises(TypeError, match=r"give \[text\] for one"):
+    with pytest.raises(TypeError, match=r"use \[text\] for a single one"):
         loaded.predict("great movie")
     for item in (None, 1, ("a",), ("a", None)):
-        with pytest.raises(TypeError, match="neither a text nor a pair"):
+        with pytest.raises(TypeError, match="expected a text or a pair"):
             loaded.predict([item])
 
 

@@ -1,4 +1,4 @@
 """What rdrop does, callable from Python; nothing here prints, prompts or exits.
 
-What may import what, tests/test_imports.py holds.
+tests/test_imports.py lists which part may import which.
 """

@@ -38,9 +38,9 @@ def rdrop_loss(
         ce    = 1/2 [CE(p_a, y) + CE(p_b, y)]          (`mean`; the sum of both for `sum`)
         kl    = 1/2 [KL(p_a || p_b) + KL(p_b || p_a)]
 
-    averaged over the batch. The paper's CE_a + CE_b + alpha * kl is `ce_reduction="sum"`, which is twice
-    `"mean"` with half of its alpha. Label smoothing enters the cross-entropy only. All is computed in float32
-    (float64 for float64 input) from log-softmax, whatever the dtype of the logits.
+    averaged over the batch. The paper's CE_a + CE_b + alpha * kl is `ce_reduction="sum"`, which equals twice the
+    `"mean"` loss with half the alpha. Label smoothing applies to the cross-entropy only. Everything is computed in
+    float32 (float64 for float64 input) from log-softmax, whatever the dtype of the logits.
 
     Args:
         logits_a: (batch, classes), of the first pass.
@@ -49,13 +49,14 @@ def rdrop_loss(
         alpha: Weight of the divergence, finite and not negative.
         label_smoothing: Share of the target spread evenly over the classes, in [0, 1).
         ce_reduction: How the two cross-entropies combine.
-        weights: (batch,) float; sums over the examples times these instead of means.
+        weights: (batch,) float; return weighted sums over the examples instead of means. A weight of 0 excludes an
+            example.
 
     Returns:
-        total, ce and kl: scalars in nats per example.
+        total, ce and kl: scalars in nats per example (with `weights`, in nats).
 
     Raises:
-        ValueError: shapes that do not fit, or a parameter out of range.
+        ValueError: the shapes do not match, or a parameter is out of range.
     """
     if logits_a.ndim != 2 or logits_a.shape != logits_b.shape:
         raise ValueError(
@@ -70,17 +71,19 @@ def rdrop_loss(
     ce = ce_a + ce_b
     if ce_reduction == "mean":
         ce = ce / 2
-    # KL(a||b) + KL(b||a) = sum (p_a - p_b) (log p_a - log p_b): exactly 0 for equal passes, and never negative.
+    # KL(a||b) + KL(b||a) = sum (p_a - p_b) (log p_a - log p_b). Each term is a product of two differences of the same
+    # sign, so that rounding cannot make it negative, and it is exactly 0 for equal passes. The gradient goes through
+    # both passes, as in the paper.
     kls = ((log_p_a.exp() - log_p_b.exp()) * (log_p_a - log_p_b)).sum(dim=-1)
     kl = (kls.mean() if weights is None else (kls * weights).sum()) / 2
     return RDropLoss(ce + alpha * kl, ce, kl)
 
 
 def check_parameters(alpha: float, label_smoothing: float, ce_reduction: str) -> None:
-    """Refuse parameters out of range.
+    """Refuse parameters that are out of range.
 
     Raises:
-        ValueError: which one, and what it was.
+        ValueError: a parameter is out of range; the message has its name and value.
     """
     if not (math.isfinite(alpha) and alpha >= 0):
         raise ValueError(f"alpha must be finite and not negative, got {alpha}")
@@ -91,13 +94,13 @@ def check_parameters(alpha: float, label_smoothing: float, ce_reduction: str) ->
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
-    """Log-softmax over the last dimension, in float32 at least."""
+    """Log-softmax over the last dimension, in at least float32."""
     dtype = torch.promote_types(logits.dtype, torch.float32)
     return F.log_softmax(logits.to(dtype), dim=-1)
 
 
 def cross_entropy(log_p: Tensor, labels: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy in nats from log-probabilities.
+    """Mean cross-entropy in nats from log-probabilities; with `weights`, a weighted sum.
 
     Args:
         log_p: (batch, classes).
@@ -105,7 +108,7 @@ def cross_entropy(log_p: Tensor, labels: Tensor, label_smoothing: float = 0.0, w
         label_smoothing: As in `rdrop_loss`.
         weights: As in `rdrop_loss`.
     """
-    # log-softmax of log-probabilities is the identity, so F.cross_entropy may take them for logits.
+    # F.cross_entropy expects logits. Log-softmax leaves log-probabilities unchanged, so they can be passed as logits.
     if weights is None:
         return F.cross_entropy(log_p, labels, label_smoothing=label_smoothing)
     return (F.cross_entropy(log_p, labels, label_smoothing=label_smoothing, reduction="none") * weights).sum()

@@ -1,8 +1,8 @@
-"""How progress is told."""
+"""The type of progress callbacks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with a stage's name, how many rows are done, and how many there are (None: not known)."""
+"""Called with a stage's name, the number of rows done, and the total (None: unknown)."""

@@ -113,7 +113,7 @@ def test_interrupted_it_says_how_to_go_on(rdrop, args, monkeypatch):
         # Beside the forecast, which times steps without listening to signals
         patched.setattr("rdrop_cli.core.comparison.plan.time_cell", lambda *_: (0.1, 1000))
         result = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1", code=130)
-    assert "Stopped in plain seed 42 and saved. The same command resumes there" in result.stderr
+    assert "Stopped in plain seed 42 and saved. Run the same command to resume" in result.stderr
     shown = rdrop("compare", *args, "--arms", "plain,rdrop", "--seeds", "1").stdout
     assert "plain seed 42 resumes at step 1 of " in shown
     assert "[2/2] rdrop seed 42" in shown
@@ -182,7 +182,7 @@ def test_without_matplotlib_it_says_what_a_picture_needs(rdrop, whole, monkeypat
     [
         (["--seeds", "0"], "--seeds"),
         (["--budget", "time"], "--budget"),
-        (["--arms", "plain"], "a comparison needs two arms or more"),
+        (["--arms", "plain"], "a comparison needs at least two arms"),
         (["--arms", "plain,rdorp"], "--arms rdorp: no such arm"),
         (["--arm", "x:train.lrr=1"], "unknown key train.lrr (did you mean train.lr?)"),
         (["--alpha", "0"], "arm rdrop: rdrop.alpha is 0"),

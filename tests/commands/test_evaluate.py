@@ -67,7 +67,7 @@ def test_the_data_is_prepared_again_when_the_prepared_folder_is_gone(rdrop, name
     assert rdrop.json("evaluate", "run")["metrics"] == named["metrics"]["test"]
     path = tmp_path / "named.csv"
     path.write_text(path.read_text().replace("great", "fine"))
-    assert "no longer the data that run was trained on" in rdrop.error("evaluate", "run")
+    assert "the data has changed since run was trained" in rdrop.error("evaluate", "run")
     path.unlink()
     assert "named.csv: no such file" in rdrop.error("evaluate", "run")
 
@@ -80,7 +80,7 @@ def test_a_label_the_model_does_not_know_is_named_with_its_line(rdrop, named, tm
 def test_unusable_rows_are_left_out_and_said(rdrop, named, tmp_path):
     path = write_csv(tmp_path / "x.csv", [("fine", "positive"), ("", "negative"), ("dull", "negative")])
     message = rdrop.error("evaluate", "run", path)
-    assert "x.csv: 1 of 3 rows (33%) cannot be used: text is empty: 1. Correct them, or" in message
+    assert "x.csv: 1 of 3 rows (33%) cannot be used: text is empty: 1. Correct these rows, or" in message
     shown = rdrop("evaluate", "run", path, "--allow-rejects").stdout
     assert f"Left out: 1 row (text is empty: 1); the first: {path}, line 3" in shown
     found = rdrop.json("evaluate", "run", path, "--allow-rejects")
@@ -106,7 +106,7 @@ def test_tables_are_shown(rdrop, named):
     [
         (["gone"], "gone: no such run or checkpoint"),
         (["run", "gone.csv"], "gone.csv: no such file or folder"),
-        (["run", "--split", "dev"], "no dev split in this data. It has: train, validation, test."),
+        (["run", "--split", "dev"], "this data has no dev split. It has: train, validation, test."),
         (["run", "--positive-label", "neutral"], "--positive-label: label 'neutral' is not one of"),
         (["run", "--precision", "float8"], "train.precision should be"),
     ],

@@ -117,8 +117,8 @@ def test_pipeline_gives_the_same_probabilities_and_names(rdrop, trained):
         (["text", "--checkpoint", "gone"], "gone: no such run or checkpoint. Runs: reviews-tiny-bert-alpha1-seed42."),
         (["--input", "gone.csv"], "gone.csv: no such file"),
         (["--input", "gone.csv", "--output", "reviews.csv"], "gone.csv: no such file"),
-        (["--input", "reviews.csv", "--text-column", "review"], "no column 'review'; it has 'text', 'label'"),
-        (["text", "--output", "out.docx"], "out.docx: unknown kind of output"),
+        (["--input", "reviews.csv", "--text-column", "review"], "no column 'review'; found 'text', 'label'"),
+        (["text", "--output", "out.docx"], "out.docx: unknown output format"),
         (["text", "--output", "gone/out.csv"], "gone/out.csv: its folder does not exist"),
         (["--input", "-", "--input-format", "xml"], "--input-format xml: unknown"),
     ],
@@ -128,7 +128,7 @@ def test_mistakes_are_named(rdrop, trained, arguments, message):
 
 
 def test_no_run_yet(rdrop):
-    assert "no finished run under runs/. Train one with rdrop train" in rdrop.error("predict", "great movie")
+    assert "no finished run found in runs/. Train one with rdrop train" in rdrop.error("predict", "great movie")
 
 
 def test_weights_that_are_pickled_are_refused(rdrop, trained):
@@ -210,7 +210,7 @@ def test_models_that_do_not_choose_one_of_several_classes_are_refused(rdrop, tra
     else:
         config[key] = value
     path.write_text(json.dumps(config))
-    assert "not a classifier into one of several classes" in rdrop.error("predict", "text")
+    assert "not a single-label classifier" in rdrop.error("predict", "text")
 
 
 def test_a_document_is_closed_also_when_reading_fails_half_way(rdrop, trained):
@@ -248,5 +248,5 @@ def test_a_device_can_be_named(rdrop, trained, monkeypatch):
     assert rdrop.json("predict", "great", "--device", "cpu")["predictions"]
     assert rdrop.json("evaluate", trained["run_dir"], "--device", "cpu")["metrics"]
     for command in (["predict", "great"], ["evaluate", trained["run_dir"]]):
-        assert "there is no CUDA GPU here" in rdrop.error(*command, "--device", "cuda")
+        assert "no CUDA GPU found" in rdrop.error(*command, "--device", "cuda")
         assert "must be auto, cpu, cuda, cuda:N or mps" in rdrop.error(*command, "--device", "gpu")

@@ -56,7 +56,7 @@ def test_alpha_zero_is_said_to_be_plain(rdrop, reviews, tiny_args):
 
 def test_an_existing_run_is_not_overwritten(rdrop, reviews, tiny_args, trained):
     message = rdrop.error("train", reviews, *tiny_args, "--out", trained["run_dir"])
-    assert f"{trained['run_dir']}: exists already. Give another --out, or --overwrite to replace it." in message
+    assert f"{trained['run_dir']}: already exists. Give another --out, or --overwrite to replace it." in message
     again = rdrop.json("train", reviews, "--alpha", "1", *tiny_args)
     assert again["run_dir"] == trained["run_dir"] + "-2"
 
@@ -83,7 +83,7 @@ def test_an_interrupted_run_is_resumed_by_the_printed_command(rdrop, interrupted
     resumed = rdrop.json(*command)
     whole = rdrop.json("train", reviews, "--alpha", "1", *tiny_args)
     assert resumed["metrics"] == whole["metrics"]
-    assert "this run has finished" in rdrop.error(*command)
+    assert "this run has already finished" in rdrop.error(*command)
 
 
 def test_resume_without_a_name_takes_the_newest_unfinished_run(rdrop, interrupted):
@@ -96,8 +96,8 @@ def test_resuming_with_another_configuration_is_refused_with_the_difference(rdro
 
 
 def test_nothing_to_resume(rdrop, tmp_path):
-    assert "no unfinished run under runs/" in rdrop.error("train", "--resume")
-    assert "no run to resume here" in rdrop.error("train", "--resume", "--out", "gone")
+    assert "no unfinished run found in runs/" in rdrop.error("train", "--resume")
+    assert "no run to resume in this folder" in rdrop.error("train", "--resume", "--out", "gone")
 
 
 def test_a_dry_run_forecasts_and_leaves_nothing(rdrop, reviews, tiny_args):
@@ -118,7 +118,7 @@ def test_micro_batches_change_memory_only(rdrop, reviews, tiny_args, trained):
 
 def test_a_missing_column_is_found_before_the_model_is_loaded(rdrop, reviews):
     message = rdrop.error("train", reviews, "--text-column", "review")
-    assert "no column 'review'; it has 'text', 'label'" in message
+    assert "no column 'review'; found 'text', 'label'" in message
     assert not Path("prepared").exists()
 
 
@@ -131,5 +131,5 @@ def test_one_class_without_validation_examples_is_refused(rdrop, tmp_path, tiny_
 def test_a_device_can_be_named_and_is_checked_first(rdrop, reviews, tiny_args, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert rdrop.json("train", reviews, "--device", "cpu", *tiny_args[:-4], "--epochs", "1")["run_dir"]
-    assert "device cuda:1: there is no CUDA GPU here" in rdrop.error("train", reviews, "--device", "cuda:1", *tiny_args)
+    assert "device cuda:1: no CUDA GPU found" in rdrop.error("train", reviews, "--device", "cuda:1", *tiny_args)
     assert "train.device must be auto, cpu, cuda, cuda:N or mps" in rdrop.error("train", "--device", "tpu")

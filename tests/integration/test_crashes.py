@@ -65,7 +65,7 @@ def test_one_training_at_a_time_and_no_lock_is_left_by_a_killed_one(running, rdr
     anew = ["train", tmp_path / "reviews.csv", "--model", tiny_model, *SIZE, "--out", "run", "--overwrite"]
     for command in (["train", "--resume", "--out", "run"], anew):
         began = time.perf_counter()
-        assert "run: another training is writing here now" in rdrop.error(*command)
+        assert "run: another training is writing to this folder" in rdrop.error(*command)
         assert time.perf_counter() - began < 2, "at once"
 
     os.kill(running.pid, signal.SIGKILL)

@@ -74,7 +74,7 @@ def test_the_reference_recipe_end_to_end(rdrop, imdb_rows, small_roberta, tmp_pa
 def test_one_token_more_than_the_positions_is_refused(rdrop, imdb_rows, small_roberta, tmp_path):
     data = write_csv(tmp_path / "imdb.csv", imdb_rows)
     message = rdrop.error("train", data, "--model", small_roberta, "--max-length", "513")
-    assert "model.max_length 513 is more than the model's 512 positions" in message
+    assert "model.max_length 513 exceeds the model's 512 positions" in message
 
 
 CARD = """---

@@ -46,7 +46,7 @@ def test_the_checkpoint_is_an_ordinary_transformers_one(rdrop, real_reviews):
 
 def test_files_that_are_not_the_pinned_ones_are_refused(rdrop, monkeypatch):
     monkeypatch.setattr(starter, "_REVIEWS_SHA256", "0" * 64)
-    assert "the starter data is not the pinned file" in rdrop.error("prepare")
+    assert "the starter data is not the expected version (its SHA-256 differs)" in rdrop.error("prepare")
 
 
 def test_without_the_extra_the_command_that_installs_it_is_said(rdrop, monkeypatch):

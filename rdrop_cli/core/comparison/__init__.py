@@ -1,1 +1,1 @@
-"""Several ways of training, with several seeds each, and what their difference is worth. Stands on training."""
+"""Compare several ways of training, with several seeds each, and test their differences. Builds on training."""

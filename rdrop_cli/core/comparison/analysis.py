@@ -1,4 +1,4 @@
-"""What a comparison's results are worth: differences between arms, over seeds and over examples."""
+"""Analyse a comparison: differences between arms, over seeds and over examples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Summary:
-    """A metric of an arm over its seeds; None where a seed leaves it undefined (sd also for one seed)."""
+    """A metric of an arm over its seeds; None if it is undefined for a seed (sd also for a single seed)."""
 
     n: int
     mean: float | None
@@ -30,13 +30,15 @@ class Summary:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A comparison, weighed.
+    """The analysis of a comparison.
 
     Attributes:
-        baseline: The arm that the others are compared to.
-        metric: The one the verdict is about; it was chosen before, as the one that picks the best epoch.
+        baseline: The arm that the others are compared with.
+        metric: The metric of the verdict; it was chosen in advance, because it also selects the best epoch.
+        seeds: The seeds of every arm.
         summaries: By arm, then by metric.
-        seconds: Median training time of an arm's cells that were trained in one go; None if none was.
+        seconds: Median training time of an arm's runs that were never interrupted; None if there is none.
+        differences: Every other arm's difference to the baseline, for each metric.
         verdict: A sentence or two for each other arm.
     """
 
@@ -50,12 +52,12 @@ class Evidence:
 
 
 def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress | None = None) -> Evidence:
-    """Weigh outcomes in which every arm has every seed.
+    """Analyse outcomes in which every arm has every seed.
 
     Args:
-        outcomes: Seed by seed; the first one's arm is what the others are compared to.
-        metric: The verdict's, of `METRICS`.
-        on_progress: Called with the stage, the resamples done and how many there are.
+        outcomes: Seed by seed; the arm of the first one is the baseline.
+        metric: The metric of the verdict, one of `METRICS`.
+        on_progress: Called with the stage, the number of resamples done and the total.
     """
     progress = on_progress or (lambda stage, done, total: None)
     arms = list(dict.fromkeys(outcome.arm for outcome in outcomes))
@@ -87,7 +89,7 @@ def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress 
 def _over_examples(
     drawn: dict[str, NDArray[np.float64]], outcomes: Sequence[CellResult], arms: Sequence[str]
 ) -> dict[str, dict[str, Interval]]:
-    """By metric and arm, the interval of the mean difference over seeds when the test examples are drawn anew."""
+    """By metric and arm, the bootstrap interval over test examples of the mean difference over seeds."""
     of = {arm: np.array([outcome.arm == arm for outcome in outcomes]) for arm in arms}
     return {
         name: {arm: interval((values[of[arm]] - values[of[arms[0]]]).mean(axis=0)) for arm in arms[1:]}

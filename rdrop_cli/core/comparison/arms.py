@@ -1,4 +1,4 @@
-"""The arms of a comparison: what each changes in a common configuration."""
+"""The arms of a comparison: each changes some settings of a common configuration."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Budget = Literal["steps", "compute"]
 BUILT_IN = ("plain", "smoothing", "rdrop", "rdrop+smoothing")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _SHARED = ("data.", "hub.", "train.seed", "train.metric")
-"""Keys in which arms must not differ: they see the same examples, and their best epochs are chosen alike."""
+"""Keys in which arms must not differ: all arms use the same examples and choose the best epoch in the same way."""
 _OF_RDROP = ("rdrop.alpha", "train.label_smoothing")
-"""Keys that are shown of every arm."""
+"""Keys that are shown for every arm."""
 _OF_A_RECIPE = ("model.name", "model.max_length", "train.epochs", "train.batch_size", "train.lr")
 _TWICE = "-2x"
 
@@ -28,7 +28,7 @@ class Arm:
 
     Attributes:
         name: Also the name of its folder.
-        config: Complete, with the comparison's first seed.
+        config: The complete configuration, with the comparison's first seed.
     """
 
     name: str
@@ -36,36 +36,37 @@ class Arm:
 
     @property
     def passes(self) -> int:
-        """Forward and backward passes over an example in an epoch."""
+        """Forward and backward passes over each example in an epoch."""
         return 2 if self.config.rdrop.alpha else 1
 
 
 def make_arms(config: Config, names: Sequence[str], own: Sequence[str], budget: Budget) -> list[Arm]:
-    """The arms that a command line asks for; the first is what the others are compared to.
+    """The arms for a command line; the first is the baseline.
 
     Args:
-        config: What they have in common; its alpha and label smoothing are those of the built-in arms.
-        names: Of `BUILT_IN`.
-        own: Arms of the user's, as NAME:KEY=VALUE,...; what they do not name is as in `config`, so they have its alpha
-            and its label smoothing.
-        budget: `steps` gives every arm the same optimizer steps; `compute` gives arms of one pass twice the epochs,
-            and `-2x` to their names.
+        config: The common configuration; the built-in arms use its alpha and label smoothing.
+        names: Names from `BUILT_IN`.
+        own: The user's arms, as NAME:KEY=VALUE,...; all other keys are as in `config`, including alpha and label
+            smoothing.
+        budget: `steps` gives every arm the same number of optimizer steps; `compute` doubles the epochs of arms with
+            one pass, and appends `-2x` to their names.
 
     Raises:
-        ConfigError: unknown or repeated names, settings that do not hold, or fewer than two arms.
+        ConfigError: a name is unknown or repeated, a setting is invalid, or there are fewer than two arms.
     """
     arms = [_built_in(name, config) for name in names] + [_own(text, config) for text in own]
     lowered = [arm.name.lower() for arm in arms]
     repeated = next((arm.name for arm in arms if lowered.count(arm.name.lower()) > 1), None)
     if repeated is not None:
-        raise ConfigError(f"two arms are named {repeated}", "Give each a name of its own (case does not count).")
+        raise ConfigError(f"two arms are named {repeated}", "Give each arm a different name (ignoring case).")
     if len(arms) < 2:
-        raise ConfigError("a comparison needs two arms or more", f"Built in: {', '.join(BUILT_IN)}.")
+        raise ConfigError("a comparison needs at least two arms", f"Built in: {', '.join(BUILT_IN)}.")
     if budget == "steps":
         return arms
     if len({arm.passes for arm in arms}) == 1:
         raise ConfigError(
-            "--budget compute has no effect: all arms make equally many passes", "Leave it out, or add an arm."
+            "--budget compute has no effect, because all arms make the same number of passes",
+            "Omit it, or add an arm with another number of passes.",
         )
     return [arm if arm.passes == 2 else _twice(arm) for arm in arms]
 
@@ -79,7 +80,7 @@ def _built_in(name: str, config: Config) -> Arm:
     if "rdrop" in name and not alpha:
         raise ConfigError(f"arm {name}: rdrop.alpha is 0, so it would be plain fine-tuning", "Give --alpha.")
     if "smoothing" in name and not smoothing:
-        raise ConfigError(f"arm {name}: train.label_smoothing is 0, so it would smooth nothing", "Set it above 0.")
+        raise ConfigError(f"arm {name}: train.label_smoothing is 0, so it would have no effect", "Set it above 0.")
     changed = {
         "rdrop.alpha": alpha if "rdrop" in name else 0.0,
         "train.label_smoothing": smoothing if "smoothing" in name else 0.0,
@@ -96,9 +97,11 @@ def _own(text: str, config: Config) -> Arm:
             "For example --arm strong:rdrop.alpha=10.",
         )
     if name.lower() in BUILT_IN or name.lower().startswith("results"):
-        raise ConfigError(f"--arm {name}: this name is taken", "Give another.")
+        raise ConfigError(f"--arm {name}: this name is reserved", "Choose another name.")
     if name.lower().endswith(_TWICE):
-        raise ConfigError(f"--arm {name}: names that end in {_TWICE} are given by --budget compute", "Give another.")
+        raise ConfigError(
+            f"--arm {name}: names that end in {_TWICE} are reserved for --budget compute", "Choose another name."
+        )
     changed: dict[str, Any] = {}
     for part in rest.split(",") if rest.strip() else []:
         key, value = parse_assignment(part, f"--arm {name}:")
@@ -107,7 +110,7 @@ def _own(text: str, config: Config) -> Arm:
         if f"{key}.".startswith(_SHARED):
             raise ConfigError(f"--arm {name}: {key} must be the same for all arms", "Use --set for it.")
         if key in changed:
-            raise ConfigError(f"--arm {name}: {key} is given twice")
+            raise ConfigError(f"--arm {name}: {key} appears twice")
         changed[key] = value
     return Arm(name, override(config, changed, f"--arm {name}"))
 
@@ -119,7 +122,7 @@ def _twice(arm: Arm) -> Arm:
 
 
 def shown_settings(arm: Arm, others: Sequence[Arm]) -> Mapping[str, Any]:
-    """The dotted keys in which a comparison's arms differ, and R-Drop's own, with the values of this one."""
+    """This arm's values of the dotted keys in which the arms differ, and of R-Drop's main keys."""
     trees = [flatten(other.config.model_dump()) for other in others]
     keys = dict.fromkeys(key for tree in trees for key in tree)
     shown = [key for key in keys if key in _OF_RDROP or len({repr(tree.get(key)) for tree in trees}) > 1]
@@ -128,6 +131,6 @@ def shown_settings(arm: Arm, others: Sequence[Arm]) -> Mapping[str, Any]:
 
 
 def shared_settings(arms: Sequence[Arm]) -> Mapping[str, Any]:
-    """The settings that a reader asks for first, as far as the arms have them in common."""
+    """The most important settings among those that all arms have in common."""
     tree, changed = flatten(arms[0].config.model_dump()), shown_settings(arms[0], arms)
     return {key: tree[key] for key in _OF_A_RECIPE if key not in changed}

@@ -1,4 +1,4 @@
-"""Paired differences between arms, with their tests, each corrected for the others of its family."""
+"""Paired differences between arms, with tests that are corrected for the number of tests in their family."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Difference:
     """An arm's metric minus the first arm's, paired by seed.
 
     Attributes:
-        test: None where the metric is undefined for a seed.
+        test: The paired t-test over seeds; None if the metric is undefined for a seed.
         examples: The interval of the mean difference over test examples.
         p_holm: The test's p-value, corrected for the tests of its family.
-        tests: How many those are.
+        tests: The number of tests in the family.
     """
 
     arm: str
@@ -31,22 +31,22 @@ class Difference:
 
     @property
     def mean(self) -> float | None:
-        """Over seeds."""
+        """The mean difference over seeds."""
         return self.test.mean if self.test else None
 
     @property
     def seeds_needed(self) -> int | None:
-        """To find a difference of this size and spread after the correction, at its strictest, with 80 % power."""
+        """Seeds needed to detect a difference of this size and spread with 80 % power, at the strictest correction."""
         return seeds_needed(self.test.mean, self.test.sd or 0.0, level=LEVEL / self.tests) if self.test else None
 
 
 def compare_arms(
     metric: str, values: Mapping[str, Sequence[float | None]], examples: Mapping[str, Interval] | None = None
 ) -> list[Difference]:
-    """Differences of one metric to the first arm's, not corrected yet.
+    """Differences of one metric between the first arm and each other, not yet corrected.
 
     Args:
-        values: By arm, one for each seed, in the same order of seeds.
+        values: By arm, one value for each seed, in the same order of seeds.
         examples: By arm, the interval over test examples.
     """
     baseline, *others = values
@@ -63,7 +63,7 @@ def compare_arms(
 
 
 def corrected(family: Sequence[Difference]) -> list[Difference]:
-    """The same differences with Holm's correction for all of them that have a test."""
+    """The same differences with Holm's correction for those that have a test."""
     p_values = [gap.test.p_value if gap.test else None for gap in family]
     tests = sum(p is not None for p in p_values)
     return [

@@ -1,4 +1,4 @@
-"""The cells of a comparison: one arm with one seed, where it stands, and what it came to. Nothing heavy is imported."""
+"""The cells of a comparison: one arm with one seed, its run folder, and its results. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -37,35 +37,35 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """For showing."""
+        """The name for display."""
         return f"{self.arm.name} seed {self.seed}"
 
     @property
     def config(self) -> Config:
-        """The configuration of its run."""
+        """The configuration of the cell's run."""
         train = self.arm.config.train.model_copy(update={"seed": self.seed})
         return self.arm.config.model_copy(update={"train": train})
 
     @property
     def has_begun(self) -> bool:
-        """True for a run that can resume, or has ended."""
+        """True if the run can be resumed or has finished."""
         return (self.folder / layout.CONFIG).is_file()
 
     @property
     def is_done(self) -> bool:
-        """True for a run that has ended."""
+        """True if the run has finished."""
         return self.has_begun and (self.folder / layout.METRICS).is_file()
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is compared: every arm with every seed.
+    """A comparison's cells: every arm with every seed.
 
     Attributes:
-        arms: The first is what the others are compared to.
+        arms: The first is the baseline.
         cells: Seed by seed.
-        folder: Holds the cells and the results.
-        budget: What the arms have in common.
+        folder: The folder with the cells and the results.
+        budget: What is equal for all arms: optimizer steps or compute.
     """
 
     arms: list[Arm]
@@ -76,13 +76,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class CellResult:
-    """What a cell came to.
+    """A cell's results.
 
     Attributes:
         metrics: By split, as in its metrics.json.
         test: Its predictions for the test examples.
         cost: As in its training.json.
-        environment: What it was trained on and with, for showing.
+        environment: The device, precision and versions it was trained with, for display.
     """
 
     arm: str
@@ -95,7 +95,7 @@ class CellResult:
 
 
 def default_folder(config: Config) -> Path:
-    """Where a comparison goes when nothing is said: named after its data and its model."""
+    """The default folder of a comparison, named after its data and its model."""
     parts = [Path(config.data.source).name.split(".")[0], Path(config.model.name).name]
     if config.data.train_examples:
         parts.insert(1, str(config.data.train_examples))
@@ -111,17 +111,17 @@ def make_grid(
     budget: Budget = "steps",
     folder: Path | None = None,
 ) -> Grid:
-    """Lay a comparison out, and find out what can be known of it before anything heavy is imported.
+    """Plan a comparison's cells, and check what can be checked before anything heavy is imported.
 
     Args:
-        config: As `names`, `own` and `budget` for `make_arms`.
-        seeds: How many, from the configuration's on.
-        folder: Where it goes; None: under comparisons/, named after its data and its model.
+        config: Like `names`, `own` and `budget`, an argument of `make_arms`.
+        seeds: How many seeds, starting with the configuration's.
+        folder: The comparison's folder; None: a folder under comparisons/, named after data and model.
 
     Raises:
-        ConfigError: settings, names or seeds that do not hold, or cells in the folder that have other settings.
-        DataError, ModelError, HubError: the data or the model is not there.
-        CheckpointError: the folder holds something else.
+        ConfigError: a setting, name or seed is invalid, or a cell in the folder has other settings.
+        DataError, ModelError, HubError: the data or the model is missing.
+        CheckpointError: the folder contains something else.
     """
     config = check_configuration(config)
     arms = make_arms(config, names, own, budget)
@@ -133,7 +133,7 @@ def make_grid(
 
 
 def make_cells(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[Cell]:
-    """Every arm with every seed, seed by seed, so that a comparison that is stopped early has whole pairs.
+    """Every arm with every seed, in the order of seeds, so that a comparison stopped early has complete pairs.
 
     Raises:
         ConfigError: a seed is too large.
@@ -143,18 +143,19 @@ def make_cells(arms: Sequence[Arm], seeds: Sequence[int], folder: Path) -> list[
 
 
 def check_cells(cells: Sequence[Cell], folder: Path) -> None:
-    """Find out, before anything heavy, whether what stands in a comparison's folder belongs to it.
+    """Check whether the content of a comparison's folder belongs to it. Imports nothing heavy.
 
     Raises:
-        ConfigError: a cell was trained with other settings; with the difference.
-        CheckpointError: the folder, or a cell's, holds something else.
+        ConfigError: a cell was trained with other settings; the message has the difference.
+        CheckpointError: the folder, or a cell's, contains something else.
     """
     if folder.is_dir() and not any(folder.glob(f"*/seed*/{layout.CONFIG}")):
         own = {LOCK, *(cell.arm.name for cell in cells)}
         foreign = sorted(path.name for path in folder.iterdir() if path.name not in own and not is_leftover(path))
         if foreign:
             raise CheckpointError(
-                f"{folder}: holds {foreign[0]} and no comparison, so nothing is written here", "Give another --out."
+                f"{folder}: contains {foreign[0]} but no comparison, so rdrop does not write to this folder",
+                "Give another --out.",
             )
     for cell in cells:
         if not cell.has_begun:
@@ -164,12 +165,12 @@ def check_cells(cells: Sequence[Cell], folder: Path) -> None:
         if changed:
             raise ConfigError(
                 f"{cell.folder}: this run was trained with other settings: {'; '.join(changed)}",
-                "Give the arm another name, or the comparison another --out.",
+                "Rename the arm, or give the comparison another --out.",
             )
 
 
 def load_cell(cell: Cell) -> CellResult:
-    """The outcome of a cell that is done.
+    """The results of a finished cell.
 
     Raises:
         CheckpointError: its files are missing or damaged.
@@ -180,13 +181,13 @@ def load_cell(cell: Cell) -> CellResult:
         cost = load_cost(cell.folder)
         again = classification_metrics(test.labels, test.probabilities)
         if any(not _same(metrics["test"][name], again[name]) for name in SCALARS):
-            raise ValueError("its test metrics are not those of its predictions")
+            raise ValueError("its test metrics do not match its predictions")
         numbers = [metrics["validation"][name] for name in SCALARS] + [cost[name] for name in _NUMBERS]
         if not all(isinstance(value, float | int | None) for value in numbers):
-            raise TypeError("its metrics are no numbers")
+            raise TypeError("its metrics are not numbers")
     except (CheckpointError, LookupError, TypeError, ValueError) as error:
         cause = error.message if isinstance(error, CheckpointError) else f"{cell.folder}: its results are damaged"
-        raise CheckpointError(cause, f"Delete {cell.folder}; the same command trains it again.") from error
+        raise CheckpointError(cause, f"Delete {cell.folder} and run the same command to train it again.") from error
     return CellResult(cell.arm.name, cell.seed, cell.folder, metrics, test, cost, _environment(cell, cost))
 
 
@@ -200,7 +201,7 @@ def _environment(cell: Cell, cost: Mapping[str, Any]) -> str:
 
 
 def _same(value: float | None, other: float | None) -> bool:
-    """But for the last bits, in which two machines may differ."""
+    """Equal except for the last bits, in which two machines may differ."""
     if value is None or other is None:
         return value is other
     return math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12)

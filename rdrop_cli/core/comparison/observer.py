@@ -1,4 +1,4 @@
-"""Who is told of a comparison's progress, and what is left to do."""
+"""The interface for watching a comparison, and the plan of its remaining work."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ if TYPE_CHECKING:
 
 
 class ComparisonObserver:
-    """Is told of a comparison's progress; this one ignores it.
+    """Receives a comparison's progress; this base class ignores it.
 
     Attributes:
-        training: Is told of each training.
+        training: Receives the progress of each training.
     """
 
     training = Observer()
 
     def data(self, data: Prepared) -> None:
-        """The data that all cells share is read."""
+        """The data that all cells share has been read."""
 
     def stage(self, name: str, done: int, total: int | None) -> None:
-        """What follows the last cell has `done` of `total`."""
+        """A stage after the last cell has made progress: `done` of `total`."""
 
     def plan(self, plan: ComparisonPlan, cells: Sequence[Cell]) -> None:
-        """The cells are about to be trained, `plan.cells` of `cells`."""
+        """Training is about to begin, of the `plan.cells` among all `cells`."""
 
     def began(self, cell: Cell) -> None:
-        """A cell begins, or resumes."""
+        """A cell begins or resumes."""
 
     def ended(self, result: CellResult, seconds_left: float) -> None:
-        """A cell is done."""
+        """A cell has finished; the remaining ones should take `seconds_left`."""
 
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """What is left to do: the cells, the seconds each should take, and the disk that all need."""
+    """The remaining cells, the estimated seconds for each, and the bytes of disk space for all."""
 
     cells: list[Cell]
     seconds: list[float]
     disk: int
 
     def as_dict(self, runs: int) -> dict[str, Any]:
-        """What `rdrop compare --dry-run --json` prints.
+        """The document that `rdrop compare --dry-run --json` prints.
 
         Args:
-            runs: How many cells there are, those that are done included.
+            runs: The number of all cells, including the finished ones.
         """
         return {
             "dry_run": True,

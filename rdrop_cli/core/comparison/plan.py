@@ -1,4 +1,4 @@
-"""How long what a comparison has left to do should take, and what it takes of the disk."""
+"""Estimate the time and disk space that the remaining cells of a comparison need."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from rdrop_cli.schema import Config
 
 _TIMING = 6.0
-"""Seconds for timing one kind of arm."""
+"""Seconds to spend on timing arms of the same speed."""
 _NOT_OF_A_STEP = (
     "alpha", "lr", "weight_decay", "warmup", "schedule", "max_grad_norm", "label_smoothing", "seed", "epochs",
     "early_stopping", "metric",
 )  # fmt: skip
-"""Keys that do not change how long a step takes (alpha does when it is 0)."""
+"""Keys that do not affect how long a step takes (alpha only if it is 0)."""
 
 
 def make_plan(cells: Sequence[Cell], data: Prepared, folder: Path, observer: Observer) -> ComparisonPlan:
-    """Plan what is left, by cells that are done or else a few timed steps.
+    """Estimate the remaining work from finished cells or, if there are none of an arm's speed, from a few timed steps.
 
     Args:
-        folder: The comparison's.
-        observer: Is told what happens before steps can be timed.
+        folder: The comparison's folder.
+        observer: Receives the progress before steps can be timed.
 
     Raises:
-        StorageError: there is not enough space for it.
+        StorageError: there is not enough disk space.
     """
     done = [cell for cell in cells if cell.is_done]
     left = [cell for cell in cells if not cell.is_done]
@@ -52,7 +52,7 @@ def make_plan(cells: Sequence[Cell], data: Prepared, folder: Path, observer: Obs
             rates[_kind(cell.config)], size = time_cell(cell, data, observer)
             weights = max(weights, size)
     seconds = [rates[_kind(cell.config)] * _steps(cell.config, data) for cell in left]
-    # Each run keeps its best model; the one in training also checkpoints, each with two moments of every weight.
+    # Each run keeps its best model. The run in training also has checkpoints, each with two moments for every weight.
     kept = max((cell.config.train.keep_checkpoints for cell in left), default=0) + 2
     plan = ComparisonPlan(left, seconds, weights * (len(left) + 3 * kept))
     _check_space(plan, folder)
@@ -60,7 +60,7 @@ def make_plan(cells: Sequence[Cell], data: Prepared, folder: Path, observer: Obs
 
 
 def time_cell(cell: Cell, data: Prepared, observer: Observer) -> tuple[float, int]:
-    """Seconds a step, everything around it included; bytes of the model's weights."""
+    """Seconds per step, including a share of loading and evaluation; and bytes of the model's weights."""
     began = time.perf_counter()
     with TemporaryDirectory() as folder:
         training = TrainingRun(cell.config, Path(folder) / "run", observer=observer)
@@ -83,13 +83,14 @@ def _check_space(plan: ComparisonPlan, folder: Path) -> None:
     free = shutil.disk_usage(place).free
     if free < plan.disk:
         raise StorageError(
-            f"{folder}: {len(plan.cells)} runs need about {plan.disk / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
-            "Make room, or give an --out elsewhere.",
+            f"{folder}: {len(plan.cells)} runs need about {plan.disk / 2**30:.1f} GiB of disk space, but only"
+            f" {free / 2**30:.1f} GiB are free",
+            "Free some space, or give an --out on another disk.",
         )
 
 
 def _kind(config: Config) -> str:
-    """What decides how long a step takes."""
+    """A key that is equal for configurations whose steps take the same time."""
     tree = config.model_dump(include={"model", "rdrop", "train"})
     two_passes = bool(tree["rdrop"]["alpha"])
     for group in ("rdrop", "train"):
@@ -102,7 +103,7 @@ def _steps(config: Config, data: Prepared) -> int:
 
 
 def _recorded_rate(cell: Cell) -> float | None:
-    """Seconds a step of a cell that was trained in one go."""
+    """Seconds per step of a finished cell; None if its training was interrupted."""
     cost = load_cost(cell.folder)
     return None if cost["resumed_from_step"] else float(cost["wall_seconds"]) / int(cost["steps"])
 

@@ -1,4 +1,4 @@
-"""The picture of a comparison: each seed a point, each arm a strip, with intervals. Needs matplotlib."""
+"""Plot a comparison: a point for each seed, a strip for each arm, and intervals. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 _UNITS = {"accuracy": "share of examples", "f1": "0 to 1", "roc_auc": "0 to 1", "nll": "nats per example"}
 _SPREAD = 0.22
-"""Half the height over which an arm's points may be spread, in strips."""
+"""Half the height over which an arm's points may be spread, as a share of a strip."""
 _CLOSE = 0.03
-"""Points nearer than this share of the axis are drawn beside each other."""
+"""Points closer than this share of the axis are drawn side by side."""
 
 
 def can_plot() -> bool:
-    """True where matplotlib is installed, and whole."""
+    """True if matplotlib is installed and can be imported."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
@@ -39,10 +39,10 @@ def can_plot() -> bool:
 
 
 def draw_plot(evidence: Evidence, outcomes: Sequence[CellResult], data: str, path: Path) -> None:
-    """Write the picture; above the metrics of every run, below the paired differences to the first arm.
+    """Write the plot as PNG: the metrics of every run above, the paired differences to the first arm below.
 
     Args:
-        data: Its name, for the title.
+        data: The name of the data, for the title.
 
     Raises:
         StorageError: it cannot be written.
@@ -74,12 +74,12 @@ def draw_plot(evidence: Evidence, outcomes: Sequence[CellResult], data: str, pat
     figure.suptitle(
         _plain(
             f"{data}: {len(evidence.seeds)} paired seeds, {count:,} test examples. Points are seeds;"
-            " bars are 95 % t intervals over seeds; pale bands, below, 95 % intervals over test examples"
+            " bars are 95 % t intervals over seeds; pale bands in the lower row are 95 % intervals over test examples"
         ),
         fontsize=10,
     )
     with writing(path) as staging, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # of a name in a script that the font has not
+        warnings.filterwarnings("ignore", message="Glyph")  # a name may use characters that the font lacks
         figure.savefig(staging, format="png", dpi=120)
 
 
@@ -141,7 +141,7 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _beside_each_other(values: NDArray[Any], close: float) -> NDArray[Any]:
-    """Heights in a strip for points, so that those that would cover each other stand apart."""
+    """Heights of points in a strip, such that points that would overlap are apart."""
     heights = np.zeros(len(values))
     group: list[int] = []
     for index in [*np.argsort(values, kind="stable"), None]:
@@ -160,5 +160,5 @@ def _values(outcomes: Sequence[CellResult], arm: str, metric: str) -> NDArray[An
 
 
 def _plain(text: str) -> str:
-    """Text in which matplotlib finds no formula."""
+    """Text with dollar signs escaped, which matplotlib would read as formulas."""
     return text.replace("$", r"\$")

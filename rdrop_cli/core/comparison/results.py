@@ -1,4 +1,4 @@
-"""What a comparison leaves beside its cells: every cell as CSV, everything as JSON, a report, and a picture."""
+"""Write a comparison's results: all cells as CSV, everything as JSON, a report, and a plot."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ TESTS = {
 def write_results(
     evidence: Evidence, outcomes: Sequence[CellResult], grid: Grid, data: Prepared
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Write all that a comparison leaves beside its cells.
+    """Write all result files of a comparison.
 
     Returns:
-        The document, as in results.json, and the files; the picture, last, is not among them without matplotlib.
+        The document, as in results.json, and the files; the last one is the plot, if matplotlib is installed.
 
     Raises:
-        StorageError: one cannot be written.
+        StorageError: a file cannot be written.
     """
     folder, budget = grid.folder, grid.budget
     content = document(evidence, outcomes, grid.arms, data, folder, budget)
@@ -57,7 +57,7 @@ def write_results(
 
 
 def write_cells(outcomes: Sequence[CellResult], folder: Path, budget: Budget) -> Path:
-    """Write results.csv: a row for each cell, with its cost and its metrics on validation and test.
+    """Write results.csv, with a row for each cell: its cost, and its metrics on validation and test.
 
     Raises:
         StorageError: it cannot be written.
@@ -98,7 +98,7 @@ def write_report(content: dict[str, Any], folder: Path, budget: Budget) -> Path:
 
 
 def picture_path(folder: Path, budget: Budget) -> Path:
-    """Where the picture goes."""
+    """The path of the plot."""
     return folder / f"{_stem(budget)}.png"
 
 
@@ -110,11 +110,11 @@ def document(
     folder: Path,
     budget: Budget,
 ) -> dict[str, Any]:
-    """All that a comparison found, as JSON takes it: what `--json` prints and results.json holds.
+    """All results of a comparison in the form that `--json` prints and results.json contains.
 
     Args:
-        evidence: The outcomes, weighed.
-        folder: The comparison's; earlier results there tell what was looked at before.
+        evidence: The analysis of the outcomes.
+        folder: The comparison's folder; earlier results in it show which arms and seeds were analysed before.
     """
     look = {"arms": [arm.name for arm in arms], "seeds": evidence.seeds}
     looks = [*(earlier for earlier in _looks(folder / f"{_stem(budget)}.json") if earlier != look), look]
@@ -178,7 +178,7 @@ def _difference(gap: Difference) -> dict[str, Any]:
 
 
 def _looks(path: Path) -> list[dict[str, Any]]:
-    """Which arms and seeds were weighed before, as far as the file can be read."""
+    """Which arms and seeds were analysed before; none if the file cannot be read."""
     try:
         looks = json.loads(path.read_text(encoding="utf-8"))["looks"]
         return [{"arms": list(map(str, look["arms"])), "seeds": list(map(int, look["seeds"]))} for look in looks]
@@ -187,5 +187,5 @@ def _looks(path: Path) -> list[dict[str, Any]]:
 
 
 def _stem(budget: Budget) -> str:
-    """Comparisons of both budgets share a folder, as they share cells."""
+    """The name of result files by budget: comparisons with both budgets share a folder, because they share cells."""
     return "results" if budget == "steps" else f"results-{budget}"

@@ -1,7 +1,7 @@
-"""A comparison: every arm with every seed, each an ordinary run, none of them trained twice.
+"""Run a comparison: every arm with every seed, each as an ordinary run, and none of them twice.
 
-The cells of a comparison stand in FOLDER/ARM/seedN. What is done is known by the run folders alone, so a comparison
-that was stopped anywhere resumes, and one with more seeds or arms trains only what is new.
+The run folders of the cells are FOLDER/ARM/seedN. They alone show what is done, so that a comparison can be stopped at
+any point and resumed, and one with more seeds or arms trains only the new cells.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """What a comparison came to.
+    """The results of a comparison.
 
     Attributes:
-        document: What `rdrop compare --json` prints and results.json holds.
-        files: What was written beside the cells; the picture, if any, is the last.
-        others: Cells in the folder that are done and that were left out, as ARM seed N.
+        document: The document that `rdrop compare --json` prints and results.json contains.
+        files: The result files; the last one is the plot, if there is one.
+        others: Finished cells in the folder that are not part of this comparison, as ARM seed N.
     """
 
     document: dict[str, Any]
@@ -53,15 +53,15 @@ class ComparisonResult:
 
 
 def compare(grid: Grid, observer: ComparisonObserver | None = None) -> ComparisonResult:
-    """Train the cells that are missing, weigh all of them, and write the results.
+    """Train the missing cells, analyse all of them, and write the results.
 
     Args:
         grid: As `make_grid` gives it.
-        observer: Is told of progress.
+        observer: Receives progress.
 
     Raises:
-        TrainingInterrupted: stopped by a signal; the same call resumes.
-        RDropError: as `Comparison`, each with what to do.
+        TrainingInterrupted: a signal stopped the comparison; the same call resumes it.
+        RDropError: as `Comparison`; the hint says what to do.
     """
     told = observer or ComparisonObserver()
     comparison = Comparison(grid.cells, grid.folder, told)
@@ -74,10 +74,10 @@ def compare(grid: Grid, observer: ComparisonObserver | None = None) -> Compariso
 
 
 def plan_comparison(grid: Grid, observer: ComparisonObserver | None = None) -> ComparisonPlan:
-    """What `compare` would do, and how long it should take; nothing is written but prepared data.
+    """What `compare` would do, and how long it should take. Only prepared data is written.
 
     Raises:
-        StorageError: there is not enough space for it.
+        StorageError: there is not enough disk space.
         RDropError: as `Comparison.prepare`.
     """
     comparison = Comparison(grid.cells, grid.folder, observer)
@@ -89,8 +89,8 @@ class Comparison:
 
     Args:
         cells: As `make_cells` gives them.
-        folder: Holds the cells.
-        observer: Is told of progress.
+        folder: The folder with the cells.
+        observer: Receives progress.
     """
 
     def __init__(self, cells: Sequence[Cell], folder: Path, observer: ComparisonObserver | None = None) -> None:
@@ -103,20 +103,20 @@ class Comparison:
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
-        """Have the comparison's folder for this process alone while the block runs.
+        """Hold the lock of the comparison's folder while the block runs.
 
-        A new folder that the block leaves without a run is removed again.
+        A new folder is removed if the block leaves no run in it.
 
         Raises:
-            CheckpointError: another process has it.
-            ConfigError: what stands there does not belong to this comparison.
-            StorageError: it cannot be written to.
+            CheckpointError: another process holds the lock.
+            ConfigError: the folder's content does not belong to this comparison.
+            StorageError: the folder cannot be written to.
         """
         is_new = not self.folder.exists()
         make_folder(self.folder)
         with only_writer(self.folder):
             try:
-                check_cells(self.cells, self.folder)  # another process may have been at work here meanwhile
+                check_cells(self.cells, self.folder)  # again: another process may have changed the folder
                 yield
             finally:
                 if is_new and not any(cell.has_begun for cell in self.cells):
@@ -124,11 +124,11 @@ class Comparison:
                         shutil.rmtree(self.folder)
 
     def prepare(self) -> Prepared:
-        """The data that all cells share; what is done is read once, so that damage shows before hours of training.
+        """Load the data that all cells share. Finished cells are read too, to find damage before hours of training.
 
         Raises:
-            DataError: it has no validation or no test split or one that lacks a class, or has changed since.
-            CheckpointError: the results of a cell that is done are damaged, or it began with other weights than others.
+            DataError: the data has no validation or test split, one of them lacks a class, or the data has changed.
+            CheckpointError: a finished cell's results are damaged, or it began with other weights than the others.
         """
         config = self.cells[0].arm.config
         data = prepare_data(config, on_progress=self.observer.training.stage)
@@ -136,7 +136,7 @@ class Comparison:
         for split in ("validation", "test"):
             if split not in data.splits:
                 raise DataError(
-                    f"{config.data.source}: no {split} split, which a comparison needs", f"Set data.{split} above 0."
+                    f"{config.data.source}: a comparison needs a {split} split", f"Set data.{split} above 0."
                 )
             check_classes(data, split, config)
         self._data = data.fingerprint
@@ -147,40 +147,40 @@ class Comparison:
             if record.get("fingerprint") != data.fingerprint:
                 raise DataError(
                     f"{cell.folder}: the data has changed since this run was trained",
-                    "Bring the old data back (that of an earlier version: --set data.repeats=exact), or give the"
+                    "Restore the old data (if an earlier version prepared it: --set data.repeats=exact), or give the"
                     " comparison another --out.",
                 )
             self._check_weights(cell, record.get("model") or {})
             if not np.array_equal(self._outcome(cell).test.labels, data.splits["test"].labels):
                 raise CheckpointError(
-                    f"{cell.folder}: its predictions are not for this test split",
-                    f"Delete {cell.folder}; the same command trains it again.",
+                    f"{cell.folder}: its predictions do not match this test split",
+                    f"Delete {cell.folder} and run the same command to train it again.",
                 )
         self.observer.data(data)
         return data
 
     def plan(self, data: Prepared) -> ComparisonPlan:
-        """What is left to do and what it should take.
+        """The remaining work, with estimates of time and disk space.
 
         Raises:
-            StorageError: there is not enough space for it.
+            StorageError: there is not enough disk space.
         """
         return make_plan(self.cells, data, self.folder, self.observer.training)
 
     def run(self, plan: ComparisonPlan) -> list[CellResult]:
-        """Train what is left and return every cell's outcome, in the order of `cells`.
+        """Train the remaining cells and return the results of all, in the order of `cells`.
 
         Raises:
-            TrainingInterrupted: stopped by a signal; the cell that was being trained is saved.
-            RDropError: as training, with the cell's name.
+            TrainingInterrupted: a signal stopped the comparison; the current cell has been saved.
+            RDropError: as in training, with the cell's name.
         """
         self.observer.plan(plan, self.cells)
         for cell in self.cells:
             if cell.is_done:
-                _drop_checkpoints(cell)  # a kill may have come before
+                _drop_checkpoints(cell)  # the run may have been killed before doing so
         spent = expected = 0.0
         for index, cell in enumerate(plan.cells):
-            is_whole = not cell.has_begun  # what is left of an interrupted one says nothing about the pace
+            is_whole = not cell.has_begun  # the rest of an interrupted cell does not show the pace
             self.observer.began(cell)
             began = time.perf_counter()
             with _map_cell_errors(cell):
@@ -193,7 +193,7 @@ class Comparison:
         return [self._outcome(cell) for cell in self.cells]
 
     def others(self) -> list[str]:
-        """Cells in the folder that are done and that this comparison leaves out, as ARM seed N."""
+        """Finished cells in the folder that are not part of this comparison, as ARM seed N."""
         here = {cell.folder for cell in self.cells}
         done = {path.parent for path in self.folder.glob(f"*/seed*/{layout.METRICS}")}
         return [f"{path.parent.name} {path.name.replace('seed', 'seed ')}" for path in sorted(done - here)]
@@ -207,7 +207,7 @@ class Comparison:
             if training.data.fingerprint != self._data:
                 raise DataError(
                     f"{cell.name}: the data has changed since this comparison began",
-                    "Bring the old data back; the same command resumes. Or give the comparison another --out.",
+                    "Restore the old data and run the same command to resume, or give the comparison another --out.",
                 )
             self._check_weights(cell, training.model_record)
             training.start()
@@ -216,7 +216,7 @@ class Comparison:
             _drop_checkpoints(cell)
 
     def _check_weights(self, cell: Cell, record: Mapping[str, Any]) -> None:
-        """Cells of one model begin with one set of weights, or a difference might be theirs."""
+        """Make sure that all cells of a model began with the same weights, so that differences are due to the arms."""
         weights = record.get("weights")
         if not isinstance(weights, str):
             return  # trained by an earlier version
@@ -224,8 +224,8 @@ class Comparison:
         first, known = self._weights.setdefault((model.name, model.revision), (cell.name, weights))
         if weights != known:
             raise CheckpointError(
-                f"{cell.name}: the weights of {model.name} are not those that {first} began with",
-                "Bring the old ones back, or give the comparison another --out.",
+                f"{cell.name}: the weights of {model.name} differ from those that {first} began with",
+                "Restore the old weights, or give the comparison another --out.",
             )
 
     def _outcome(self, cell: Cell) -> CellResult:
@@ -236,23 +236,23 @@ class Comparison:
 
 @contextlib.contextmanager
 def _map_cell_errors(cell: Cell) -> Iterator[None]:
-    """Say of what stops a cell's training which cell it is, and how to resume the comparison."""
+    """Add to errors in a cell's training which cell it is, and how to resume the comparison."""
     try:
         yield
     except TrainingInterrupted as error:
-        raise TrainingInterrupted(f"Stopped in {cell.name} and saved", "The same command resumes there") from error
+        raise TrainingInterrupted(f"Stopped in {cell.name} and saved", "Run the same command to resume") from error
     except ModelError as error:
         raise ModelError(
             f"{cell.name}: {error.message}",
-            "The same command resumes, with --set train.micro_batch_size=auto if memory ran out; if the arm cannot be"
-            f" trained so, leave it out, or delete {cell.folder} and give it other settings.",
+            "Run the same command to resume, with --set train.micro_batch_size=auto if memory ran out. If the arm"
+            f" cannot be trained with these settings, omit it, or delete {cell.folder} and change its settings.",
         ) from error
     except StorageError as error:
-        raise StorageError(f"{cell.name}: {error.message}", "Put that right; the same command resumes.") from error
+        raise StorageError(f"{cell.name}: {error.message}", "Fix this and run the same command to resume.") from error
 
 
 def _drop_checkpoints(cell: Cell) -> None:
-    """A finished run has no use for them, and they are ten times as large as the model that is kept."""
+    """Remove the checkpoints of a finished run, which no longer needs them: they are ten times as large as best/."""
     try:
         shutil.rmtree(cell.folder / layout.CHECKPOINTS)
     except FileNotFoundError:

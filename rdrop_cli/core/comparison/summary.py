@@ -29,11 +29,11 @@ def markdown(document: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, document["seeds"]))
     parts = [
         f"# {as_code(Path(document['data']['source']).name)}: {', '.join(document['arms'])}",
-        f"{splits['train']:,} examples to train, {splits['validation']:,} to validate, {splits['test']:,} to test;"
-        f" seeds {seeds}; the best epoch by validation {document['metric']}."
+        f"{splits['train']:,} training, {splits['validation']:,} validation and {splits['test']:,} test examples;"
+        f" seeds {seeds}; best epoch by validation {document['metric']}."
         f" F1: {as_code(document['f1_average'])}. {'; '.join(document['environments'])}.",
         f"All arms: {', '.join(f'{key} {as_code(str(value))}' for key, value in document['shared'].items())}.",
-        "Test, means ± standard deviations over seeds; time is the median of a run's training:",
+        "Results on test: means ± standard deviations over seeds; time is the median training time of a run.",
         means_table(document),
         verdict_list(document),
         *(f"**Note:** {caution}." for caution in document["cautions"]),
@@ -55,7 +55,7 @@ def means_table(document: Mapping[str, Any]) -> str:
 
 
 def differences_table(document: Mapping[str, Any]) -> str:
-    """A row for each other arm and metric."""
+    """A row for each metric of each arm except the baseline."""
     rows = [
         [
             gap["arm"],
@@ -68,7 +68,7 @@ def differences_table(document: Mapping[str, Any]) -> str:
 
 
 def verdict_list(document: Mapping[str, Any]) -> str:
-    """The verdict, a point for each other arm."""
+    """The verdict as a list, with an item for each arm except the baseline."""
     return "\n".join(f"* {sentence}" for sentence in document["verdict"])
 
 

@@ -1,4 +1,4 @@
-"""What a comparison says in words: its verdict, and what to be careful about."""
+"""A comparison's verdict and cautions, in words."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from rdrop_cli.core.comparison.grid import CellResult
 
 _MAKE_BATCHES = ("train.batch_size", "train.group_by_length", "model.max_length", "model.name", "model.revision")
-"""Keys on which the order of examples, or the head that training begins with, depends."""
+"""Keys that affect the order of examples, or the initial weights of the head."""
 
 
 def cautions(outcomes: Sequence[CellResult], arms: Sequence[Arm], looks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A sentence or two each; none where all is well.
+    """Reasons to be careful with the results, a sentence or two each.
 
     Args:
         outcomes: Of every arm with every seed.
-        looks: Which arms and seeds had been weighed when, this time last.
+        arms: The first is the baseline.
+        looks: The arms and seeds of each analysis so far; the last one is the present analysis.
     """
     candidates = [
         _of_looks(looks),
@@ -35,7 +36,7 @@ def cautions(outcomes: Sequence[CellResult], arms: Sequence[Arm], looks: Sequenc
 
 
 def _of_looks(looks: Sequence[Mapping[str, Any]]) -> str:
-    """Seeds that are added, or left out, because of what was seen find differences that are not there."""
+    """A caution if seeds may have been chosen after seeing results, which finds differences that do not exist."""
     *earlier, now = looks
     numbers = {
         len(look["seeds"])
@@ -47,9 +48,9 @@ def _of_looks(looks: Sequence[Mapping[str, Any]]) -> str:
     if not numbers:
         return ""
     return (
-        f"Arms of this comparison were looked at before with other seeds, some of them the same"
-        f" ({', '.join(map(str, sorted(numbers)))} in number): if these {len(now['seeds'])} were chosen after that,"
-        " p-values are too small. To be sure, run it once with seeds of its own (--seed, --out)"
+        "Arms of this comparison were already analysed with other seeds, some of them the same as now (number of"
+        f" seeds: {', '.join(map(str, sorted(numbers)))}). If these {len(now['seeds'])} were chosen after seeing those"
+        " results, p-values are too small; to be sure, repeat the comparison once with new seeds (--seed, --out)"
     )
 
 
@@ -63,7 +64,10 @@ def _of_batches(arm: Arm, arms: Sequence[Arm]) -> str:
     keys = [key for key in _MAKE_BATCHES if own.get(key) != base.get(key)]
     if not keys:
         return ""
-    return f"{arm.name} and {arms[0].name} share their seeds, but not their batches or heads: {', '.join(keys)} differs"
+    return (
+        f"{arm.name} and {arms[0].name} have the same seeds, but not the same batches or initial heads, because they"
+        f" differ in {', '.join(keys)}"
+    )
 
 
 def _of_environments(outcomes: Sequence[CellResult]) -> str:
@@ -77,9 +81,9 @@ def verdict(metric: str, baseline: str, differences: Sequence[Difference]) -> st
     """The verdict on an arm.
 
     Args:
-        metric: The one that was chosen before; others are only mentioned.
-        baseline: The arm it is compared to.
-        differences: The arm's, one for each metric.
+        metric: The metric that was chosen in advance; others are only mentioned.
+        baseline: The arm it is compared with.
+        differences: The arm's differences, one for each metric.
     """
     chosen = next(gap for gap in differences if gap.metric == metric)
     others = [gap for gap in differences if gap is not chosen and _holds_on_other_examples(gap)]
@@ -100,7 +104,7 @@ def _judgement(gap: Difference, baseline: str) -> str:
     if test.n == 1:
         return f"{gap.arm} against {baseline}, test {name}: {amount}. One seed shows nothing; use --seeds 5 or more."
     if test.p_value is None:
-        return f"{gap.arm} against {baseline}, test {name}: {amount} with every seed, too alike to test."
+        return f"{gap.arm} against {baseline}, test {name}: {amount} with every seed, so there is no spread to test by."
     if not test.sd:
         return f"{gap.arm} and {baseline} have the same test {name} with every seed."
     assert test.low is not None and test.high is not None and gap.p_holm is not None
@@ -115,9 +119,9 @@ def _judgement(gap: Difference, baseline: str) -> str:
     said = f"{gap.arm} is {_direction(gap)} than {baseline} in test {name}: {figures}."
     low, high = gap.examples.low, gap.examples.high
     if low is None or high is None:
-        said += " What other test examples would show is not known: these have too few of a class."
+        said += " This may not hold for other test examples: too few of a class to give an interval over examples."
     elif low <= 0 <= high:
-        said += f" On other test examples it may not be: the interval over examples is {low:+.4f} to {high:+.4f}."
+        said += f" This may not hold for other test examples: the interval over them is {low:+.4f} to {high:+.4f}."
     return said
 
 
@@ -125,8 +129,8 @@ def _what_it_would_take(gap: Difference) -> str:
     if not gap.mean:
         return ""
     if gap.seeds_needed is None:
-        return f" If the difference is so small, more than {MOST_SEEDS:,} seeds would be needed to see it."
-    return f" If it is of that size, about {gap.seeds_needed} seeds would be needed to see it."
+        return f" To detect a difference of this size, more than {MOST_SEEDS:,} seeds would be needed."
+    return f" To detect a difference of this size, about {gap.seeds_needed} seeds would be needed."
 
 
 def _holds_on_other_examples(gap: Difference) -> bool:

@@ -1,1 +1,1 @@
-"""From what a user names as data to token ids. Stands on storage; loads no torch."""
+"""From the data that a user names to token ids. Builds on storage; loads no torch."""

@@ -1,4 +1,4 @@
-"""What is worth knowing about data before training on it: balance, repeats, contradictions, truncation."""
+"""Properties of data to check before training: class balance, repeats, contradictory labels, truncation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Key = tuple[str, str | None]
 
 
 def repeat_key(text: str, pair: str | None, rule: Literal["normalized", "exact"]) -> Key:
-    """What makes two texts (or pairs) repeats of each other, which never stand in two splits.
+    """A key that is equal for two texts (or pairs) that count as repeats, which are kept in one split.
 
     Args:
-        rule: `normalized` looks past case and white space; `exact` does not.
+        rule: `normalized` ignores case and differences in white space; `exact` does not.
     """
     if rule == "exact":
         return text, pair
@@ -31,12 +31,12 @@ def _normalized(text: str) -> str:
 
 
 def repeats(keys: Sequence[Key]) -> int:
-    """Rows whose text (or pair) stood in an earlier row."""
+    """The number of rows whose text (or pair) already occurred in an earlier row."""
     return len(keys) - len(set(keys))
 
 
 def conflicts(keys: Sequence[Key], labels: Sequence[int]) -> int:
-    """Distinct texts (or pairs) that occur with more than one label."""
+    """The number of distinct texts (or pairs) that occur with more than one label."""
     seen: dict[Key, set[int]] = {}
     for key, label in zip(keys, labels, strict=True):
         seen.setdefault(key, set()).add(label)
@@ -44,13 +44,13 @@ def conflicts(keys: Sequence[Key], labels: Sequence[int]) -> int:
 
 
 def drop_crossing(splits: Mapping[str, Sequence[int]], keys: Sequence[Key]) -> tuple[dict[str, list[int]], int]:
-    """Remove from train what stands in validation or test, and from validation what stands in test.
+    """Remove from train the texts of validation and test, and from validation those of test.
 
-    A test split is never changed, so that an official one stays what it is.
+    The test split is never changed, so that results on an official one stay comparable.
 
     Args:
         splits: Row indices by split name.
-        keys: What makes two rows the same text.
+        keys: As `repeat_key` gives them, one for each row.
 
     Returns:
         The splits without the crossing rows, and how many rows were removed.
@@ -66,16 +66,16 @@ def drop_crossing(splits: Mapping[str, Sequence[int]], keys: Sequence[Key]) -> t
 
 
 def class_balance(labels: Sequence[int], names: LabelMap) -> dict[str, int]:
-    """Examples of each class, by name, in the order of the ids."""
+    """The number of examples of each class, by name, in the order of the ids."""
     counts = Counter(int(label) for label in labels)
     return {name: counts[index] for index, name in enumerate(names.names)}
 
 
 def token_statistics(tokens: Tokens) -> dict[str, Any]:
-    """Lengths before truncation, and what truncation takes away.
+    """Lengths before truncation, and how much truncation removes.
 
     Returns:
-        p50, p95, max (tokens); truncated (share of texts cut); lost (share of all tokens cut off).
+        p50, p95, max (tokens); truncated (share of texts that are cut); lost (share of all tokens that are cut off).
     """
     full = tokens.full_lengths.astype(np.int64)
     if not len(full):

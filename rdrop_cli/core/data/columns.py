@@ -26,26 +26,26 @@ PARTNERS = (
     ("question", "sentence"),
     ("premise", "hypothesis"),
 )
-"""Columns that are a pair of texts where they stand side by side, by their usual names."""
+"""Usual names of columns that form a pair of texts where a file has both."""
 _LONGEST_NAME = 60
-"""Characters of a column's name. More are a text: the file has no header."""
+"""Characters of a column's name. A longer one is a text, and so the file has no header."""
 
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """The columns that hold text, label and second text, by name; None: not named, or there is none."""
+    """The names of the columns that hold text, label and second text; None: not named, or there is none."""
 
     text: str | None = None
     label: str | None = None
     text_pair: str | None = None
 
     def as_dict(self) -> dict[str, str | None]:
-        """As prepared data, runs, checkpoints and JSON output record them."""
+        """The form that prepared data, runs, checkpoints and JSON output record."""
         return asdict(self)
 
     @classmethod
     def from_record(cls, record: object) -> ColumnNames:
-        """What `as_dict` gave, read back; nothing is named where it is no such record."""
+        """The inverse of `as_dict`; names no column if the record is something else."""
         if not isinstance(record, Mapping) or not all(isinstance(name, str | None) for name in record.values()):
             return cls()
         return cls(record.get("text"), record.get("label"), record.get("text_pair"))
@@ -53,7 +53,7 @@ class ColumnNames:
 
 @dataclass(frozen=True)
 class Columns(ColumnNames):
-    """The columns of a source that are in use. There is always a text."""
+    """The columns of a source that are in use. There is always a text column."""
 
     text: str
 
@@ -66,16 +66,16 @@ def resolve_columns(
     need_label: bool = True,
     need_pair: bool | None = None,
 ) -> Columns:
-    """Choose the columns: the named ones, else those with a usual name, whatever its case.
+    """Choose the columns: the named ones, else those with a usual name in upper or lower case.
 
-    Where the text column is not named and a usual partner stands beside it, both make a pair.
+    If the text column is not named and the data also has its usual partner, the two form a pair.
 
     Args:
-        need_label: False: no label column is looked for.
-        need_pair: Whether the inputs are pairs; None: as the columns say.
+        need_label: False: do not look for a label column.
+        need_pair: Whether the inputs are pairs; None: decided by the columns.
 
     Raises:
-        DataError: a column is not there; with the columns that are.
+        DataError: a column is missing; the message lists the columns found.
     """
     text, label, text_pair = named.text, named.label, named.text_pair
     names = list(available)
@@ -93,7 +93,7 @@ def resolve_columns(
         hint = f"Name it with --{role}-column."
         if wanted is None and any(is_whole_number(name) or len(name) > _LONGEST_NAME for name in names):
             hint = "Is line 1 data? The first line must name the columns, such as label,text."
-        return DataError(f"{where}: {what}; it has {has}", hint)
+        return DataError(f"{where}: {what}; found {has}", hint)
 
     for role, wanted in (("text", text), ("text-pair", text_pair), ("label", label)):
         if wanted is not None and wanted not in names and (role != "label" or need_label):
@@ -117,7 +117,7 @@ def resolve_columns(
 
 
 def _partners(usual: Callable[[Iterable[str]], str | None]) -> tuple[str | None, str | None]:
-    """The two columns of a pair by their usual names; a plain text column counts for more than others' partners."""
+    """The two columns of a pair by their usual names; a column named `text` takes precedence over other pairs."""
     plain = usual(TEXT_COLUMNS[:1])
     for first, second in PARTNERS:
         text, pair = usual([first]), usual([second])
@@ -134,14 +134,14 @@ def choose_columns(
     *,
     need_label: bool = True,
 ) -> Columns:
-    """The named columns, else the defaults where the data has them, else the usual ones.
+    """The named columns, else the defaults if the data has them, else the usual ones.
 
     Args:
-        defaults: The columns that a checkpoint, or the train split, was read with. Where they are a pair, a pair is
-            needed here too; where they are not, none is made.
+        defaults: The columns of the train split, or of a checkpoint's training data. If they form a pair, a pair is
+            required here too; if not, none is formed.
 
     Raises:
-        DataError: a column is not there.
+        DataError: a column is missing.
     """
 
     def there(name: str | None) -> str | None:
@@ -150,7 +150,7 @@ def choose_columns(
     text, text_pair = named.text or there(defaults.text), named.text_pair or there(defaults.text_pair)
     need_pair = bool(defaults.text_pair or text_pair) if defaults.text else None
     if need_pair and text_pair is None and text is not None and not _has_partner(text, available):
-        text_pair = defaults.text_pair  # and say that it is not there
+        text_pair = defaults.text_pair  # so that the error names it as missing
     chosen = ColumnNames(text, named.label or there(defaults.label), text_pair)
     return resolve_columns(available, where, chosen, need_label=need_label, need_pair=need_pair)
 
@@ -161,7 +161,7 @@ def _has_partner(text: str, available: Iterable[str]) -> bool:
 
 
 def in_words(columns: Mapping[str, str | None]) -> str:
-    """The columns in use, for showing."""
+    """The columns in use, as text for display."""
     roles = (("text", "text"), ("text_pair", "second text"), ("label", "label"))
     return ", ".join(f"{word} {columns[role]}" for role, word in roles if columns.get(role))
 
@@ -169,7 +169,7 @@ def in_words(columns: Mapping[str, str | None]) -> str:
 def check_row(
     rows: Iterable[Row], choose: Callable[[Row], Columns]
 ) -> Iterator[tuple[Row, Columns | None, str | None]]:
-    """Each row with the columns, chosen at the first row that has any, and why it cannot be used (None: it can)."""
+    """Each row with the columns, chosen from the first row that has any, and why it cannot be used (None: it can)."""
     columns: Columns | None = None
     for row in rows:
         if columns is None and row.values:
@@ -178,24 +178,24 @@ def check_row(
 
 
 def problem_of(row: Row, columns: Columns) -> str | None:
-    """Why a row cannot be used: a text that is missing, empty or no text, or a missing label. None: it can."""
+    """Why a row cannot be used: its text is missing, empty or not a string, or its label is missing. None: it can."""
     for column in filter(None, (columns.text, columns.text_pair)):
         value = row.values.get(column)
         if value is None:
             return f"{column} is missing"
         if not isinstance(value, str):
-            return f"{column} is not text but {type(value).__name__}"
+            return f"{column} is {type(value).__name__}, not text"
         if not value.strip():
             return f"{column} is empty"
         if not is_valid_text(value):
-            return f"{column} holds half a character (a lone surrogate)"
+            return f"{column} contains an invalid character (a lone surrogate)"
     if columns.label is None:
         return None
     label = row.values.get(columns.label)
     if not isinstance(label, str | int | float | Decimal | None):
-        return f"{columns.label} is not a name or a number but {type(label).__name__}"
+        return f"{columns.label} is {type(label).__name__}, not a name or a number"
     if canonical(label) is None:
         return f"{columns.label} is missing"
     if isinstance(label, str) and not is_valid_text(label):
-        return f"{columns.label} holds half a character (a lone surrogate)"
+        return f"{columns.label} contains an invalid character (a lone surrogate)"
     return None

@@ -1,4 +1,4 @@
-"""The prepared folder: texts and labels by split, what was rejected, and tokens for each tokenizer used so far."""
+"""The prepared folder: texts and labels by split, rejected rows, and tokens for each tokenizer used so far."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 def adopt_settings(config: Config) -> Config:
-    """Prepared data keeps the settings it was prepared with; others given for it would have no effect.
+    """Replace a configuration's data settings by those that the prepared folder was made with.
 
     Raises:
-        ConfigError: others are given.
+        ConfigError: a data setting was given that differs from the folder's and would have no effect.
     """
     folder = user_path(config.data.source)
     stored = {**SETTINGS_BEFORE, **read_settings(folder)}
@@ -39,8 +39,8 @@ def adopt_settings(config: Config) -> Config:
     ignored = [key for key, value in given.items() if value not in (plain[key], stored.get(key))]
     if ignored:
         raise ConfigError(
-            f"{folder} is prepared already, so data.{ignored[0]} has no effect",
-            "Name the source instead, or prepare it again with --out.",
+            f"{folder} is already prepared, so data.{ignored[0]} has no effect",
+            "Name the original data instead, or prepare it again with --out.",
         )
     kept = {"source": config.data.source, "allow_rejects": config.data.allow_rejects}
     return config.model_copy(update={"data": DataConfig(**{**stored, **kept})})
@@ -52,9 +52,9 @@ MANIFEST = "prepared.json"
 REJECTED = "rejected.jsonl"
 SPLITS = ("train", "validation", "test")
 SETTINGS_BEFORE: Mapping[str, Any] = {"label_map": {}, "positive_label": None, "repeats": "exact"}
-"""Settings of data that was prepared before these keys existed."""
+"""Values that apply to data prepared before these keys existed."""
 _FORMAT = 2
-_AGAIN = "Prepare it again, with --overwrite; or name the source instead."
+_AGAIN = "Prepare it again with --overwrite, or name the original data instead."
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class Prepared:
     Attributes:
         fingerprint: SHA-256 over class names and every split's texts and labels.
         columns: The source's columns that were used: text, label, text_pair.
-        report: What the audit found.
-        source: What the user named, with its settings; enough to prepare it again.
-        folder: Where it is saved; None before that.
+        report: Counts and notes about the data; see `prepare`.
+        source: The data that the user named, with its settings; enough to prepare it again.
+        folder: The folder it is saved in; None if it is not saved.
     """
 
     labels: LabelMap
@@ -105,21 +105,21 @@ class Prepared:
         """One split.
 
         Raises:
-            DataError: there is none of that name.
+            DataError: there is no split of that name.
         """
         if name not in self.splits:
-            raise DataError(f"no {name} split in this data", f"It has: {', '.join(self.splits)}.")
+            raise DataError(f"this data has no {name} split", f"It has: {', '.join(self.splits)}.")
         return self.splits[name]
 
     def save(self, folder: Path) -> Prepared:
         """Write the folder, replacing an earlier prepared one.
 
         Raises:
-            DataError: something else stands there.
+            DataError: the folder contains something else.
             StorageError: it cannot be written.
         """
         if folder.exists() and not is_prepared(folder) and (not folder.is_dir() or any(folder.iterdir())):
-            raise DataError(f"{folder}: exists and is not a prepared folder", "Give another --out.")
+            raise DataError(f"{folder}: already exists and is not a prepared folder", "Give another --out.")
         with writing_folder(folder) as staging:
             for name, split in self.splits.items():
                 columns: dict[str, Any] = {"text": split.texts, "label": split.labels}
@@ -132,9 +132,9 @@ class Prepared:
         return self._with(folder=folder)
 
     def _with(self, **changes: Any) -> Prepared:
-        """The same examples, whose fingerprint need not be computed again, with something else around them."""
+        """A copy with the same examples, and so the same fingerprint, which is not computed again."""
         changed = replace(self, **changes)
-        changed.__dict__["fingerprint"] = self.fingerprint  # where the property looks before it computes
+        changed.__dict__["fingerprint"] = self.fingerprint  # cached_property looks here before computing
         return changed
 
     def _manifest(self) -> dict[str, Any]:
@@ -156,19 +156,20 @@ class Prepared:
         max_length: int,
         on_progress: Callable[[int], None] | None = None,
     ) -> Tokens:
-        """A split's tokens, from the folder when this tokenizer and length were used before.
+        """A split's tokens, read from the folder if this tokenizer and length were used before.
 
         Args:
+            max_length: Longest input in tokens, special tokens included.
             on_progress: Called with the number of texts just encoded.
         """
         examples = self.split(split)
         cache = None
-        # A tokenizer without a backend does not tell all that it does: its tokens are made anew.
+        # The fingerprint of a tokenizer without a backend does not cover its rules, so its tokens are not cached.
         if self.folder is not None and getattr(tokenizer, "backend_tokenizer", None) is not None:
-            # Of this data: other data may be prepared in this folder meanwhile.
+            # The data's fingerprint is part of the key: another process may prepare other data in this folder.
             key = f"{self.fingerprint[:16]}-{tokenizer_fingerprint(tokenizer)[:16]}-{max_length}"
             cache = self.folder / "tokens" / key / split
-            # Missing or damaged: encode again.
+            # A missing or damaged cache is no error: encode again.
             with contextlib.suppress(OSError, pa.ArrowException, LookupError, ValueError, TypeError, AttributeError):
                 tokens = load_tokens(cache / "tokens.parquet")
                 if (
@@ -179,13 +180,13 @@ class Prepared:
                     return tokens
         tokens = encode(tokenizer, examples.texts, examples.pairs, max_length=max_length, on_progress=on_progress)
         if cache is not None:
-            # A cache that cannot be written costs time, not the work.
+            # Without the cache the next run only takes longer.
             with contextlib.suppress(StorageError), writing_folder(cache) as staging:
                 save_tokens(tokens, staging / "tokens.parquet")
         return tokens
 
     def record_report(self, report: Mapping[str, Any]) -> Prepared:
-        """The same data with a new report, in the folder too where that can be written."""
+        """The same data with a new report, also saved in the folder if that can be written."""
         updated = self._with(report=dict(report))
         if self.folder is not None:
             with contextlib.suppress(StorageError):
@@ -225,7 +226,7 @@ def load_prepared(folder: Path) -> Prepared:
         with (folder / REJECTED).open(encoding="utf-8") as stream:
             rejected = [json.loads(line) for line in stream]
         if not all(isinstance(row, dict) and {"file", "line", "reason"} <= row.keys() for row in rejected):
-            raise ValueError(f"{REJECTED} is not as it was written")
+            raise ValueError(f"{REJECTED} has been changed")
         prepared = Prepared(
             LabelMap(tuple(manifest["labels"])),
             splits,
@@ -236,12 +237,12 @@ def load_prepared(folder: Path) -> Prepared:
             folder,
         )
         if prepared.fingerprint != manifest["fingerprint"]:
-            raise DataError(f"{folder}: the examples are not those that were prepared", _AGAIN)
+            raise DataError(f"{folder}: the examples have changed since they were prepared", _AGAIN)
         return prepared
 
 
 def load_recorded_data(record: Mapping[str, Any]) -> Prepared | None:
-    """The data that a run recorded, if it is still where it was prepared, and the same."""
+    """The prepared data that a run recorded; None if it has been moved, removed or changed."""
     try:
         data = load_prepared(Path(str(record.get("prepared"))))
     except DataError:
@@ -254,7 +255,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if manifest.get("format") != _FORMAT:
         raise DataError(f"{folder}: prepared by another version of rdrop", _AGAIN)
     if not checksum_holds(manifest):
-        raise DataError(f"{folder}: {MANIFEST} is not as it was written", _AGAIN)
+        raise DataError(f"{folder}: {MANIFEST} has been changed since it was written", _AGAIN)
     return manifest
 
 

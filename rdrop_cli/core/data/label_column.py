@@ -1,7 +1,7 @@
-"""What the labels of a column mean: class names, ids counted from 0 or from 1, or what a user's map says.
+"""What the labels of a column mean: class names, ids counted from 0 or from 1, or names given by a user's map.
 
-This is decided over all labels of a column at once, never row by row: whether 1 is the first or the second class cannot
-be seen in a row.
+All labels of a column are considered at once, never row by row: a single row does not show whether 1 is the first or
+the second class.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rdrop_cli.errors import DataError
 
 _SHOWN = 10
 _PLACEHOLDER = re.compile(r"LABEL_\d+")
-"""What transformers calls classes that nobody has named."""
+"""Names that transformers gives to unnamed classes."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class LabelReading:
 
     Attributes:
         labels: The classes.
-        classes: The class's name for each label found; a label that is missing here is unknown.
-        note: What was inferred, in one sentence; None: the labels are the names.
+        classes: The name of the class for each label in the data; a label that is not in it is unknown.
+        note: How the labels were interpreted, in one sentence; None: they are the class names.
     """
 
     labels: LabelMap
@@ -35,13 +35,13 @@ class LabelReading:
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        """The class id of each label that is known."""
+        """The class id of each known label."""
         ids = {name: index for index, name in enumerate(self.labels.names)}
         return {label: ids[name] for label, name in self.classes.items()}
 
     @property
     def label_ids(self) -> dict[str, str]:
-        """Labels that are not the name of their class, with that name."""
+        """The name of the class for each label that is not itself that name."""
         return {label: name for label, name in self.classes.items() if label != name}
 
 
@@ -54,14 +54,14 @@ def read_training_labels(
     label_map: Mapping[str, str] | None = None,
     positive: str | None = None,
 ) -> LabelReading:
-    """The classes of training data, and how its labels are read.
+    """Determine the classes of training data, and how its labels are read.
 
     Args:
         train: The label of each training row, canonical.
-        elsewhere: Labels of the other splits.
-        names: The user's names of the classes in the order of their ids; None: as the data has them.
+        elsewhere: Labels of the other splits, canonical.
+        names: The user's names of the classes in the order of their ids; None: taken from the data.
         names_of_ids: The source's own names of its ids, which count from 0.
-        label_map: Other names for some labels: a label, or the source's name of it, with its class.
+        label_map: The class for some labels; a key is a label, or the source's name of it.
         positive: The class that becomes the second of two.
 
     Raises:
@@ -89,17 +89,17 @@ def read_labels_as(
     label_ids: Mapping[str, str] | None = None,
     where: str = "the data",
 ) -> LabelReading:
-    """How data's labels are read as the classes of a checkpoint.
+    """Determine how the labels of data are read as the classes of a checkpoint.
 
-    Ids are read as the checkpoint's ids only where the data or the checkpoint has no names.
+    Ids in the data are taken as the checkpoint's ids only if the data or the checkpoint has no class names.
 
     Args:
         labels: The checkpoint's classes.
         data_labels: The data's distinct labels, canonical.
         names_of_ids: The data's own names of its ids.
         label_map: As in `read_training_labels`, with the checkpoint's classes.
-        label_ids: How the checkpoint's training read labels that are not names, where that is known.
-        where: The data, for messages.
+        label_ids: How the checkpoint's training read labels that are not names, if recorded.
+        where: Name of the data, for messages.
 
     Raises:
         DataError: the data's class names are not the checkpoint's, or its numbers do not fit.
@@ -118,11 +118,11 @@ def read_labels_as(
         else:
             raise DataError(
                 f"{where}: its classes are {_listed(names_of_ids)}, the checkpoint's are {_listed(labels.names)}",
-                f"Say which is which: --label-map {names_of_ids[0]}={labels.names[0]},...",
+                f"Map them: --label-map {names_of_ids[0]}={labels.names[0]},...",
             )
     if label_ids:
         mapped = {label: name if _match(name, labels) else label_ids.get(name, name) for label, name in mapped.items()}
-        if any(map(is_whole_number, label_ids)):  # numbers that training did not see are unknown, never ids
+        if any(map(is_whole_number, label_ids)):  # a number that training did not see is unknown, never an id
             classes = _named(mapped, labels)
             return LabelReading(labels, classes, _said(classes) if set(classes) - set(classes.values()) else None)
     classes, note = _resolve(mapped, labels)
@@ -147,7 +147,7 @@ def parse_label_map(text: str) -> dict[str, str]:
 
 
 def _own_names(labels: Collection[str], names_of_ids: Sequence[str]) -> dict[str, str]:
-    """Each label with the source's own name of it, which is itself where the source names no ids."""
+    """The source's own name for each label: the label itself if the source names no ids."""
     of_ids = {str(index): name for index, name in enumerate(names_of_ids)}
     if set(labels) <= set(names_of_ids):  # names already, even where they look like ids
         of_ids = {}
@@ -158,11 +158,11 @@ def _check_map(renaming: Mapping[str, str], own: Mapping[str, str]) -> None:
     known = {*own, *own.values()}
     for label in renaming:
         if label not in known:
-            raise DataError(f"label_map: no row has the label {label!r}", f"The labels are {_listed(sorted(own))}.")
+            raise DataError(f"label_map: no row has the label {label!r}", f"Labels found: {_listed(sorted(own))}.")
 
 
 def _resolve(mapped: Mapping[str, str], labels: LabelMap) -> tuple[dict[str, str], str | None]:
-    """Each label's class by name, or, where all are numbers and no name is, by id."""
+    """Each label's class: by id if all labels are numbers and no class name is, else by name."""
     values = set(mapped.values())
     if values and all(map(is_whole_number, values)) and not any(map(is_whole_number, labels.names)):
         first = _first_number(values, labels)
@@ -172,7 +172,7 @@ def _resolve(mapped: Mapping[str, str], labels: LabelMap) -> tuple[dict[str, str
 
 
 def _first_number(values: Collection[str], labels: LabelMap) -> int:
-    """The number of the first class: 0, or 1 where there is no 0 and the last class's number is that of all."""
+    """The number of the first class: 0, or 1 if there is no 0 and the highest number equals the number of classes."""
     numbers, count = sorted(map(int, values)), len(labels)
     if numbers[0] >= 0 and numbers[-1] < count:
         return 0
@@ -180,7 +180,7 @@ def _first_number(values: Collection[str], labels: LabelMap) -> int:
         return 1
     raise DataError(
         f"the labels {_listed(list(map(str, numbers)))} do not fit the {count} classes {_listed(labels.names)}",
-        f"Number them from 0 to {count - 1} or from 1 to {count}, or say which is which: --label-map"
+        f"Number them from 0 to {count - 1} or from 1 to {count}, or map them: --label-map"
         f" {numbers[0]}={labels.names[0]},...",
     )
 
@@ -212,7 +212,7 @@ def _with_positive(labels: LabelMap, positive: str | None) -> LabelMap:
     if name is None:
         raise DataError(f"data.positive_label: {labels.explain_unknown(positive)}")
     if len(labels) != 2:
-        raise DataError(f"data.positive_label is for two classes, this data has {len(labels)}")
+        raise DataError(f"data.positive_label needs exactly two classes, but this data has {len(labels)}")
     return LabelMap((*(other for other in labels.names if other != name), name))
 
 

@@ -1,4 +1,4 @@
-"""Class labels: names on the outside, ids 0..n-1 inside, one map saved with data and model."""
+"""Class labels: users see names, models use ids 0..n-1; the mapping is saved with data and model."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from rdrop_cli.errors import DataError
 
 MAX_CLASSES = 1000
-"""More distinct labels than this are taken for a column that holds no classes."""
+"""With more distinct labels than this, the column is assumed not to hold classes."""
 MANY = 20
-"""So are more than this, when half of the rows have a label of their own."""
+"""The same holds for more than this, if there are more distinct labels than half the rows."""
 
 
 def canonical(value: Any) -> str | None:
-    """A raw label as text: 1, 1.0 and "1" are the same label; None, "" and NaN are no label."""
+    """A raw label as text: 1, 1.0 and "1" are the same label; None, "" and NaN mean that there is none."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -47,11 +47,11 @@ def _is_number(text: str) -> bool:
 
 
 def _by_number(text: str) -> tuple[int, str]:
-    return int(text), text  # 7 and 07 are two labels, in an order that is always the same
+    return int(text), text  # 7 and 07 are two labels; the text makes their order deterministic
 
 
 def is_whole_number(text: str) -> bool:
-    """True for a canonical label that is a whole number, and so may be an id."""
+    """True for a canonical label that is a whole number and therefore may be an id."""
     return len(text) < 19 and text.isascii() and text.removeprefix("-").isdigit()
 
 
@@ -63,14 +63,14 @@ class LabelMap:
 
     @classmethod
     def from_values(cls, values: Sequence[str]) -> LabelMap:
-        """The map for canonical labels found in data: numbers in numeric order, anything else alphabetically.
+        """The map for the canonical labels of data: in numeric order if all are numbers, else alphabetical.
 
         Raises:
-            DataError: fewer than two classes, so many that the column can hardly be one of labels, or scores.
+            DataError: there are fewer than two classes, or too many to be classes, or the labels are scores.
         """
         distinct = set(values)
         if {label.lower() for label in distinct} <= {"true", "false"}:
-            # JSON's true and Python's True are one label; it is spelled as in most rows.
+            # JSON's true and Python's True are one label; the more frequent spelling is used.
             spelled = Counter(values)
             distinct = {
                 max((x for x in distinct if x.lower() == low), key=lambda x: (spelled[x], x))
@@ -79,7 +79,7 @@ class LabelMap:
         scores = [label for label in values if _is_fraction(label)]
         if scores and all(map(_is_number, distinct)):
             raise DataError(
-                f"the labels are scores, such as {scores[0]}, not classes",
+                f"the labels are scores such as {scores[0]}, not classes",
                 "Regression is not supported. If each number is a class, list them: --set data.label_names=[...].",
             )
         label_map = cls(tuple(sorted(distinct, key=_by_number if all(map(is_whole_number, distinct)) else None)))
@@ -88,7 +88,7 @@ class LabelMap:
             raise DataError(f"a classifier needs at least two classes, found {only}", "Check the label column.")
         if len(distinct) > MAX_CLASSES or (len(distinct) > MANY and 2 * len(distinct) > len(values)):
             raise DataError(
-                f"found {len(distinct):,} distinct labels in {len(values):,} rows",
+                f"found {len(distinct):,} distinct labels in {len(values):,} rows, too many for classes",
                 "Is this the right label column? Numbers on a scale (regression) are not supported.",
             )
         return label_map
@@ -98,10 +98,10 @@ class LabelMap:
         return {name: index for index, name in enumerate(self.names)}
 
     def id_of(self, value: Any) -> int | None:
-        """The id of a name or of an id. None when it is neither.
+        """The id for a class name or an id; None if it is neither.
 
-        Where a class's name is itself a number, numbers are names only: with classes 1 and 2, a 0 is unknown, since
-        data numbered from 0 and from 1 cannot be told apart row by row.
+        If a class name is itself a number, numbers are only names: with classes 1 and 2, 0 is unknown, because a single
+        row does not show whether the data counts from 0 or from 1.
         """
         text = canonical(value)
         if text is None:
@@ -113,7 +113,7 @@ class LabelMap:
         return None
 
     def explain_unknown(self, value: Any) -> str:
-        """Why `id_of` gave None, for a message."""
+        """Why `id_of` returned None, for a message."""
         text = canonical(value)
         if text is None:
             return "the label is missing"

@@ -1,4 +1,4 @@
-"""What was left out of data and why: counted, put into sentences, and refused where it is too much."""
+"""Rows that were left out of data: counted, described in sentences, and refused if there are too many."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _REASONS = 3
 
 
 def by_reason(reasons: Iterable[str]) -> dict[str, int]:
-    """How often each reason occurs, the most frequent first."""
+    """The count of each reason, the most frequent first."""
     return dict(Counter(reasons).most_common())
 
 
 def record(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's records and `--json` say of what was left out.
+    """What was left out, in the form that a run's records and `--json` have.
 
     Args:
-        report: Of prepared data; one of an earlier version says less.
+        report: The report of prepared data; reports of earlier versions have fewer keys.
 
     Returns:
-        rows: by split; rejected: by split, by reason; unlabelled: rows of splits without labels; crossing: rows dropped
-        because their text stands in another split; passed_over: files and splits of the source that are not used.
+        rows: by split; rejected: by split, then by reason; unlabelled: rows of splits without labels; crossing: rows
+        dropped because their text is also in another split; passed_over: files and splits of the source not used.
     """
     return {
         "rows": report.get("rows", {}),
@@ -38,10 +38,10 @@ def record(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sentences(omissions: Mapping[str, Any]) -> list[str]:
-    """What a user must know of what was left out, a sentence each; none where nothing was.
+    """One sentence for each kind of omission; none if nothing was left out.
 
     Args:
-        omissions: As `record` gives it; empty where an earlier version recorded nothing.
+        omissions: As `record` gives it; empty if an earlier version recorded nothing.
     """
     said = []
     for split, reasons in omissions.get("rejected", {}).items():
@@ -51,7 +51,7 @@ def sentences(omissions: Mapping[str, Any]) -> list[str]:
             where = "" if split == "all" else f" of {split}"
             said.append(f"Left out{where}: {sum(reasons.values()):,}{of} ({listed(reasons)})")
     for split, rows in omissions.get("unlabelled", {}).items():
-        said.append(f"The {split} split is left out: none of its {rows:,} rows has a label")
+        said.append(f"The {split} split was left out: none of its {rows:,} rows has a label")
     if omissions.get("crossing"):
         said.append(
             f"Dropped from train or validation: {omissions['crossing']:,} rows whose text is also in test or validation"
@@ -62,20 +62,20 @@ def sentences(omissions: Mapping[str, Any]) -> list[str]:
 
 
 def listed(reasons: Mapping[str, int]) -> str:
-    """Reasons with their counts; of many the most frequent."""
+    """The most frequent reasons with their counts, and the sum of the others."""
     parts = [f"{reason}: {count:,}" for reason, count in list(reasons.items())[:_REASONS]]
     rest = sum(list(reasons.values())[_REASONS:])
     return "; ".join(parts) + (f"; other reasons: {rest:,}" if rest else "")
 
 
 def check_share(omissions: Mapping[str, Any], where: str, *, allow: bool = False, listed_in: str | None = None) -> None:
-    """Refuse data of which too many rows cannot be used.
+    """Refuse data in which too many rows cannot be used.
 
     Args:
         omissions: As `record` gives it.
-        where: The data, for the message.
-        allow: The user said `--allow-rejects`.
-        listed_in: The file that lists every such row.
+        where: Name of the data, for the message.
+        allow: The user gave `--allow-rejects`.
+        listed_in: The file that lists every such row, for the message.
 
     Raises:
         DataError: more than `LIMIT` of a split's rows are unusable.
@@ -96,15 +96,15 @@ def is_too_much(omissions: Mapping[str, Any]) -> bool:
 
 
 def check_rows(where: str, reasons: Mapping[str, int], rows: int | None, listed_in: str | None = None) -> None:
-    """As `check_share`, for one split.
+    """Like `check_share`, for one split.
 
     Args:
-        rows: How many it has in all; None: not known, and then nothing is refused.
+        rows: How many rows it has in all; None: unknown, and then nothing is refused.
     """
     unusable = sum(reasons.values())
     if rows and unusable > LIMIT * rows:
         every = f" (all listed in {listed_in})" if listed_in else ""
         raise DataError(
             f"{where}: {unusable:,} of {rows:,} rows ({unusable / rows:.0%}) cannot be used: {listed(reasons)}{every}",
-            "Correct them, or train and measure without them: --allow-rejects.",
+            "Correct these rows, or leave them out with --allow-rejects.",
         )

@@ -1,4 +1,4 @@
-"""From what a user names as data to a prepared folder: read, check, split, audit, tokenize."""
+"""From the data that a user names to a prepared folder: read, check, split, audit, tokenize."""
 
 from __future__ import annotations
 
@@ -45,17 +45,18 @@ def prepare_data(
     columns: Mapping[str, str | None] | None = None,
     on_progress: Progress | None = None,
 ) -> Prepared:
-    """Read, check, split and save the configured data, or load it where the same was prepared before.
+    """Read, check, split and save the configured data, or load it if it was prepared before with the same settings.
 
     Args:
-        out: The folder to write; None: `prepared/` with a name made of the source and its settings.
+        out: The folder to write; None: a folder below `prepared/`, named after the source and its settings.
         strict: Refuse data with unusable rows instead of leaving them out.
-        overwrite: Other prepared data in `out` may be replaced.
-        columns: The columns that a run recorded, for data that it was trained on.
+        overwrite: Replace other prepared data in `out`.
+        columns: The columns that a run recorded for its training data.
 
     Raises:
-        DataError: unreadable, without two classes, (strict) with unusable rows, or `out` holds something else.
-        StorageError: it cannot be written.
+        DataError: the data cannot be read, has fewer than two classes or (strict) unusable rows, or `out` holds
+            something else.
+        StorageError: the folder cannot be written.
     """
     progress = on_progress or (lambda stage, done, total: None)
     folder = user_path(config.data.source)
@@ -69,15 +70,15 @@ def prepare_data(
         return existing
     data = read_and_split(source, config.data, strict=strict, columns=columns, on_progress=progress)
     data.source["key"] = key
-    # Another training may have prepared the same meanwhile, and be writing its tokens into the folder.
+    # Look again: another process may have prepared the same data meanwhile and be writing its tokens there.
     return _existing(target, key, replaceable=overwrite or out is None) or data.save(target)
 
 
 def _existing(folder: Path, key: str, *, replaceable: bool) -> Prepared | None:
-    """What was prepared in a folder before, if that is what is wanted now; None: write it.
+    """The data already prepared in a folder, if its source and settings match; None: the folder is to be written.
 
     Args:
-        replaceable: Damaged or other data there is no hindrance.
+        replaceable: Other or damaged data in the folder may be replaced.
     """
     if not is_prepared(folder):
         return None
@@ -92,13 +93,13 @@ def _existing(folder: Path, key: str, *, replaceable: bool) -> Prepared | None:
     if replaceable:
         return None
     raise DataError(
-        f"{folder}: holds other prepared data, of {existing.source.get('name')}",
+        f"{folder}: contains other prepared data, made from {existing.source.get('name')}",
         "Give another --out, or --overwrite to replace it.",
     )
 
 
 def check_rejects(data: Prepared, config: Config) -> None:
-    """Refuse data of which too many rows cannot be used, unless the configuration allows it.
+    """Refuse data in which too many rows cannot be used, unless the configuration allows it.
 
     Raises:
         DataError: more than 1 % of a split's rows were rejected.
@@ -109,13 +110,13 @@ def check_rejects(data: Prepared, config: Config) -> None:
 
 
 def data_notes(data: Prepared) -> list[str]:
-    """What was inferred of data and left out of it, a sentence each."""
+    """One sentence for everything that was inferred about the data or left out of it."""
     inferred = [note] if (note := data.report.get("label_note")) else []
     return inferred + left_out.sentences(left_out.record(data.report))
 
 
 def is_local(source: str) -> bool:
-    """True for data that can be read from here: a built-in name or a path."""
+    """True for data on this machine: a built-in name or an existing path."""
     return source in starter.DATASETS or user_path(source).exists()
 
 
@@ -127,7 +128,7 @@ def read_and_split(
     columns: Mapping[str, str | None] | None = None,
     on_progress: Progress,
 ) -> Prepared:
-    """Read and split a source without saving anything. Arguments and errors as `prepare`."""
+    """Read and split a source without saving anything. Arguments and errors are those of `prepare_data`."""
     reading = read_source(source, config, columns=columns, on_progress=on_progress)
     if reading.rejected and strict:
         shown = "; ".join(f"{row.file}, line {row.line}: {row.reason}" for row in reading.rejected[:5])
@@ -148,15 +149,15 @@ def read_and_split(
 
 
 def _refuse_unknown_labels(reading: LabelReading, split: str, examples: list[Example]) -> None:
-    """One rule wherever a label stands: a test split is never shortened, and a class is never lost without a word."""
+    """Refuse unknown labels in every split alike, so that no split is shortened and no class lost silently."""
     unknown = [example for example in examples if example.label not in reading.classes]
     if unknown:
         first = unknown[0]
-        of = "" if split in (WHOLE, "train") else f" in {split}, which train has no example of"
+        of = "" if split in (WHOLE, "train") else f" in {split}; train has no example of this class"
         raise DataError(
             f"{first.file}, line {first.line}: {reading.labels.explain_unknown(first.label)}"
             f" ({len(unknown):,} such rows{of})",
-            f"Say which class it is, --label-map '{first.label}={reading.labels.names[0]}', or take these rows out.",
+            f"Map it to a class with --label-map '{first.label}={reading.labels.names[0]}', or remove these rows.",
         )
 
 
@@ -164,14 +165,14 @@ def _refuse_empty_classes(labels: LabelMap, train: list[int], config: DataConfig
     present = set(train)
     missing = [name for index, name in enumerate(labels.names) if index not in present]
     if missing:
-        hint = "Give rows of that class, or name only classes that have some: --set data.label_names=[...]."
+        hint = "Add rows of that class, or list only the classes that have rows: --set data.label_names=[...]."
         if config.train_examples is not None:
             hint = "Raise --train-examples."
         raise DataError(f"{config.source}: class {missing[0]!r} has no training row", hint)
 
 
 def tokenize_splits(data: Prepared, config: Config, tokenizer: Any, *, on_progress: Progress | None = None) -> Prepared:
-    """Tokenize every split (once for each tokenizer and length) and add the token statistics to the report."""
+    """Tokenize every split, once for each tokenizer and length, and add token statistics to the report."""
     statistics = {}
     for name, split in data.splits.items():
         done = 0
@@ -209,7 +210,7 @@ def _split_and_audit(reading: Reading, labels: LabelReading, source: Source, con
         {"train" if name == WHOLE else name: ids for name, ids in indices.items()}, keys
     )
     if "train" not in given:
-        raise DataError(f"{config.source}: every training text stands in another split too")
+        raise DataError(f"{config.source}: every training text also occurs in another split")
     pool = given.pop("train")
     cut = stratified_split(
         [keys[index] for index in pool],
@@ -265,7 +266,10 @@ def _portable(source: str) -> str:
 
 
 def _key(source: Source, config: DataConfig) -> str:
-    """What identifies prepared data. Settings as they were before a key existed leave it out, so that it stays."""
+    """A hash of the source and the settings. A newer key counts only if its value differs from the earlier behaviour.
+
+    So data prepared by an earlier version keeps its key.
+    """
     content = config.model_dump(exclude=NOT_OF_THE_DATA)
     content = {key: value for key, value in content.items() if SETTINGS_BEFORE.get(key, _DIFFERENT) != value}
     settings = json.dumps(content, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Reading rows out of files, one at a time, with the line each came from and what is wrong with it."""
+"""Read rows from files one at a time, each with its line number and, if it is unusable, the reason."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _SUFFIXES = {
     ".txt": "txt",
 }
 _MAX_FIELD = 2**27
-"""Characters in a field of a table. More are a quote that was never closed, rather than a text."""
+"""Most characters in a field of a table. A longer field is more likely a quote that was never closed."""
 
 _REGULAR = 0.99
-"""Share of the lines of a table that have as many tabs as its header."""
+"""Share of a table's lines that must have as many tabs as the header for its quotes to be plain characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record: its columns, where it stood, and what makes it unusable (None: nothing)."""
+    """One record: its columns, its file and line, and the reason why it is unusable (None: it is usable)."""
 
     values: dict[str, Any]
     file: str
@@ -45,7 +45,7 @@ class Row:
 
 
 def format_of(path: Path) -> str | None:
-    """The format that a file's name promises, `.gz` looked through; None when it promises none."""
+    """The format by a file's suffix, ignoring `.gz`; None for an unknown suffix."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
@@ -55,14 +55,14 @@ def format_of(path: Path) -> str | None:
 def read_rows(path: Path, file_format: str | None = None) -> Iterator[Row]:
     """Stream a file's rows in order.
 
-    A row that cannot be used is yielded with its problem, so that the caller may count, report or refuse it.
+    A row that cannot be used is yielded with its problem, so that the caller can count, report or refuse it.
 
     Raises:
-        DataError: the file is missing, has an unknown suffix, or is broken as a whole.
+        DataError: the file is missing, has an unknown suffix, or cannot be read at all.
     """
     file_format = file_format or format_of(path)
     if file_format is None:
-        raise DataError(f"{path}: unknown kind of file", f"Known: {', '.join(_SUFFIXES)}, each also with .gz.")
+        raise DataError(f"{path}: unknown file type", f"Known: {', '.join(_SUFFIXES)}, each also with .gz.")
     try:
         if file_format == "parquet":
             yield from _read_parquet(path)
@@ -82,7 +82,7 @@ def read_stream(stream: TextIO, file_format: str, name: str, *, quoted: bool = T
     """Stream rows from open text; undecodable bytes must have been read as surrogate escapes.
 
     Args:
-        quoted: False: quotes are characters like any other, and every line is a record.
+        quoted: False: quotes are plain characters, and every line is a record.
     """
     if file_format in ("csv", "tsv"):
         return _read_delimited(stream, "\t" if file_format == "tsv" else ",", name, quoted)
@@ -94,15 +94,15 @@ def read_stream(stream: TextIO, file_format: str, name: str, *, quoted: bool = T
 
 
 def newline_of(file_format: str) -> str:
-    """How to open text: csv needs its line ends untouched; elsewhere only a line feed ends a line."""
+    """The `newline` argument for `open`: csv needs untranslated line ends; otherwise only a line feed ends a line."""
     return "" if file_format in ("csv", "tsv") else "\n"
 
 
 def stdin_text(newline: str) -> TextIO:
-    """Standard input as text, undecodable bytes kept as surrogate escapes.
+    """Standard input as text, with undecodable bytes as surrogate escapes.
 
     Raises:
-        DataError: it is no text.
+        DataError: it is closed, or its content is not text.
     """
     if sys.stdin is None:
         raise DataError("stdin is closed")
@@ -122,15 +122,15 @@ def _open_text(path: Path, newline: str) -> TextIO:
 
 def _as_text(raw: io.BufferedReader, newline: str, name: str) -> TextIO:
     encoding = encoding_of(raw.peek(HEAD)[:HEAD], name)
-    errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"  # only bytes can be kept so
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"  # surrogate escapes hold single bytes
     return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline)
 
 
 @once_a_version
 def _has_bare_quotes(path: Path) -> bool:
-    """True for a table in which quotes are characters, as in GLUE's files: read as quoting, they would join rows.
+    """True for a table whose quotes are plain characters, as in GLUE's files; parsed as quoting, they would join rows.
 
-    So it is where the file breaks the rules of quoting, and nearly every line has the header's number of tabs.
+    That is assumed if the file violates the quoting rules and nearly every line has as many tabs as the header.
     """
     csv.field_size_limit(_MAX_FIELD)
     widths: list[int] = []
@@ -149,14 +149,14 @@ def _has_bare_quotes(path: Path) -> bool:
                 return False
         except csv.Error:
             pass
-        for _ in lines(stream):  # what is left behind the line that breaks the rules
+        for _ in lines(stream):  # count the tabs of the lines after the violation too
             pass
     return widths.count(widths[0]) >= _REGULAR * len(widths) if widths else False
 
 
 def _read_delimited(stream: TextIO, delimiter: str, name: str, quoted: bool) -> Iterator[Row]:
     csv.field_size_limit(_MAX_FIELD)
-    record: list[str] = []  # the lines of the record that is being read
+    record: list[str] = []  # the lines of the current record
 
     def lines() -> Iterator[str]:
         for line in stream:
@@ -179,12 +179,12 @@ def _read_delimited(stream: TextIO, delimiter: str, name: str, quoted: bool) -> 
             record.clear()
             if not fields and len(header) > 1:
                 continue
-            fields = fields or [""]  # with one column a blank line is an empty text
+            fields = fields or [""]  # in a file with one column, a blank line is an empty text
             problem = None
             if quoted and len(last) > 1 and _is_open(last, delimiter):
                 raise DataError(f"{name}, line {line}: a quote is opened here and never closed")
             if len(fields) != len(header):
-                problem = f"{len(fields)} fields where the header has {len(header)}"
+                problem = f"{len(fields)} fields, but the header has {len(header)}"
             problem = problem or next(filter(None, map(encoding_problem, fields)), None)
             yield Row(dict(zip(header, fields, strict=False)), name, line, problem)
     except csv.Error as error:
@@ -194,11 +194,11 @@ def _read_delimited(stream: TextIO, delimiter: str, name: str, quoted: bool) -> 
 
 def _check_header(header: list[str], name: str, record: list[str]) -> None:
     if header and header[0].startswith(("{", "[")):
-        raise DataError(f"{name}: holds JSON, not a table", "Name it .jsonl (one object a line) or .json.")
+        raise DataError(f"{name}: contains JSON, not a table", "Name it .jsonl (one object per line) or .json.")
     for separator, word in ((";", "semicolons"), ("\t", "tabs")):
         if len(header) == 1 and separator in header[0]:
             hint = "Name it .tsv." if separator == "\t" else "Save it with commas, or with tabs as .tsv."
-            raise DataError(f"{name}: its columns are separated by {word}, not as the name says", hint)
+            raise DataError(f"{name}: the columns are separated by {word}, which does not match the file name", hint)
     seen: set[str] = set()
     for column in header:
         if column in seen:
@@ -207,7 +207,7 @@ def _check_header(header: list[str], name: str, record: list[str]) -> None:
 
 
 def _is_open(record: list[str], delimiter: str) -> bool:
-    """True when a record's lines end inside of quotes, which csv accepts at the end of a file."""
+    """True if a record's lines end inside quotes, which the csv module accepts at the end of a file."""
     try:
         list(csv.reader(record, delimiter=delimiter, strict=True))
     except csv.Error as error:
@@ -218,7 +218,7 @@ def _is_open(record: list[str], delimiter: str) -> bool:
 def _read_json_lines(stream: TextIO, name: str) -> Iterator[Row]:
     for number, line in enumerate(stream, start=1):
         if number == 1 and line.lstrip().startswith("["):
-            raise DataError(f"{name}: holds a JSON array, not one object a line", "Name it .json.")
+            raise DataError(f"{name}: contains a JSON array, not one object per line", "Name it .json.")
         if line.strip():
             yield _json_row(line, name, number)
 
@@ -242,7 +242,7 @@ def _read_json(stream: TextIO, name: str) -> Iterator[Row]:
     try:
         records = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{name}: not valid JSON ({error})", "One object a line? Name it .jsonl.") from error
+        raise DataError(f"{name}: not valid JSON ({error})", "One object per line? Name it .jsonl.") from error
     if isinstance(records, dict) and isinstance(records.get("data"), list):
         records = records["data"]
     if not isinstance(records, list):
@@ -275,6 +275,6 @@ def _read_parquet(path: Path) -> Iterator[Row]:
                     number += 1
                     yield Row(record, str(path), number)
     except pa.ArrowException as error:
-        raise DataError(f"{path}: not a parquet file, or a damaged one") from error
-    except (ValueError, OverflowError) as error:  # text that is no UTF-8, dates beyond Python's
-        raise DataError(f"{path}, behind row {number}: a value cannot be read ({error})") from error
+        raise DataError(f"{path}: not a parquet file, or damaged") from error
+    except (ValueError, OverflowError) as error:  # text that is not UTF-8, dates beyond Python's range
+        raise DataError(f"{path}, after row {number}: a value cannot be read ({error})") from error

@@ -1,4 +1,4 @@
-"""A source's rows as examples by split, with every row that is left out and why."""
+"""Read a source into examples by split, and record every row that is left out with the reason."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from rdrop_cli.schema import DataConfig
 
 UNLABELLED = "-1"
-"""The id that data sets of the hub give to examples without a label."""
+"""The id that data sets on the hub give to examples without a label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A usable row: its texts, its label as the data has it, and where it stood."""
+    """A usable row: its texts, its label as written in the data, and its file and line."""
 
     text: str
     pair: str | None
@@ -41,7 +41,7 @@ class Rejected:
     reason: str
 
     def as_dict(self) -> dict[str, Any]:
-        """As in rejected.jsonl."""
+        """The form in rejected.jsonl."""
         return {"file": self.file, "line": self.line, "reason": self.reason}
 
 
@@ -50,10 +50,10 @@ class Reading:
     """What was read from a source.
 
     Attributes:
-        columns: Those of the train split.
+        columns: The columns of the train split.
         examples: By split: `all` alone, or train first.
-        rows: How many rows each split has.
-        unlabelled: Rows of each split that has no labels at all, and is left out for that.
+        rows: The number of rows in each split.
+        unlabelled: The number of rows in each split that was left out because it has no labels at all.
     """
 
     columns: Columns
@@ -64,10 +64,10 @@ class Reading:
 
 
 def named_columns(row: Row, config: DataConfig) -> Columns:
-    """The columns of training data: those that are configured, else those with usual names.
+    """The columns of training data: the configured ones, else those with usual names.
 
     Raises:
-        DataError: a column is not there.
+        DataError: a column is missing.
     """
     named = ColumnNames(config.text_column, config.label_column, config.text_pair_column)
     return resolve_columns(row.values, row.file, named)
@@ -80,13 +80,13 @@ def read_source(
     columns: Mapping[str, str | None] | None = None,
     on_progress: Progress,
 ) -> Reading:
-    """Read all splits; train, or all, decides on the columns.
+    """Read all splits, with the columns chosen from train (or from all, if the source has no splits).
 
     Args:
-        columns: The train split's, where a run has recorded them.
+        columns: The columns of the train split, if a run has recorded them.
 
     Raises:
-        DataError: unreadable, a column is missing, or no usable row to train on.
+        DataError: the source cannot be read, a column is missing, or there is no usable row to train on.
     """
     first = WHOLE if WHOLE in source.splits else "train"
     recorded = ColumnNames.from_record(columns)
@@ -98,7 +98,7 @@ def read_source(
         raise DataError(f"{config.source}: no usable rows{where}")
     used = train.columns
     reading = Reading(used, {first: train.examples}, {first: train.rows}, train.rejected)
-    # Where -1 is no class of train's, it stands for a missing label, as in data sets of the hub.
+    # Unless -1 is a class of train, it stands for a missing label, as in data sets on the hub.
     is_class = any(example.label == UNLABELLED for example in train.examples)
     for name in source.splits:
         if name == first:
@@ -125,10 +125,10 @@ class _Split:
 def _read_split(
     source: Source, name: str, choose: Callable[[Row], Columns], on_progress: Progress, *, none: bool = False
 ) -> _Split:
-    """One split.
+    """Read one split.
 
     Args:
-        none: -1 is no label; it is none either where the source names the ids.
+        none: -1 means that there is no label; it always does if the source names the ids.
     """
     split = _Split()
     stage = f"Reading {name}" if name != WHOLE else "Reading"
@@ -148,7 +148,7 @@ def _read_split(
 
 
 def _like_train(row: Row, train: Columns) -> Columns:
-    """Another split's columns: the train split's where it has them; it may come without labels."""
+    """Another split's columns: those of the train split if it has them; the label column may be missing."""
     try:
         return choose_columns(row.values, row.file, ColumnNames(), train)
     except DataError:

@@ -1,4 +1,4 @@
-"""What a file's first bytes say that its name does not: its encoding, or that it is no text at all."""
+"""Detect a file's encoding, or that it is not text, from its first bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import codecs
 from rdrop_cli.errors import DataError
 
 HEAD = 4096
-"""Bytes that are looked at."""
+"""Number of bytes that are examined."""
 
 _MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -16,28 +16,28 @@ _MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _KINDS = (
-    (b"\x1f\x8b", "compressed by gzip", "Name it with .gz at the end."),
-    (b"PK\x03\x04", "a zip archive, as Excel workbooks are too", "Save the table as csv, in UTF-8."),
+    (b"\x1f\x8b", "compressed with gzip", "Add .gz to its name."),
+    (b"PK\x03\x04", "a zip archive (as Excel workbooks are)", "Save the table as csv, in UTF-8."),
     (b"\xd0\xcf\x11\xe0", "an Excel or Word document", "Save the table as csv, in UTF-8."),
     (b"PAR1", "a parquet file", "Name it .parquet."),
     (b"ARROW1", "an Arrow file", "Save it as parquet or csv."),
     (b"SQLite format 3\x00", "an SQLite database", "Save the table as csv."),
     (b"%PDF", "a PDF document", "Save its text as csv."),
-    (b"BZh", "compressed by bzip2", "Unpack it, or compress it by gzip."),
-    (b"\xfd7zXZ\x00", "compressed by xz", "Unpack it, or compress it by gzip."),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "Unpack it, or compress it by gzip."),
+    (b"BZh", "compressed with bzip2", "Decompress it, or compress it with gzip."),
+    (b"\xfd7zXZ\x00", "compressed with xz", "Decompress it, or compress it with gzip."),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "Decompress it, or compress it with gzip."),
 )
 
 
 def encoding_of(head: bytes, name: str) -> str:
-    """The encoding that a text file's first bytes promise: UTF-8 unless a byte-order mark says otherwise.
+    """The encoding of a text file by its first bytes: UTF-8 unless a byte-order mark says otherwise.
 
     Args:
-        head: The first bytes, `HEAD` are enough.
+        head: The first bytes; `HEAD` of them are enough.
         name: The file, for messages.
 
     Raises:
-        DataError: it is no text, or UTF-16 that does not say so.
+        DataError: it is not text, or UTF-16 without a byte-order mark.
     """
     for mark, encoding in _MARKS:
         if head.startswith(mark):
@@ -46,12 +46,12 @@ def encoding_of(head: bytes, name: str) -> str:
         if head.startswith(magic):
             raise DataError(f"{name}: is {kind}, not text", hint)
     if _looks_like_utf16(head):
-        raise DataError(f"{name}: reads as UTF-16 without a byte-order mark", "Save it as UTF-8.")
+        raise DataError(f"{name}: appears to be UTF-16 without a byte-order mark", "Save it as UTF-8.")
     return "utf-8-sig"
 
 
 def encoding_problem(text: str) -> str | None:
-    """What is wrong with text whose undecodable bytes were kept as surrogate escapes; None: nothing."""
+    """What is wrong with text read with surrogate escapes for undecodable bytes; None: nothing."""
     if is_valid_text(text):
         return None
     try:
@@ -62,12 +62,12 @@ def encoding_problem(text: str) -> str | None:
 
 
 def is_valid_text(text: str) -> bool:
-    """False where bytes that are not UTF-8 stood, or half a character that JSON can escape (a lone surrogate)."""
+    """False if text contains a surrogate: an undecodable byte, or half of a pair that JSON escaped."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _looks_like_utf16(head: bytes) -> bool:
-    """Every second byte of Western text in UTF-16 is zero, which in UTF-8 none is."""
+    """Whether about every second byte is zero, as in Western text in UTF-16; UTF-8 text has no zero bytes."""
     half = len(head) // 2
     return half > 2 and any(
         head[start::2].count(0) > 0.7 * half > 5 * head[1 - start :: 2].count(0) for start in (0, 1)

@@ -1,4 +1,4 @@
-"""Turning what a user names as data into streams of rows: built-in names, files, folders, hub ids."""
+"""Open the data that a user names (a built-in name, file, folder or hub id) as streams of rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rdrop_cli.schema import HubConfig
 
 _UNLABELLED = "unsup"
 WHOLE = "all"
-"""The split name of data that comes unsplit."""
+"""The name of the single split of data without splits."""
 
 _SPLIT_NAMES = {
     "train": "train",
@@ -40,9 +40,9 @@ class Source:
 
     Attributes:
         slug: Short name for folders.
-        fingerprint: SHA-256 over the content (for a hub data set: over its id and commit).
-        splits: A stream of rows for each split: train, validation, test, or `all` alone.
-        label_names: Class names in the order of their ids, for each column of which the source knows them.
+        fingerprint: SHA-256 over the content (for a hub data set: its id and commit).
+        splits: A function that streams the rows, for each split: train, validation, test, or `all` alone.
+        label_names: Class names in the order of their ids, for each column whose names the source knows.
         passed_over: Files and splits in it that are not used.
     """
 
@@ -57,8 +57,8 @@ def open_source(name: str, hub_config: HubConfig | None = None) -> Source:
     """Find data by built-in name, path or hub id, in this order.
 
     Raises:
-        DataError: nothing of that name, or a folder that holds no data.
-        HubError: a hub id that cannot be fetched.
+        DataError: there is nothing of that name, or the folder contains no data.
+        HubError: a data set of the hub cannot be downloaded.
     """
     if name in starter.DATASETS:
         return _builtin(name)
@@ -67,12 +67,14 @@ def open_source(name: str, hub_config: HubConfig | None = None) -> Source:
         return _folder(path)
     if path.is_file():
         if format_of(path) == "txt":
-            raise DataError(f"{name}: a text file has no labels", "Give a table, or a folder of .txt files a class.")
+            raise DataError(
+                f"{name}: a text file has no labels", "Give a table, or one folder of .txt files for each class."
+            )
         return Source(_slug(path.name.split(".")[0]), _digest([path], path), {WHOLE: partial(read_rows, path)})
     if path.exists():
-        raise DataError(f"{name}: is not a regular file", "Save it to one first: it is read more than once.")
+        raise DataError(f"{name}: is not a regular file", "Save it as one first: rdrop reads it more than once.")
     if path.is_symlink():
-        raise DataError(f"{name}: the link leads nowhere")
+        raise DataError(f"{name}: broken link, its target does not exist")
     repository, configuration = hub.parse_dataset(name)
     if hub.looks_like_id(repository) and format_of(path) is None:
         return _hub_dataset(repository, configuration, hub_config or HubConfig())
@@ -101,12 +103,12 @@ def _folder(folder: Path) -> Source:
     for path in files:
         split = _SPLIT_NAMES.get(path.name.split(".")[0].lower())
         if split in by_split:
-            raise DataError(f"{folder}: both {by_split[split].name} and {path.name} would be the {split} split")
+            raise DataError(f"{folder}: both {by_split[split].name} and {path.name} are named as the {split} split")
         if split is not None:
             by_split[split] = path
     if by_split:
         if "train" not in by_split:
-            raise DataError(f"{folder}: found {', '.join(path.name for path in by_split.values())} but no train file")
+            raise DataError(f"{folder}: found {', '.join(path.name for path in by_split.values())}, but no train file")
         splits = {split: partial(read_rows, path) for split, path in by_split.items()}
         others = tuple(path.name for path in files if path not in by_split.values())
         slug, digest = _slug(folder.resolve().name), _digest(list(by_split.values()), folder)
@@ -121,10 +123,11 @@ def _folder(folder: Path) -> Source:
     if not roots:
         raise DataError(
             f"{folder}: no data found in this folder",
-            "Expected train/validation/test files (csv, tsv, jsonl, json, parquet), or a folder of .txt files a class.",
+            "Expected train/validation/test files (csv, tsv, jsonl, json, parquet), or one folder of .txt files for"
+            " each class.",
         )
     if split_folders and "train" not in split_folders:
-        raise DataError(f"{folder}: found {', '.join(sorted(split_folders))} but no train folder")
+        raise DataError(f"{folder}: found {', '.join(sorted(split_folders))}, but no train folder")
     texts = [path for root in roots.values() for paths in _class_files(root).values() for path in paths]
     class_splits = {split: partial(_class_rows, root) for split, root in roots.items()}
     unused = [path.name for path in files]
@@ -134,7 +137,7 @@ def _folder(folder: Path) -> Source:
 
 
 def _class_files(folder: Path) -> dict[str, list[Path]]:
-    """Text files by class folder; `unsup` (IMDb's unlabelled reviews) is no class."""
+    """Text files by class folder; `unsup` (IMDb's unlabelled reviews) is not a class."""
     classes = {
         child.name: sorted(child.glob("*.txt"))
         for child in sorted(folder.iterdir())
@@ -162,7 +165,7 @@ def _hub_dataset(name: str, configuration: str | None, hub_config: HubConfig) ->
         else:
             splits[canonical] = partial(_hub_rows, split, f"{name}/{split_name}")
     if "train" not in splits:
-        raise DataError(f"{name}: splits {', '.join(dataset.splits)}, none of them train")
+        raise DataError(f"{name}: no train split; found {', '.join(dataset.splits)}")
     slug = _slug(f"{name}-{configuration}" if configuration else name)
     return Source(slug, dataset.fingerprint, splits, dataset.label_names, tuple(others))
 
@@ -177,7 +180,7 @@ def _slug(name: str) -> str:
 
 
 def _digest(paths: list[Path], root: Path) -> str:
-    """SHA-256 over the files' places below the root and their content."""
+    """SHA-256 over the files' relative paths and contents."""
     digest = hashlib.sha256()
     for path in paths:
         try:

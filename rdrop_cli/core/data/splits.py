@@ -12,14 +12,14 @@ def stratified_split(
 ) -> dict[str, list[int]]:
     """Divide examples into train, validation and test.
 
-    Examples with equal keys (the same text) go to the same split, so that nothing is learned that is then tested.
-    Each class is divided on its own; a class too small for its share stays in train.
+    Examples with equal keys (the same text) go to the same split, so that no test text was trained on. Each class is
+    divided separately; a class too small for its share stays in train.
 
     Args:
-        keys: What makes two examples the same, one a example.
-        labels: Class ids, one an example.
-        validation: Share of the distinct keys, 0 for no such split.
-        test: As validation.
+        keys: One for each example; equal for examples that count as the same.
+        labels: Class ids, one for each example.
+        validation: Share of the distinct keys; 0: no validation split.
+        test: The same for test.
         seed: The same seed, keys and labels give the same split.
 
     Returns:
@@ -53,7 +53,8 @@ def stratified_split(
 def stratified_sample(labels: Sequence[int], count: int, *, seed: int) -> list[int]:
     """Choose `count` examples (or all, if there are fewer) with the classes in proportion.
 
-    A smaller sample with the same seed is part of a larger one, so that samples make a learning curve.
+    With the same seed, a smaller sample is part of a larger one, so that samples of several sizes give a learning
+    curve.
 
     Returns:
         Indices in ascending order.
@@ -63,7 +64,7 @@ def stratified_sample(labels: Sequence[int], count: int, *, seed: int) -> list[i
     values = np.asarray(labels)
     for label in np.unique(values):
         members = np.flatnonzero(values == label)
-        # Each class spread evenly over [0, 1): any first part of that has all classes in proportion, and one of each
-        # as long as there is room.
+        # Each class is spread evenly over [0, 1), so any prefix has the classes in proportion, and starts with one
+        # example of each class.
         position[rng.permutation(members)] = np.arange(len(members)) / len(members)
     return sorted(np.argsort(position, kind="stable")[:count].tolist())

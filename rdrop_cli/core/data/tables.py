@@ -1,4 +1,4 @@
-"""The parquet files of a prepared folder, each page of them with a checksum."""
+"""The parquet files of a prepared folder, with a checksum for each page."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 def write_table(columns: Mapping[str, Any], path: Path) -> None:
+    """Write columns of equal length as a table."""
     pq.write_table(pa.table(dict(columns)), path.absolute(), compression="zstd", write_page_checksum=True)
 
 
 def read_table(path: Path) -> pa.Table:
-    """A table as it was written.
+    """Read a table and verify its checksums.
 
     Raises:
-        OSError, pyarrow.ArrowException: missing or damaged.
+        OSError, pyarrow.ArrowException: it is missing or damaged.
     """
     return pq.read_table(path.absolute(), page_checksum_verification=True)
 
@@ -42,10 +43,10 @@ def save_tokens(tokens: Tokens, path: Path) -> None:
 
 
 def load_tokens(path: Path) -> Tokens:
-    """Tokens that `save_tokens` wrote.
+    """Read tokens that `save_tokens` wrote.
 
     Raises:
-        OSError, LookupError, pyarrow.ArrowException: missing, damaged, or something else.
+        OSError, LookupError, pyarrow.ArrowException: the file is missing, damaged, or another table.
     """
     table = read_table(path).combine_chunks()
 

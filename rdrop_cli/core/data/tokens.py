@@ -1,6 +1,6 @@
 """Tokenizers and token ids. Text is never cleaned: the tokenizer is the only transformation.
 
-Any other tool that loads the checkpoint therefore sees the same input.
+Any other tool that loads the checkpoint therefore gives the model the same input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CHUNK = 1000
 _CHUNK_CHARACTERS = 2_000_000
 _PIECE = 100_000
-"""Characters of a text that are encoded at once; what stands behind them is cut off nearly always."""
+"""Most characters of a text to encode at once; truncation nearly always removes whatever follows them."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Tokens:
 
     Attributes:
         ids: (sum of lengths,) int32.
-        type_ids: Same shape, int8; None for models without segments, or where all are 0.
+        type_ids: Same shape, int8; None for models without segments, or if all are 0.
         offsets: (texts + 1,) int64.
-        full_lengths: (texts,) int32: tokens before truncation; after it where they were not counted.
+        full_lengths: (texts,) int32: tokens before truncation, or after it if those were not counted.
     """
 
     ids: NDArray[np.int32]
@@ -46,7 +46,7 @@ class Tokens:
         return np.diff(self.offsets)
 
     def features(self, index: int) -> dict[str, Any]:
-        """What the collator takes for one text: views of its ids, unpadded."""
+        """One text's features for the collator: views of its ids, unpadded."""
         span = slice(self.offsets[index], self.offsets[index + 1])
         features: dict[str, Any] = {"input_ids": self.ids[span]}
         if self.type_ids is not None:
@@ -55,7 +55,7 @@ class Tokens:
 
 
 def strip_state(tokenizer: Any) -> None:
-    """Remove truncation and padding that calls leave in a fast tokenizer and that saving would keep."""
+    """Remove the truncation and padding that a call sets in a fast tokenizer and that saving it would keep."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()
@@ -63,7 +63,7 @@ def strip_state(tokenizer: Any) -> None:
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """SHA-256 over everything that decides a text's token ids (the maximal length aside)."""
+    """SHA-256 over everything that determines a text's token ids, except the maximum length."""
     strip_state(tokenizer)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     inner = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
@@ -83,7 +83,8 @@ def encode(
     """Token ids of texts or text pairs, truncated as `truncation=True` does.
 
     Args:
-        count_all: Count the tokens before truncation too, which encodes texts that are too long twice.
+        max_length: Longest input in tokens, special tokens included.
+        count_all: Also count the tokens before truncation; texts that are too long are then encoded twice.
         on_progress: Called with the number of texts just encoded.
     """
     id_parts: list[NDArray[np.int32]] = []
@@ -112,7 +113,7 @@ def encode(
 
 
 def _chunks(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[slice]:
-    """Spans of texts to encode at once: neither too many nor too many characters, as encodings take memory."""
+    """Spans of texts to encode at once, with a limit on texts and characters because encodings take memory."""
     start = size = 0
     for index, text in enumerate(texts):
         length = len(text) + (len(pairs[index]) if pairs is not None else 0)
@@ -127,7 +128,7 @@ def _chunks(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[slice
 def _encode_chunk(
     tokenizer: Any, first: list[str], second: list[str] | None, max_length: int, count_all: bool
 ) -> tuple[Any, list[int]]:
-    """Encodings, truncated, and the tokens before truncation (where they are counted)."""
+    """Truncated encodings, and the number of tokens before truncation (if counted)."""
     rests: dict[int, tuple[str, list[str]]] = {}
     if second is None and tokenizer.truncation_side == "right":
         for index, text in enumerate(first):
@@ -136,7 +137,7 @@ def _encode_chunk(
                 first[index], rests[index] = pieces[0], (text, pieces[1:])
     encoded = tokenizer(first, second, truncation=not count_all, max_length=max_length, verbose=False)
     for index, (text, _) in rests.items():
-        if len(encoded["input_ids"][index]) < max_length:  # its beginning is not enough
+        if len(encoded["input_ids"][index]) < max_length:  # the first piece is too short
             first[index] = text
             whole = tokenizer(text, truncation=not count_all, max_length=max_length, verbose=False)
             for key in encoded.keys() & {"input_ids", "token_type_ids"}:
@@ -163,9 +164,9 @@ def _encode_chunk(
 
 
 def _pieces(text: str) -> list[str]:
-    """A text in pieces of at most `_PIECE` characters, cut before single spaces where there are any.
+    """Divide a text into pieces of at most `_PIECE` characters, cut before single spaces; the rest is one piece.
 
-    No tokenizer joins what such a space divides, so the first piece's tokens are those of the text's beginning.
+    No tokenizer merges across such a space, so the tokens of the first piece are those of the text's beginning.
     """
     pieces, start = [], 0
     while len(text) - start > _PIECE:
@@ -214,12 +215,12 @@ class TokenDataset:
         return self.labels[self._order]
 
     def by_length(self) -> TokenDataset:
-        """The same examples, longest first, so that batches waste little padding."""
+        """The same examples, longest first, so that batches need little padding."""
         order = self._order[np.argsort(-self.lengths, kind="stable")]
         return TokenDataset(self.tokens, self.labels, order)
 
     def sample(self, count: int, seed: int) -> TokenDataset:
-        """At most `count` of the examples, drawn without replacement."""
+        """At most `count` of the examples, drawn without replacement, in their original order."""
         if count >= len(self):
             return self
         chosen = np.random.default_rng(seed).choice(len(self), size=count, replace=False)

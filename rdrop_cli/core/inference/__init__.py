@@ -1,1 +1,1 @@
-"""Predicting and evaluating with a checkpoint. Stands on runs, model, data, metrics."""
+"""Predict and evaluate with a checkpoint. Builds on runs, model, data and metrics."""

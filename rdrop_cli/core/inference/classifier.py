@@ -1,4 +1,4 @@
-"""One deterministic pass over many texts: batches by length, order kept."""
+"""Classify many texts with one deterministic pass, in batches by length, and return the results in the texts' order."""
 
 from __future__ import annotations
 
@@ -40,17 +40,18 @@ class Classifier:
     """A fine-tuned model with its tokenizer and class names, ready on a device.
 
     Args:
-        checkpoint: What `find_checkpoint` gave.
-        precision: Of the matrix products; None: that of the training where the device has it, else `auto`.
+        checkpoint: The result of `find_checkpoint`.
+        precision: Of the matrix products; None: that of the training if the device supports it, else `auto`.
         device: As in `devices.pick_device`.
-        batch_size: Texts per forward pass; None: as the checkpoint was evaluated in training.
+        batch_size: Texts per forward pass; None: as in the evaluations of the checkpoint's training.
         trust_remote_code: Run Python code that comes with the checkpoint.
-        notice: Is told, in a sentence, what this model or device does not allow.
-        memory_hint: What to do when memory runs out.
+        notice: Called with one sentence for each limitation of this model or device.
+        memory_hint: The hint of an out-of-memory error.
         on_progress: Called while a checkpoint is downloaded: stage, done, total.
 
     Raises:
-        CheckpointError: it cannot be loaded, or is no text classifier.
+        CheckpointError: the checkpoint is not a text classifier.
+        ModelError: it cannot be loaded, or fails on this device.
         ConfigError: there is no such device.
     """
 
@@ -80,7 +81,7 @@ class Classifier:
             raise CheckpointError(f"{name}: not a fine-tuned text classifier ({', '.join(architectures) or 'unknown'})")
         kind = getattr(config, "problem_type", None)
         if config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
-            raise CheckpointError(f"{name}: not a classifier into one of several classes ({kind or 'one output'})")
+            raise CheckpointError(f"{name}: not a single-label classifier ({kind or 'one output'})")
         self.precision = self._pick_precision(precision, checkpoint)
         with map_loading_errors(name, "checkpoint"):
             self.model = AutoModelForSequenceClassification.from_pretrained(
@@ -103,14 +104,14 @@ class Classifier:
         return devices.pick_precision("auto", self.device)
 
     def _default_max_length(self) -> int:
-        """For checkpoints that do not say: what their tokenizer says, within their positions."""
+        """For a checkpoint that records none: its tokenizer's limit, or its number of positions if that is smaller."""
         said = trial.said_positions(self.model.config) or DEFAULT_MAX_LENGTH
         upper = min(int(self.tokenizer.model_max_length), said, _LONGEST_BY_DEFAULT)
         usable = probes.usable_length(self.model, self.tokenizer, self.collate, upper)
-        return usable or upper  # a model that takes nothing says why when it is tried
+        return usable or upper  # a model that accepts no input fails in the trial, with the reason
 
     def _settle(self, notice: Callable[[str], None]) -> None:
-        """Bring the model to its device, in the kernels and the precision that work there."""
+        """Move the model to its device, with the kernels and the precision that work there."""
         model = self.model.eval()
         with (
             map_loading_errors(model.name_or_path, "checkpoint"),
@@ -122,7 +123,7 @@ class Classifier:
             self.by_exact_length = probes.depends_on_padding(model, self.tokenizer, self.collate)
             model.to(self.device)
             settled = trial.settle_inference(model, self.tokenizer, self.collate, self.device, self.precision, notice)
-            self.collate = make_collator(self.tokenizer, model)  # for the kernels that it will run with
+            self.collate = make_collator(self.tokenizer, model)  # again: it depends on the kernels that were chosen
         self.precision = settled.precision
         if self.by_exact_length:
             notice(PADDING_MATTERS)
@@ -134,7 +135,7 @@ class Classifier:
     def encode(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, on_progress: Callable[[int], None] | None = None
     ) -> TokenDataset:
-        """Token ids of texts, truncated to what the checkpoint was trained with."""
+        """Token ids of texts, truncated to the checkpoint's maximum length."""
         tokens = encode(
             self.tokenizer, texts, pairs, max_length=self.max_length, count_all=False, on_progress=on_progress
         )
@@ -143,7 +144,7 @@ class Classifier:
     def probabilities(
         self, dataset: TokenDataset, on_progress: Callable[[int], None] | None = None
     ) -> NDArray[np.float64]:
-        """Class probabilities; several processes share the work, and each gets all of them.
+        """Class probabilities. Several processes share the work, and each gets all results.
 
         Args:
             on_progress: Called with the number of texts just classified.

@@ -1,4 +1,4 @@
-"""Evaluating a checkpoint on labelled data, alone or against another. Nothing heavy is imported before it is read."""
+"""Evaluate a checkpoint on labelled data, alone or against another. Reads the data before importing anything heavy."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Rival:
     """Another checkpoint on the same examples.
 
     Attributes:
-        name: The checkpoint's.
-        seen: What it has seen of the examples; None where that is not known.
+        name: The checkpoint's name.
+        seen: How many of the examples it has seen; None: unknown.
         same_data: Whether both were trained on the same examples in the same splits.
-        compared: The first checkpoint against this one.
+        compared: The first checkpoint compared with this one.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Rival:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A checkpoint on labelled examples.
+    """A checkpoint's results on labelled examples.
 
     Attributes:
-        name: The checkpoint's.
-        examples: What it was evaluated on.
-        is_own_data: Whether they are a split of what its run was trained on.
-        seen: What it has seen of them; None where that is not known. Of its own data the splits tell.
-        intervals: 95 % over examples, by metric.
+        name: The checkpoint's name.
+        examples: The examples it was evaluated on.
+        is_own_data: Whether they are a split of its run's own data.
+        seen: How many of them it has seen; None: unknown, or its own data, whose splits are disjoint.
+        intervals: 95 % intervals over examples, by metric.
         precision: Of the matrix products.
     """
 
@@ -64,7 +64,7 @@ class Evaluation:
     rival: Rival | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """What `rdrop evaluate --json` prints."""
+        """The document that `rdrop evaluate --json` prints."""
         examples, measured = self.examples, self.measured
         document: dict[str, Any] = {
             "checkpoint": self.name,
@@ -114,19 +114,20 @@ def evaluate(
 
     Args:
         checkpoint: A run or checkpoint folder, the name of a run under runs/, or a hub id.
-        data: A prepared folder or a source; None: what the checkpoint's run was trained on.
-        split: Which one; data without splits is taken whole.
-        columns: Those of `data`, as far as they are named; else the checkpoint's.
-        label_map: Classes of labels that have another name in `data`.
-        allow_rejects: Measure without the rows of `data` that cannot be used, however many they are.
-        positive_label: The class that F1, precision, recall and ROC-AUC are about; None: the one with id 1.
-        against: Another checkpoint, to compare with on the same examples.
-        precision: As `device`, `batch_size`, `trust_remote_code` and `notice` for `Classifier`.
+        data: A prepared folder or a source; None: the data of the checkpoint's run.
+        split: Which split to use; data without splits is used whole.
+        columns: The columns of `data`; those not named are the checkpoint's.
+        label_map: The class for each label that has another name in `data`.
+        allow_rejects: Leave out rows of `data` that cannot be used, however many there are.
+        positive_label: The positive class for F1, precision, recall and ROC-AUC; None: the one with id 1.
+        against: Another checkpoint to compare with on the same examples.
+        precision: Like `device`, `batch_size`, `trust_remote_code` and `notice`, an argument of `Classifier`.
         on_progress: Called while examples are read, classified and resampled.
 
     Raises:
-        CheckpointError: there is no such checkpoint, it cannot be loaded, or `against` knows other classes.
-        DataError: the data cannot be read, or does not fit the checkpoint.
+        CheckpointError: there is no such checkpoint, it is not a classifier, or `against` has other classes.
+        ModelError: a checkpoint cannot be loaded, or fails on this device.
+        DataError: the data cannot be read, or does not match the checkpoint.
         ConfigError: there is no such device.
     """
     own = find_checkpoint(checkpoint)

@@ -1,4 +1,4 @@
-"""Labelled examples to evaluate on: a run's own split, or data named by the user. Nothing heavy is imported."""
+"""Labelled examples to evaluate on: a run's own split, or data named by the user. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts with labels as the data has them.
+    """Texts with their labels as written in the data.
 
     Attributes:
-        name: The data, for showing.
+        name: The name of the data, for display.
         labels: Names or ids.
-        names: The data's own names of its ids, where it has them.
-        where: File and line of each example, for messages.
+        names: The data's own names of its ids, if it has any.
+        where: Gives the file and line of an example by its index, for messages.
         columns: The columns in use.
         rejected: Rows left out: file, line, reason.
         left_out: How many rows were left out for each reason.
@@ -54,14 +54,16 @@ class Examples:
 
 
 def examples_of_run(checkpoint: Checkpoint, split: str, on_progress: Progress) -> Examples:
-    """A split of the data that a checkpoint's run was trained on: found where it was prepared, or prepared again.
+    """A split of the data of a checkpoint's run, from its prepared folder or prepared again from its source.
 
     Raises:
         CheckpointError: the checkpoint belongs to no run.
-        DataError: the data is gone, or no longer the same.
+        DataError: the data is missing or has changed.
     """
     if checkpoint.run is None:
-        raise CheckpointError(f"{checkpoint.name}: no run is known, so its data is not", "Give DATA to evaluate on.")
+        raise CheckpointError(
+            f"{checkpoint.name}: not part of a run, so its test data is unknown", "Give DATA to evaluate on."
+        )
     record = read_record(checkpoint.run)
     data = _recorded(checkpoint.run, record, on_progress)
     return _of_split(data, str(record["source"]["name"]), split)
@@ -77,15 +79,15 @@ def examples_of_source(
     allow_rejects: bool = False,
     on_progress: Progress,
 ) -> Examples:
-    """Data by name: a prepared folder or a source; the named split, or all of a source that has no splits.
+    """Read data by name (a prepared folder or a source): the named split, or everything if it has no splits.
 
     Args:
-        named: The columns to read, as far as they are named.
-        checkpoint: The columns it was trained with are used where none are named and the data has them.
-        allow_rejects: Measure without the rows that cannot be used, however many they are.
+        named: The columns to read; those not named are chosen.
+        checkpoint: If a column is not named, the one of its training data is used, if this data has it.
+        allow_rejects: Leave out rows that cannot be used, however many there are.
 
     Raises:
-        DataError: unreadable, no such split or column, no usable row, or too many that are not usable.
+        DataError: the data cannot be read, has no such split or column, or has no usable or too many unusable rows.
     """
     folder = user_path(source)
     if is_prepared(folder):
@@ -93,7 +95,7 @@ def examples_of_source(
     opened = open_source(source, hub_config)
     chosen = WHOLE if WHOLE in opened.splits else split
     if chosen not in opened.splits:
-        raise DataError(f"{source}: no {split} split", f"It has {', '.join(opened.splits)}; choose with --split.")
+        raise DataError(f"{source}: no {split} split", f"It has {', '.join(opened.splits)}; choose one with --split.")
     columns: Columns | None = None
     texts, pairs, labels, places = [], [], [], []
     rejected: list[dict[str, object]] = []
@@ -151,9 +153,7 @@ def _recorded(run: Path, record: Mapping[str, object], on_progress: Progress) ->
         settings = settings.model_copy(update={**SETTINGS_BEFORE, **source["settings"]})
     data = read_and_split(open_source(name, config.hub), settings, columns=_columns(record), on_progress=on_progress)
     if data.fingerprint != record["fingerprint"]:
-        raise DataError(
-            f"{name}: no longer the data that {run} was trained on", "Give DATA to evaluate on something else."
-        )
+        raise DataError(f"{name}: the data has changed since {run} was trained", "Give DATA to evaluate on other data.")
     return data
 
 
@@ -173,6 +173,6 @@ def _of_split(data: Prepared, name: str, split: str) -> Examples:
 
 
 def _columns(record: Mapping[str, object]) -> Mapping[str, str | None] | None:
-    """The columns that a run recorded of its data."""
+    """The columns of its data that a run recorded; None if it recorded none."""
     columns = record.get("columns")
     return columns if isinstance(columns, dict) and columns.keys() >= {"text", "label", "text_pair"} else None

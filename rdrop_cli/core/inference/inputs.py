@@ -1,4 +1,4 @@
-"""What to predict on: texts from the command line, a file, or standard input. No row is ever dropped."""
+"""The texts to classify: from the command line, a file, or standard input. No row is ever dropped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A text, with the second text of a pair where the model takes pairs."""
+    """A text, and the second text of a pair if the model classifies pairs."""
 
     text: str
     pair: str | None = None
@@ -26,16 +26,19 @@ class Input:
 class Inputs:
     """Iterates over the inputs once.
 
-    A row without a usable text is still an input, with an empty or repaired text, so that output rows match input
-    rows (a blank line is a row of a text file or of a one-column table); `problems` counts them afterwards, `columns`
-    are those in use.
+    A row without a usable text is still an input, with an empty or repaired text, so that output rows match input rows
+    (a blank line is a row of a text file or of a one-column table).
 
     Args:
-        texts: Given texts; None to read `source`.
+        texts: The texts; None: read `source`.
         source: A file, or `-` for standard input.
-        input_format: Of the source; None: by suffix, `txt` for standard input.
-        named: The columns to read, as far as they are named; a label is never looked for.
-        defaults: The columns the checkpoint was trained with.
+        input_format: Format of the source; None: by suffix, and `txt` for standard input.
+        named: The columns to read; those not named are chosen. No label column is needed.
+        defaults: The columns of the checkpoint's training data.
+
+    Attributes:
+        problems: The number of rows without a usable text, after the iteration.
+        columns: The columns in use; None: not known yet, or none.
     """
 
     def __init__(
@@ -58,16 +61,17 @@ class Inputs:
         self.columns: Columns | None = None
 
     def check(self) -> None:
-        """Find out what can be known before a model is loaded: file, format, columns.
+        """Check file, format and columns, which is possible before a model is loaded.
 
         Raises:
-            DataError, ConfigError: what does not hold.
+            DataError: the input cannot be read, lacks a column, or is not a pair for a model of pairs.
+            ConfigError: the input format is unknown.
         """
         if self.input_format is not None and self.input_format not in FORMATS:
             raise ConfigError(f"--input-format {self.input_format}: unknown", f"Known: {', '.join(FORMATS)}.")
         if self.texts is not None:
             if pair := self.defaults.text_pair:
-                hint = f"Give a file with columns {self.defaults.text} and {pair} by --input."
+                hint = f"Give a file with columns {self.defaults.text} and {pair} with --input."
                 raise DataError("this checkpoint classifies pairs of texts", hint)
             return
         if self.source == STDIN:
@@ -122,6 +126,6 @@ class Inputs:
 
 
 def repaired(value: Any) -> str:
-    """Text without half characters: bytes that were not UTF-8 and lone surrogates become replacement characters."""
+    """Text in which invalid bytes and lone surrogates are replaced by U+FFFD."""
     text = "" if value is None else str(value)
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

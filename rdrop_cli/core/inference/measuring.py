@@ -1,4 +1,4 @@
-"""How good a classifier is on labelled examples."""
+"""Measure a classifier on labelled examples."""
 
 from __future__ import annotations
 
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Metrics as `classification_metrics` gives them; the matrix's rows are true classes.
+    """The results of `measure`.
 
     Attributes:
-        label_note: How the data's labels were read, where they are not the names of the classes.
-        predictions: What all of this is about.
+        labels: The names of the classes, in the order of their ids.
+        positive: The positive class's id; meaningful with two classes only.
+        metrics: As `classification_metrics` gives them.
+        confusion_matrix: (classes, classes) counts; rows are true classes.
+        label_note: How the data's labels were interpreted; None: they are the names of the classes.
+        predictions: The true classes and the probabilities.
     """
 
     labels: tuple[str, ...]
@@ -52,12 +56,12 @@ def measure(
     """Classify labelled examples and measure.
 
     Args:
-        positive_label: The class that F1, precision, recall and ROC-AUC are about; None: the one with id 1.
-        label_map: Classes of labels that have another name in the data.
-        label_ids: How training read labels that are not names, where the checkpoint says so.
+        positive_label: The positive class for F1, precision, recall and ROC-AUC; None: the one with id 1.
+        label_map: The class for each label that has another name in the data.
+        label_ids: How training read labels that are not names, if the checkpoint records it.
 
     Raises:
-        DataError: a label or class names that the checkpoint does not know.
+        DataError: the checkpoint does not know a label or the class names.
     """
     truth, note = true_classes(classifier.labels, examples, label_map=label_map, label_ids=label_ids)
     positive = 1
@@ -66,7 +70,9 @@ def measure(
         if class_id is None:
             raise DataError(f"--positive-label: {classifier.labels.explain_unknown(positive_label)}")
         if len(classifier.labels) != 2:
-            raise DataError(f"--positive-label is for two classes, this checkpoint has {len(classifier.labels)}")
+            raise DataError(
+                f"--positive-label needs exactly two classes, but this checkpoint has {len(classifier.labels)}"
+            )
         positive = class_id
 
     probabilities = classify(classifier, examples, on_progress)
@@ -88,10 +94,10 @@ def true_classes(
     label_map: Mapping[str, str] | None = None,
     label_ids: Mapping[str, str] | None = None,
 ) -> tuple[NDArray[np.int64], str | None]:
-    """The class ids of labelled examples, (examples,), and how they were read where that is not by name.
+    """The class ids of labelled examples, (examples,), and a note on how labels were read (None: by name).
 
     Raises:
-        DataError: a label or class names that the checkpoint does not know.
+        DataError: the checkpoint does not know a label or the class names.
     """
     reading = read_labels_as(
         labels,
@@ -106,7 +112,7 @@ def true_classes(
         label = examples.labels[unknown]
         raise DataError(
             f"{examples.where(unknown)}: {labels.explain_unknown(label)}",
-            f"Say which class it is, --label-map '{label}={labels.names[0]}', or take such rows out.",
+            f"Map it to a class with --label-map '{label}={labels.names[0]}', or remove such rows.",
         )
     return np.array([reading.ids[label] for label in examples.labels], dtype=np.int64), reading.note
 
@@ -120,7 +126,7 @@ def classify(
     """A checkpoint's probabilities for examples, (examples, classes).
 
     Args:
-        of: What is classified with, behind the name of a stage.
+        of: Text to append to the names of stages, such as the checkpoint's name.
     """
     progress = on_progress or (lambda stage, done, total: None)
     total = len(examples.texts)
@@ -138,17 +144,17 @@ def classify(
 
 
 def class_order(of: LabelMap, to: LabelMap, name: str) -> list[int]:
-    """Where each class of one checkpoint stands in another.
+    """For each class of `to`, its id in `of`.
 
     Args:
-        name: The other checkpoint's, for the message.
+        name: Name of the checkpoint with the classes `of`, for the message.
 
     Raises:
-        CheckpointError: it knows other classes.
+        CheckpointError: the two have different classes.
     """
     if set(of.names) != set(to.names):
         raise CheckpointError(
             f"{name}: its classes are {', '.join(of.names)}, not {', '.join(to.names)}",
-            "Only checkpoints for the same classes can be compared.",
+            "Only checkpoints with the same classes can be compared.",
         )
     return [of.names.index(label) for label in to.names]

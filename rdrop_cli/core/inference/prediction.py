@@ -1,4 +1,4 @@
-"""Classifying a stream of texts: memory does not grow with it, and its order is kept."""
+"""Classify a stream of texts in constant memory, in order."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from rdrop_cli.core.inference.inputs import Input
 
 CHUNK = 2048
-"""Texts held at once: enough to batch by length."""
+"""Number of texts in memory at once: enough to batch by length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The most probable class, its probability, and every class's."""
+    """The most probable class, its probability, and the probabilities of all classes."""
 
     text: str
     label: str
@@ -25,7 +25,7 @@ class Prediction:
     probabilities: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """As in JSON output."""
+        """The form in JSON output."""
         return {"text": self.text, "label": self.label, "score": self.score, "probabilities": self.probabilities}
 
 

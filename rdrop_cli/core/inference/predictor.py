@@ -1,4 +1,4 @@
-"""What `rdrop predict` does, for Python: a loaded checkpoint that classifies texts."""
+"""The Python interface of `rdrop predict`: a loaded checkpoint that classifies texts."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ def load(
     batch_size: int | None = None,
     trust_remote_code: bool = False,
 ) -> Predictor:
-    """A checkpoint, ready to classify texts.
+    """Load a checkpoint to classify texts.
 
-    What its model or the device does not allow is said by a warning. PyTorch keeps its number of threads, on which the
-    last bits of a probability can depend.
+    Limitations of its model or the device are reported as warnings. PyTorch's number of threads is not changed; the
+    last bits of a probability can depend on it.
 
     Args:
         checkpoint: A run or checkpoint folder, a run's name under runs/, or a hub id, tried in this order.
-        precision: auto, float32, bfloat16 or float16; None: that of the training where the device has it, else auto.
-        device: auto, cpu, cuda, cuda:N or mps; None: auto, which is a GPU where there is one.
-        batch_size: Texts per forward pass; None: as the checkpoint was evaluated in training.
+        precision: auto, float32, bfloat16 or float16; None: that of the training if the device supports it, else auto.
+        device: auto, cpu, cuda, cuda:N or mps; None: auto, which is a GPU if there is one.
+        batch_size: Texts per forward pass; None: as in the evaluations of the checkpoint's training.
         trust_remote_code: Run Python code that comes with the checkpoint.
 
     Raises:
-        CheckpointError: there is none, or it cannot be loaded, or it is no text classifier.
-        ConfigError: no such precision or device, or a batch size below 1.
-        HubError: a hub id that cannot be had.
+        CheckpointError: there is no such checkpoint, or it is not a text classifier.
+        ModelError: it cannot be loaded, or fails on this device.
+        ConfigError: there is no such precision or device, or the batch size is below 1.
+        HubError: a model on the hub is not available.
     """
     wanted, place = parse_precision(precision), parse_device(device)
     if batch_size is not None and batch_size < 1:
@@ -74,15 +75,15 @@ class Predictor:
         """A prediction for each text, or for each pair of texts, in order.
 
         Args:
-            texts: Texts, or (text, second text) where the checkpoint was trained on pairs; truncated as in training.
+            texts: Texts, or (text, second text) if the checkpoint was trained on pairs; truncated as in training.
 
         Raises:
-            DataError: a text alone, for a checkpoint that was trained on pairs.
-            ModelError: memory runs out, or the model's output is not finite.
-            TypeError: something that is neither a text nor a pair.
+            DataError: a single text was given to a checkpoint that was trained on pairs.
+            ModelError: memory ran out, or the model's output is not finite.
+            TypeError: an item is neither a text nor a pair.
         """
         if isinstance(texts, str):
-            raise TypeError("predict takes several texts: give [text] for one")
+            raise TypeError("predict takes a list of texts: use [text] for a single one")
         return list(predict(self._classifier, map(self._input, texts)))
 
     def _input(self, item: str | tuple[str, str]) -> Input:
@@ -95,4 +96,4 @@ class Predictor:
 def _checked_pair(item: object) -> tuple[str, str]:
     if isinstance(item, tuple | list) and len(item) == 2 and all(isinstance(text, str) for text in item):
         return item[0], item[1]
-    raise TypeError(f"neither a text nor a pair of texts: {item!r}")
+    raise TypeError(f"expected a text or a pair of texts, got {item!r}")

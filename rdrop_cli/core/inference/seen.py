@@ -1,4 +1,4 @@
-"""How many of the examples that a checkpoint is evaluated on it has seen before."""
+"""Count how many of the evaluated examples a checkpoint has seen in training."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Seen:
-    """Examples whose texts a checkpoint was trained on, and whose texts its best epoch was chosen on."""
+    """How many of the examples are in a checkpoint's train and validation splits."""
 
     train: int
     validation: int
 
 
 def count_seen(checkpoint: Checkpoint, examples: Examples) -> Seen | None:
-    """Count what a checkpoint has seen; None where its training data is not at hand."""
+    """Count the examples that a checkpoint has seen; None if its training data is not available."""
     if checkpoint.run is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Writing predictions to a file by its suffix, a row at a time, complete or not at all."""
+"""Write predictions to a file in the format of its suffix, row by row; the file is complete or absent."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _PARQUET_ROWS = 4096
 
 
 def check_output(path: Path) -> None:
-    """Make sure a file's name says how to write it, and that its folder is there.
+    """Check that an output file has a known suffix and that its folder exists.
 
     Raises:
-        DataError: it does not, or it is not.
+        DataError: the suffix is unknown, the folder is missing, or the path is not a regular file.
     """
     if format_of(path) not in FORMATS or (format_of(path) == "parquet" and path.suffix.lower() == ".gz"):
-        raise DataError(f"{path}: unknown kind of output", f"Known: {', '.join('.' + name for name in FORMATS)}.")
+        raise DataError(f"{path}: unknown output format", f"Known: {', '.join('.' + name for name in FORMATS)}.")
     if path.is_dir():
         raise DataError(f"{path}: is a folder")
     if path.exists() and not path.is_file():
-        raise DataError(f"{path}: is not a regular file", "Without --output the predictions go to stdout.")
+        raise DataError(f"{path}: is not a regular file", "Without --output, predictions are written to stdout.")
     if not path.parent.is_dir():
         raise DataError(f"{path}: its folder does not exist")
 
 
 @contextmanager
 def open_writer(path: Path, labels: Sequence[str]) -> Iterator[Write]:
-    """A function that writes one prediction; the file appears when the block ends well.
+    """Yield a function that writes one prediction; the file appears if the block succeeds.
 
     Raises:
-        DataError: the file cannot be written.
+        StorageError: the file cannot be written.
     """
     file_format = format_of(path)
     with writing(path) as staging:
@@ -59,7 +59,7 @@ def open_writer(path: Path, labels: Sequence[str]) -> Iterator[Write]:
             else:
                 table = csv.writer(
                     stream, delimiter="\t" if file_format == "tsv" else ","
-                )  # CRLF: quotes either in a text
+                )  # its line end, CRLF, makes it quote texts with a CR or an LF
                 table.writerow(["text", "label", "score", *(f"probability_{name}" for name in labels)])
                 yield lambda prediction: _write_fields(table, prediction)
 

@@ -1,4 +1,4 @@
-"""Metrics of predictions, their intervals and tests. Imports nothing else of rdrop."""
+"""Metrics of predictions, their intervals and tests. Imports no other part of rdrop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """`classification_metrics`, loaded when it is asked for."""
+    """Import `classification_metrics` on first access."""
     if name == "classification_metrics":
         from rdrop_cli.core.metrics.classification import classification_metrics
 

@@ -1,7 +1,7 @@
-"""The bootstrap over test examples: what a metric would have been on other examples of the same kind.
+"""The bootstrap over test examples: how a metric would vary on other examples of the same kind.
 
-The models stay as they are; only the examples are drawn anew, with replacement (Efron 1979). Each resample is a weight
-for every example, so all metrics of all models come from the same draws: differences between models are paired.
+The models stay fixed, and the examples are drawn anew with replacement (Efron 1979). A resample is a weight for every
+example, and all metrics of all models use the same resamples, so that differences between models are paired.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from rdrop_cli.core.metrics.predictions import Predictions
 
 METRICS = ("accuracy", "f1", "roc_auc", "nll")
-"""What is resampled: the headline metrics, and nll in nats."""
+"""The metrics that are resampled: the headline metrics, and nll in nats."""
 RESAMPLES = 2000
 _FEWEST = 500
 _WORK = 400_000_000
-"""Resamples x examples x classes x models above which there are fewer resamples, down to `_FEWEST`."""
+"""Limit on resamples x examples x classes x models, above which there are fewer resamples, but at least `_FEWEST`."""
 _CELLS = 1_000_000
-"""Weights held at once."""
+"""Number of weights in memory at once."""
 _FEW_EXAMPLES, _FEW_OF_A_CLASS, _FEW_ERRORS = 50, 20, 5
-"""With fewer, intervals are too narrow and p-values too small."""
+"""With fewer than these, intervals are too narrow and p-values too small."""
 _MOST_UNDEFINED = 0.05
 Array = NDArray[np.float64]
 
@@ -51,17 +51,18 @@ def resample(
     Args:
         models: Predictions for the same examples in the same order.
         positive: The positive class's id; with two classes only.
-        seed: Of the draws.
-        resamples: How many; None: 2,000, of very large sets fewer, but 500 at least.
-        on_progress: Called with the resamples done, each model's counted, and how many there are.
+        seed: For the draws.
+        resamples: How many; None: 2,000, or fewer for very large sets, but at least 500.
+        on_progress: Called with the number of resamples done, counting each model's, and the total.
 
     Returns:
-        By metric (models, resamples); NaN where a resample leaves it undefined, as without one of the classes.
+        (models, resamples) for each metric; NaN if it is undefined in a resample, for instance without one of the
+        classes.
     """
     count, classes = models[0].probabilities.shape
     total = resamples or min(RESAMPLES, max(_FEWEST, _WORK // (count * len(models) * (1 if classes == 2 else classes))))
     metrics = {name: np.empty((len(models), total)) for name in METRICS}
-    for index, model in enumerate(models):  # one after the other, as each takes much memory; with the same draws
+    for index, model in enumerate(models):  # one at a time, because each takes much memory; the draws are the same
         measure = _Measure(model, positive)
         done = 0
         for weights in _draws(count, total, seed):
@@ -74,7 +75,7 @@ def resample(
 
 
 def _draws(count: int, total: int, seed: int) -> Iterator[Array]:
-    """How often each resample holds each example, (some resamples, examples) at a time."""
+    """How often each resample contains each example, in arrays of (some resamples, examples)."""
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS // count)
     for start in range(0, total, step):
@@ -85,10 +86,10 @@ def _draws(count: int, total: int, seed: int) -> Iterator[Array]:
 
 
 def weakness(models: Sequence[Predictions]) -> str | None:
-    """Why intervals and p-values over these test examples are not to be trusted; None where they are.
+    """Why intervals and p-values over these test examples are unreliable; None: they are reliable.
 
-    The bootstrap cannot draw what a small sample has not seen: with few examples, or few of a class or few errors, its
-    intervals hold the true value less often than they say.
+    The bootstrap cannot draw examples that a small sample does not contain. With few examples, few of a class or few
+    errors, its intervals contain the true value less often than their level says.
     """
     labels = models[0].labels
     rarest = int(np.bincount(labels, minlength=models[0].probabilities.shape[1]).min())
@@ -112,9 +113,9 @@ def interval(values: Array) -> Interval:
 
 
 def p_value(differences: Array) -> float | None:
-    """Two-sided: twice the share of resampled differences beyond zero, the observed one counted among them.
+    """Two-sided p-value: twice the share of resampled differences on the far side of zero, counting the observed one.
 
-    None where too many are undefined.
+    None if too many are undefined.
     """
     defined = differences[~np.isnan(differences)]
     if len(defined) < (1 - _MOST_UNDEFINED) * len(differences):
@@ -124,14 +125,14 @@ def p_value(differences: Array) -> float | None:
 
 
 class _Measure:
-    """A model's metrics as functions of the examples' weights, as `classification_metrics` defines them."""
+    """A model's metrics, as defined by `classification_metrics`, as functions of the examples' weights."""
 
     def __init__(self, model: Predictions, positive: int) -> None:
         truth, p = model.labels, model.probabilities
         rows, classes = p.shape
         predicted = p.argmax(axis=1)
         self._classes = [positive] if classes == 2 else list(range(classes))
-        # (examples, classes): 1 for the example's class, for the predicted one, and where they are the same
+        # (examples, classes): whether a class is the example's own, the predicted one, or both
         self._is_of = truth[:, None] == np.array(self._classes)
         is_called = predicted[:, None] == np.array(self._classes)
         self._counts = np.concatenate([self._is_of & is_called, self._is_of, is_called], axis=1).astype(np.float64)
@@ -154,7 +155,7 @@ class _Measure:
         return mean
 
     def _roc_auc(self, weights: Array) -> Array:
-        """One class against the rest, averaged over classes; undefined where a class has no example."""
+        """One class against the rest, averaged over classes; undefined if a class has no example."""
         if not self._ranked:
             return np.full(len(weights), np.nan)
         mean: Array = np.mean([ranking(weights) for ranking in self._ranked], axis=0)
@@ -162,7 +163,7 @@ class _Measure:
 
 
 class _Ranking:
-    """The chance that a positive example ranks above a negative one, ties counted half.
+    """The probability that a positive example ranks above a negative one, with ties counted as one half.
 
     Args:
         scores: (examples,).

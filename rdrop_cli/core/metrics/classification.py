@@ -1,4 +1,4 @@
-"""Classification metrics. One that is not defined for the data is None with a reason, never 0."""
+"""Classification metrics. A metric that is undefined for the data is None with a reason, never 0."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 HEADLINE = ("accuracy", "f1", "roc_auc")
-"""What the method is judged by, in the order in which it is shown."""
+"""The main metrics, in the order in which they are shown."""
 SCALARS = (*HEADLINE, "precision", "recall", "mcc", "nll")
 TITLES = {
     "accuracy": "accuracy",
@@ -22,18 +22,18 @@ TITLES = {
     "mcc": "MCC",
     "nll": "NLL",
 }
-"""For showing."""
+"""Names for display."""
 
 
 def average_of(labels: Sequence[str], positive: int = 1) -> str:
-    """Which F1, precision and recall are meant."""
+    """A description of which classes F1, precision and recall refer to."""
     return f"positive class {labels[positive]!r}" if len(labels) == 2 else f"macro over {len(labels)} classes"
 
 
 def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, *, positive: int = 1) -> dict[str, Any]:
     """Metrics of predicted class probabilities.
 
-    For two classes f1, precision, recall and roc_auc are those of the positive class; for more they are macro
+    For two classes, f1, precision, recall and roc_auc are those of the positive class. For more, they are macro
     averages over the classes that occur among labels or predictions, and roc_auc is one-vs-rest.
 
     Args:
@@ -47,7 +47,7 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, *, posit
         `undefined`: why, for each metric that is None.
 
     Raises:
-        ValueError: no examples, shapes that do not fit, or values that are no probabilities.
+        ValueError: there are no examples, the shapes do not match, or the values are not probabilities.
     """
     from sklearn.metrics import accuracy_score, matthews_corrcoef, roc_auc_score
 
@@ -121,7 +121,7 @@ def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.in
             f"labels must be (examples,) and probabilities (examples, classes), got {truth.shape} and {p.shape}"
         )
     if not len(truth):
-        raise ValueError("metrics of no examples")
+        raise ValueError("metrics need at least one example")
     if not np.isfinite(p).all() or (p < 0).any() or not np.allclose(p.sum(axis=1), 1.0, atol=1e-3):
         raise ValueError("probabilities must be finite, not negative, and sum to 1 in each row")
     if truth.min() < 0 or truth.max() >= p.shape[1]:

@@ -1,4 +1,4 @@
-"""Numbers of a comparison as text, the same on a terminal and in Markdown; what is not defined is a dash."""
+"""Numbers of a comparison as text, the same on a terminal and in Markdown; undefined values are a dash."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def p(value: float | None) -> str:
 
 
 def difference(gap: Mapping[str, Any]) -> list[str]:
-    """A difference between arms as `results.document` has it: its size, its two intervals and its two p-values."""
+    """The cells for a difference of `results.document`: its size, its two intervals and its two p-values."""
     intervals = (bounds(gap[name]) for name in ("interval_seeds", "interval_examples"))
     return [change(gap["difference"]), *intervals, p(gap["p_value"]), p(gap["p_holm"])]

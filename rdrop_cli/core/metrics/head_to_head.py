@@ -1,4 +1,4 @@
-"""Two checkpoints on the same examples: their differences, resampled in pairs, and McNemar's exact test."""
+"""Compare two checkpoints on the same examples: paired bootstrap of the differences, and McNemar's exact test."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Gap:
     """The first checkpoint's metric minus the second's.
 
     Attributes:
-        difference: None where the metric is undefined.
-        p_value: Two-sided: McNemar's for accuracy, the paired bootstrap's for the others if there are enough examples
-            for it.
+        difference: None if the metric is undefined.
+        p_value: Two-sided: McNemar's for accuracy, the paired bootstrap's for the others; None if there are too few
+            examples for that.
     """
 
     difference: float | None
@@ -36,7 +36,7 @@ class HeadToHead:
     """Two checkpoints compared.
 
     Attributes:
-        metrics: Of each, as `classification_metrics` gives them.
+        metrics: Those of each checkpoint, as `classification_metrics` gives them.
         gaps: By metric.
     """
 
@@ -45,7 +45,7 @@ class HeadToHead:
     mcnemar: McNemar
 
     def as_dict(self) -> dict[str, Any]:
-        """What `--json` says of the second checkpoint."""
+        """The part of the `--json` document about the second checkpoint."""
         return {
             "metrics": self.metrics[1],
             "differences": {
@@ -66,8 +66,8 @@ def head_to_head(
     """Compare two checkpoints.
 
     Args:
-        first: Its predictions.
-        second: As `first`, for the same examples in the same order.
+        first: The first checkpoint's predictions.
+        second: The second's, for the same examples in the same order.
         drawn: Both checkpoints' metrics on resamples, as `resample` gives them.
         positive: The positive class's id; with two classes only.
     """

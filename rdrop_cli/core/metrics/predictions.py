@@ -1,4 +1,4 @@
-"""What a model says of labelled examples."""
+"""A model's predictions for labelled examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of labelled examples.
+    """A model's predictions for labelled examples.
 
     Attributes:
         labels: (examples,) int64, the true class ids.

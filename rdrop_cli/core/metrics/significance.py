@@ -1,4 +1,4 @@
-"""Tests and intervals for paired measurements, and how many of them a difference needs to be seen."""
+"""Tests and intervals for paired measurements, and the number of pairs needed to detect a difference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POWER = 0.8
 MOST_SEEDS = 1000
 _QUANTILES = (np.arange(2000) + 0.5) / 2000
 _NO_SPREAD = 1e-12
-"""Differences that vary by less than this share of their mean are the same but for rounding."""
+"""Differences whose standard deviation is below this share of their mean differ only by rounding."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class PairedT:
 
     Attributes:
         sd: Standard deviation (n - 1); None for fewer than two differences.
-        low, high: 95 % interval of the mean; None where there is none.
-        p_value: Two-sided, of no difference; None where the test is not defined.
+        low, high: 95 % interval of the mean; None if it is undefined.
+        p_value: Two-sided, for a mean difference of zero; None if the test is undefined.
     """
 
     n: int
@@ -43,7 +43,8 @@ class PairedT:
 def paired_t(differences: ArrayLike) -> PairedT:
     """Student's paired t-test with its interval.
 
-    Differences that are all the same have no spread to judge by: zeros give the interval [0, 0] and p = 1, others none.
+    If all differences are equal, the test is undefined for lack of spread: zeros give the interval [0, 0] and p = 1,
+    other values neither.
 
     Args:
         differences: (n,), one for each pair, at least one.
@@ -63,10 +64,10 @@ def paired_t(differences: ArrayLike) -> PairedT:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected for their number, so that the chance of any false finding stays within the level.
+    """p-values corrected for their number, so that the probability of any false finding stays within the level.
 
-    Holm's step-down: the smallest is multiplied by m, the next by m - 1 and so on, never falling, at most 1
-    (Scandinavian Journal of Statistics 6, 1979). Tests that are not defined do not count.
+    Holm's step-down method: the smallest is multiplied by m, the next by m - 1 and so on; the results never decrease
+    and are at most 1 (Scandinavian Journal of Statistics 6, 1979). Undefined tests (None) are not counted.
     """
     defined = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
@@ -87,11 +88,11 @@ class McNemar:
 
 
 def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> McNemar:
-    """McNemar's exact test: among the examples on which two classifiers differ, each is as likely to be right.
+    """McNemar's exact test of whether each of two classifiers is equally often the only correct one.
 
     Args:
         first_correct: (examples,) bool.
-        second_correct: As `first_correct`, of the same examples.
+        second_correct: (examples,) bool, for the same examples.
     """
     first, second = np.asarray(first_correct, dtype=bool), np.asarray(second_correct, dtype=bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
@@ -101,30 +102,30 @@ def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> McNemar:
 
 
 def seeds_needed(mean: float, sd: float, *, level: float = LEVEL) -> int | None:
-    """How many pairs a two-sided paired t-test needs to find a difference of this size in four of five comparisons.
+    """How many pairs a two-sided paired t-test needs to detect a difference of this size with 80 % power.
 
     Args:
-        mean: The difference.
-        sd: Standard deviation of a pair's difference.
-        level: Of the test.
+        mean: The mean difference.
+        sd: Standard deviation of the pairs' differences.
+        level: Significance level of the test.
 
     Returns:
-        None when more than `MOST_SEEDS` would be needed, as for no difference at all.
+        None if more than `MOST_SEEDS` would be needed, or if there is no difference.
     """
     if not mean or not sd:
         return None
     effect = abs(mean) / sd
     pairs = bisect.bisect_left(
         range(MOST_SEEDS + 1), POWER, lo=2, key=lambda n: _power(effect, n, level)
-    )  # grows with n
+    )  # bisection works because power increases with n
     return pairs if pairs <= MOST_SEEDS else None
 
 
 def _power(effect: float, n: int, level: float) -> float:
-    """The chance that a two-sided paired t-test rejects, on the side of the effect; on the other it is next to nothing.
+    """The probability that a two-sided paired t-test rejects on the side of the effect; the other side is negligible.
 
-    The chance given the estimated sd, averaged over that one's distribution; SciPy's noncentral t, the direct way, is
-    not a number for some large effects.
+    It is the probability given the estimated sd, averaged over the distribution of that estimate. SciPy's noncentral t,
+    the direct way, gives NaN for some large effects.
     """
     degrees = n - 1
     critical = special.stdtrit(degrees, 1 - level / 2)

@@ -1,1 +1,1 @@
-"""Encoders, tokenizers, devices and what makes them fast. Stands on data and storage."""
+"""Encoders, tokenizers, devices and faster kernels. Builds on data and storage."""

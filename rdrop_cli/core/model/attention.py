@@ -1,9 +1,26 @@
 """Attention for CPUs, with dropout or in bfloat16.
 
-PyTorch's scaled dot-product attention has no fused CPU kernel with dropout: it computes in float32, a whole
+PyTorch's scaled dot-product attention (SDPA) has no fused CPU kernel with dropout: it computes in float32, a whole
 (batch, heads, length, length) array at a time, and draws a random number for each element. Its fused kernel without
-dropout is slow for the short inputs and narrow heads of text classifiers. Here the heads go through in chunks that stay
-in the cache, matrix products stay in the dtype they came in, and masks come from `dropout`.
+dropout is slow in bfloat16 for the short inputs and narrow heads of text classifiers. This module computes a chunk of
+heads at a time, so that the scores stay in the cache, keeps matrix products in the dtype of the inputs, and takes masks
+from `dropout`.
+
+Which of the two computes an input:
+
+=========================================  ======  ==============================================================
+input                                      kernel  reason
+=========================================  ======  ==============================================================
+on a GPU                                   SDPA    it is fused there, with dropout too
+CPU, no dropout, float32                   SDPA    its fused kernel is about as fast, or faster
+CPU, no dropout, bfloat16                  ours    faster at the lengths of text classifiers
+CPU, dropout, any dtype                    ours    several times as fast
+CPU, dropout of 1                          SDPA    `keep_scale` would divide by zero
+key heads or value width unlike the query  SDPA    the chunks assume equal shapes
+a mask that requires a gradient            SDPA    `_Attention` gives no gradient for the mask
+causal without a mask                      SDPA    it applies the causal mask itself
+an argument unknown here                   SDPA    it implements or refuses it
+=========================================  ======  ==============================================================
 """
 
 from __future__ import annotations
@@ -23,7 +40,7 @@ from transformers.masking_utils import AttentionMaskInterface, bidirectional_mas
 from rdrop_cli.core.model.dropout import drop_level, keep_mask, keep_scale
 
 NAME = "rdrop"
-"""What `set_attn_implementation` takes, after `register_attention`."""
+"""The name for `set_attn_implementation`, after `register_attention`."""
 
 _CHUNK = 2**20
 """Scores computed at once: 2 MB in bfloat16."""
@@ -32,33 +49,36 @@ _HARMLESS = frozenset(
     {"is_causal", "position_ids", "use_cache", "cache_position", "sliding_window", "deterministic"}
     | {"output_attentions", "output_hidden_states", "return_dict"}
 )
-"""Keyword arguments of models that change nothing here: the mask carries what they say, or it is asked for below."""
+"""Keyword arguments that need no handling here: the mask already reflects them, or they are checked below."""
 
 
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, p: float, kept: list[Tensor | None] | None = None
 ) -> Tensor:
-    """softmax(scale * q k^T + bias), dropped out, times v; over (heads of the batch, length, width of a head).
+    """dropout(softmax(scale * q k^T + bias)) v, all of shape (batch * heads, length, width of a head).
 
     Args:
-        bias: (heads of the batch, 1 or queries, keys).
-        p: Of the dropout; 0 draws nothing.
-        kept: Takes each chunk's weights and mask.
+        bias: (batch * heads, 1 or queries, keys).
+        p: Dropout probability; for 0 no random number is drawn.
+        kept: A list that receives each chunk's weights and mask, for the backward pass.
     """
     out = torch.empty_like(q)
     chunk = _chunk(q, k)
     for start in range(0, len(q), chunk):
         part = slice(start, start + chunk)
         scores = torch.baddbmm(bias[part], q[part], k[part].transpose(1, 2), alpha=scale)
+        # In float32: a sum of bfloat16 exponentials would lose most of its few digits.
         weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
         mask = keep_mask(weights.shape, p, q.dtype) if p else None
         torch.bmm(weights if mask is None else weights * mask, v[part], out=out[part])
         if kept is not None:
             kept += [weights, mask]
+    # Scaling the result instead of the weights touches `width` numbers a row instead of `keys`.
     return out.mul_(keep_scale(p))
 
 
 def _chunk(q: Tensor, k: Tensor) -> int:
+    """Heads of the batch per chunk. It depends on the shapes alone, so that the backward pass finds the same chunks."""
     return max(1, _CHUNK // (q.shape[1] * k.shape[1]))
 
 
@@ -87,6 +107,7 @@ class _Attention(torch.autograd.Function):
             grad_weights = torch.bmm(grad_out[part], v[part].transpose(1, 2))
             if mask is not None:
                 grad_weights.mul_(mask)
+            # The softmax's gradient needs the weights before dropout.
             grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
             torch.bmm(grad_scores, k[part], out=grad_q[part])
             torch.bmm(grad_scores.transpose(1, 2), q[part], out=grad_k[part])
@@ -103,24 +124,25 @@ def attention_forward(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls for attention: PyTorch's own, but where that is slow on a CPU.
+    """The attention function for transformers: PyTorch's, except in the cases where this module's is faster.
 
     Args:
-        query: (batch, heads, queries, width), as key and value; their width and number of heads may differ.
-        attention_mask: (batch, 1, queries, keys): bool, True where a key counts, or added to the scores.
+        query: (batch, heads, queries, width); key and value likewise, but their width and number of heads may differ.
+        attention_mask: (batch, 1, queries, keys): bool, True for keys to attend to; or float, added to the scores.
         dropout: Probability of dropping an attention weight.
-        scaling: Of the scores; None: 1 / sqrt(width).
-        kwargs: What a model adds. One that is not known here, such as a soft cap, goes to PyTorch's attention, which
-            takes or refuses it.
+        scaling: Factor for the scores; None: 1 / sqrt(width).
+        kwargs: Further arguments of the model. With one that is unknown here, such as a soft cap, PyTorch's attention
+            is called, which implements or refuses it.
 
     Returns:
         (batch, queries, heads, width), and no weights.
     """
     batch, heads, queries, width = query.shape
     if attention_mask is not None and attention_mask.ndim == 4 and attention_mask.stride(2) == 0:
-        # All queries share one row, that is, it is padding alone: CUDA's kernels would write out the whole square.
+        # A stride of 0 means that all queries share one row, so the mask is for padding only. Without the cut, CUDA's
+        # kernels would materialise the whole (queries, keys) square.
         attention_mask = attention_mask[:, :, :1]
-    is_plain = (
+    is_plain = (  # the cases of the table at the top of this file, in its order
         query.device.type == "cpu"
         and (query.dtype == torch.bfloat16 if not drop_level(dropout) else drop_level(dropout) < drop_level(1))
         and key.shape == value.shape
@@ -134,7 +156,7 @@ def attention_forward(
             return sdpa_attention_forward(
                 module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
             )
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast("cpu", enabled=False):  # it would cast each chunk; the inputs already have their dtype
         q, k, v = (part.reshape(batch * heads, -1, width) for part in (query, key, value))
         bias = _bias(attention_mask, batch, heads, key.shape[2], query.dtype)
         scale = scaling if scaling is not None else width**-0.5
@@ -145,16 +167,16 @@ def attention_forward(
 
 _switch_lock = threading.Lock()
 _before: list[bool] = []
-"""How PyTorch's switch, one for all threads, stood when each of those began that have it off: all but the first off."""
+"""The state of PyTorch's switch, which all threads share, before each block that now has it off: a stack."""
 
 
 @contextlib.contextmanager
 def _without_cudnn() -> Iterator[None]:
-    """Leave attention to PyTorch's other kernels, for as long as the block runs.
+    """Turn off cuDNN's attention while the block runs, so that PyTorch uses its other kernels.
 
-    Where PyTorch prefers cuDNN's (NVIDIA's GPUs from Hopper on), it plans anew for every shape of a batch, 4 ms for
-    each pass of each layer. With texts of many lengths an epoch is over before all plans are made: on an H200 the first
-    steps of R-Drop at IMDb's lengths took 181 ms while profiled, and 81 without it.
+    Where PyTorch prefers cuDNN's kernel (NVIDIA's GPUs from Hopper on), cuDNN makes a new plan for every batch shape,
+    which takes 4 ms for each pass of each layer. With texts of many lengths, most of an epoch's shapes are new: on an
+    H200 the first steps of R-Drop at IMDb's lengths took 181 ms with it (while profiled) and 81 ms without.
     """
     with _switch_lock:
         _before.append(torch.backends.cuda.cudnn_sdp_enabled())
@@ -167,7 +189,11 @@ def _without_cudnn() -> Iterator[None]:
 
 
 def _bias(mask: Tensor | None, batch: int, heads: int, keys: int, dtype: torch.dtype) -> Tensor:
-    """What is added to the scores, (batch * heads, 1 or queries, keys); one row where all queries share it."""
+    """The mask as a tensor to add to the scores, (batch * heads, 1 or queries, keys); one row if all queries share it.
+
+    Masked scores get the lowest finite number: with -inf, the softmax of a row without any key would be NaN. Clamping
+    comes before the cast because the lowest float32 number becomes -inf in bfloat16.
+    """
     if mask is None:
         return torch.zeros(1, dtype=dtype).expand(batch * heads, 1, keys)
     if mask.dtype == torch.bool:
@@ -188,21 +214,21 @@ def attention_mask(
     device: torch.device | str = "cpu",
     **kwargs: Any,
 ) -> Tensor | None:
-    """What transformers calls to make the mask of a forward pass: its own for PyTorch's attention, without looking.
+    """The mask function for transformers: like its own for SDPA, but without reading the mask's values.
 
-    That one asks whether the batch holds any padding at all, and waits for the device to answer in every forward pass.
-    The collator knows it beforehand and gives no mask then. With one, the mask of an encoder is a row for all queries
-    (its stride over them is 0), and a causal one is written out; only on a CPU, where looking costs nothing, a causal
-    mask is still left to the kernel where nothing is padded.
+    Transformers' function checks whether the batch contains any padding, which makes every forward pass wait for the
+    device. The collator knows this in advance and omits the mask if nothing is padded. If there is a mask, an encoder's
+    is one row expanded over all queries (with stride 0), and a causal one is written out in full. Only on a CPU, where
+    reading values is cheap, a causal mask without padding is still left to the kernel.
 
     Args:
-        mask_function: Which keys a query may see, as transformers' functions of four indices say it.
-        attention_mask: (batch, keys) bool, True for what is no padding; None: nothing is padded.
-        device: Of the mask.
-        kwargs: As `transformers.masking_utils.sdpa_mask` takes them.
+        mask_function: Which keys a query may attend to, as a function of four indices (see transformers).
+        attention_mask: (batch, keys) bool, False for padding; None: nothing is padded.
+        device: Where to create the mask.
+        kwargs: Further arguments of `transformers.masking_utils.sdpa_mask`.
 
     Returns:
-        (batch, 1, queries, keys) bool, True where a key counts; None where nothing is masked or the kernel does it.
+        (batch, 1, queries, keys) bool, True for keys to attend to; None if nothing is masked or the kernel does it.
     """
     if attention_mask is not None:
         if mask_function is bidirectional_mask_function and attention_mask.shape[-1] == kv_offset + kv_length:
@@ -220,6 +246,6 @@ def attention_mask(
 
 @functools.cache
 def register_attention() -> None:
-    """Make `NAME` known to transformers; a second time nothing happens."""
+    """Register `NAME` with transformers; further calls do nothing."""
     AttentionInterface.register(NAME, attention_forward)
     AttentionMaskInterface.register(NAME, attention_mask)

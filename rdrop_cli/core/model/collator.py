@@ -1,4 +1,4 @@
-"""Batches of token ids: padded to the longest text among them, without a mask where nothing is padded."""
+"""Batches of token ids, padded to the longest text in the batch, without a mask if nothing is padded."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TRIED = 6
-"""Tokens of the trial."""
+"""Number of tokens in the trial input of `needs_mask`."""
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Makes tensors of the features of several texts, as transformers' `DataCollatorWithPadding` does.
+    """Combines the features of several texts into tensors, as transformers' `DataCollatorWithPadding` does.
 
-    It works on arrays where that one goes through Python lists, and leaves `attention_mask` out when nothing is padded.
+    It works on arrays instead of Python lists, and omits `attention_mask` if nothing is padded.
 
     Args:
         pad_id: Fills `input_ids`.
         pad_type_id: Fills `token_type_ids`.
-        pads_left: Padding comes before a text.
-        gives_mask: The tokenizer says that its models take a mask.
-        always_gives_mask: Also when nothing is padded.
+        pads_left: Put the padding before the text.
+        gives_mask: Whether the model takes a mask, according to its tokenizer.
+        always_gives_mask: Return the mask even if nothing is padded.
     """
 
     pad_id: int
@@ -44,12 +44,12 @@ class Collator:
         """Collate.
 
         Args:
-            features: Of each text `input_ids`, perhaps `token_type_ids` (both (length,) arrays or lists of integers),
-                perhaps `labels`, an integer.
+            features: For each text `input_ids` and optionally `token_type_ids`, (length,) arrays or lists of integers,
+                and `labels`, an integer.
 
         Returns:
-            int64 tensors by the same names, (texts, longest) and (texts,), and `attention_mask`: 1 for what is no
-            padding.
+            int64 tensors under the same names, (texts, longest) and (texts,), and `attention_mask`: 0 for padding,
+            else 1.
         """
         lengths = [len(feature["input_ids"]) for feature in features]
         width = max(lengths)
@@ -75,7 +75,7 @@ class Collator:
 
 
 def make_collator(tokenizer: Any, model: Any) -> Collator:
-    """The collator for a tokenizer's padding, and for whether a model can do without a mask where nothing is padded."""
+    """The collator for a tokenizer and a model, which decides whether unpadded batches need a mask."""
     gives_mask = "attention_mask" in tokenizer.model_input_names
     return Collator(
         pad_id=tokenizer.pad_token_id,
@@ -87,16 +87,18 @@ def make_collator(tokenizer: Any, model: Any) -> Collator:
 
 
 def needs_mask(model: Any) -> bool:
-    """Whether a text without padding still needs its mask: tried, on six tokens.
+    """Whether a model needs a mask even for texts without padding, tried with six tokens.
 
-    It can be left out where the logits are the same to the last bit, and where the model does not look at its input's
-    values instead: some warn of padding without a mask, and decoders look for several texts packed into one row.
+    The mask can be omitted if the logits then stay the same to the last bit and the model does not read its input's
+    values instead: some models warn about padding without a mask, and decoders look for several texts packed into one
+    row.
 
     Args:
         model: A sequence classifier.
 
     Returns:
-        False only for a model on rdrop's own attention that was tried so; others take their own ways without a mask.
+        False only for a model with rdrop's attention that passed this test; other kernels may behave differently
+        without a mask.
     """
     vocabulary = getattr(model.config, "vocab_size", None) or 0
     if model.config._attn_implementation != NAME or vocabulary <= _TRIED:
@@ -112,7 +114,7 @@ def needs_mask(model: Any) -> bool:
             with ValueReads() as spy:
                 unmasked = model(input_ids=inputs).logits
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
-        return True  # this kind of model cannot do without
+        return True  # the model requires a mask
     finally:
         model.train(was_training)
     return bool(spy.reads) or not torch.equal(unmasked, expected)

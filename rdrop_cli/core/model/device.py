@@ -1,4 +1,4 @@
-"""Where to compute, and in which precision."""
+"""Choose the device and the precision of a computation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _in_use: torch.device | None = None
 
 
 def device_in_use() -> torch.device:
-    """What `pick_device` gave last; what `auto` would be before that."""
+    """The device that `pick_device` returned last; before its first call, the one for `auto`."""
     return _in_use if _in_use is not None else _find_device("auto")
 
 
@@ -34,7 +34,7 @@ def pick_device(wanted: str = "auto") -> torch.device:
         wanted: auto, cpu, cuda, cuda:N or mps; auto is a CUDA GPU, else Apple's, else the CPU.
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: this machine has no such device.
     """
     global _in_use
     _in_use = _find_device(wanted)
@@ -42,22 +42,22 @@ def pick_device(wanted: str = "auto") -> torch.device:
 
 
 def _find_device(wanted: str) -> torch.device:
-    """A numbered GPU becomes the current one, so that what only says "cuda" means it too."""
+    """As `pick_device`. A numbered GPU becomes the current one, so that code that only says "cuda" uses it too."""
     kind, _, number = wanted.partition(":")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {wanted}: there is no CUDA GPU here", "Use --device cpu, or leave it out.")
+        raise ConfigError(f"device {wanted}: no CUDA GPU found", "Use --device cpu, or omit --device.")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError(f"device {wanted}: there is no Apple GPU here", "Use --device cpu, or leave it out.")
+        raise ConfigError(f"device {wanted}: no Apple GPU found", "Use --device cpu, or omit --device.")
     if number:
         if processes.world_size() > 1:
             raise ConfigError(
-                f"device {wanted}: of several processes each has a GPU of its own",
-                "Choose them by CUDA_VISIBLE_DEVICES.",
+                f"device {wanted}: a GPU cannot be chosen by number for several processes, since each needs its own",
+                "Choose the GPUs with CUDA_VISIBLE_DEVICES.",
             )
         count = torch.cuda.device_count()
         if int(number) >= count:
-            there = "there is one GPU here, cuda:0" if count == 1 else f"there are {count} GPUs here, from cuda:0 on"
-            raise ConfigError(f"device {wanted}: {there}", "Use one of those, or leave it out.")
+            there = "the only GPU is cuda:0" if count == 1 else f"the GPUs are cuda:0 to cuda:{count - 1}"
+            raise ConfigError(f"device {wanted}: not found; {there}", "Use one of those, or omit --device.")
         device = torch.device("cuda", int(number))
         torch.cuda.set_device(device)
         return device
@@ -71,10 +71,10 @@ def _find_device(wanted: str) -> torch.device:
 
 
 def pick_precision(wanted: Precision, device: torch.device) -> Dtype:
-    """The precision of matrix products: `auto` is bfloat16 where the hardware does it natively.
+    """The precision of matrix products: `auto` is bfloat16 if the hardware supports it natively.
 
-    CUDA's own answer counts emulation; native bfloat16 begins at compute capability 8.0. Older GPUs get float16 (with a
-    loss scaler in training) from 7.0 on, where it is fast, and everything else float32.
+    CUDA also reports support where bfloat16 is only emulated; native support begins at compute capability 8.0. GPUs
+    with 7.x get float16 (with a loss scaler in training), which is fast there, and all others float32.
 
     Raises:
         ConfigError: float16 on a CPU, where it is slower than float32 and overflows.
@@ -92,14 +92,14 @@ def pick_precision(wanted: Precision, device: torch.device) -> Dtype:
 
 
 def supports(dtype: Dtype, device: torch.device) -> bool:
-    """True where `dtype` runs natively, so that using it by default makes nothing slower."""
+    """True if the device supports `dtype` natively, so that using it by default is not slower."""
     if dtype == "float16":
         return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 7
     return dtype in ("float32", pick_precision("auto", device))
 
 
 def cpu_has_bfloat16() -> bool:
-    """True where the CPU multiplies bfloat16 matrices natively (AVX512-BF16, AMX, or Arm's BF16)."""
+    """True if the CPU multiplies bfloat16 matrices natively (AVX512-BF16, AMX, or Arm's BF16)."""
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
         return True
@@ -111,14 +111,14 @@ def cpu_has_bfloat16() -> bool:
 
 
 def autocast(device: torch.device, dtype: Dtype) -> contextlib.AbstractContextManager[object]:
-    """A context in which matrix products run in `dtype`; nothing for float32."""
+    """A context in which matrix products run in `dtype`; for float32 it does nothing."""
     if dtype == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=getattr(torch, dtype))
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """True when a device, or a library that works on it, had no room."""
+    """True if a device, or a library that allocates memory on it, ran out of memory."""
     from accelerate.utils.memory import should_reduce_batch_size
 
     signs = (
@@ -138,7 +138,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 @contextlib.contextmanager
 def map_memory_errors(device: torch.device, hint: str) -> Iterator[None]:
-    """Turn running out of memory into a ModelError with what to do about it."""
+    """Turn an out-of-memory error into a ModelError with a hint."""
     try:
         yield
     except RuntimeError as error:
@@ -148,7 +148,7 @@ def map_memory_errors(device: torch.device, hint: str) -> Iterator[None]:
 
 
 def describe(device: torch.device) -> str:
-    """The device in words."""
+    """The name of a device, for display."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
@@ -157,9 +157,9 @@ def describe(device: torch.device) -> str:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes taken since `reset_peak_memory`: of a GPU with what its allocator keeps, else of this process.
+    """Peak memory in bytes: what a GPU's allocator reserved since `reset_peak_memory`, else what this process used.
 
-    What CUDA and its libraries take beside that, about half a gibibyte, is not in it.
+    The memory of CUDA and its libraries themselves, about half a gibibyte, is not included.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
@@ -167,14 +167,14 @@ def peak_memory(device: torch.device) -> int:
         import psutil
 
         return psutil.Process().memory_info().peak_wset
-    import resource  # psutil knows no peak elsewhere
+    import resource  # psutil reports a peak on Windows only
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Measure a GPU's peak anew, without what earlier work left in its allocator; a process's cannot be."""
+    """Restart the measurement of a GPU's peak and release its cached memory; a process's peak cannot be reset."""
     if device.type == "cuda":
         gc.collect()  # a trainer and its model refer to each other
         torch.cuda.empty_cache()

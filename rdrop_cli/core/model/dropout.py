@@ -1,8 +1,8 @@
-"""Dropout for CPUs, where drawing the mask is a fifth of a training step in PyTorch's own.
+"""Faster dropout for CPUs, where PyTorch's own spends a fifth of a training step on drawing the mask.
 
-PyTorch draws one number from its serial generator for each element. Here each 64-bit number it draws decides four
-elements, so that the mask is as reproducible as before - `torch.manual_seed`, a saved random state and `fork_rng` all
-hold - at a seventh of the price.
+PyTorch draws one number from its serial generator for each element. Here each 64-bit number from the same generator
+decides four elements, which takes a seventh of the time. The mask stays as reproducible: `torch.manual_seed`, a saved
+random state and `fork_rng` all work.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _LOWEST = -(2**15)
 
 
 def drop_level(p: float) -> int:
-    """How many of 65,536 equally probable values drop an element: `p` to within 1/131,072."""
+    """How many of 65,536 equally probable values drop an element; this rounds `p` by at most 1/131,072."""
     return round(p * _LEVELS)
 
 
 def keep_scale(p: float) -> float:
-    """What a kept element is multiplied by, so that the expectation is the input exactly."""
+    """The factor for kept elements that makes the expected output equal the input, given the rounding of `p`."""
     return _LEVELS / (_LEVELS - drop_level(p))
 
 
@@ -45,7 +45,7 @@ class _Dropout(torch.autograd.Function):
         mask = keep_mask(x.shape, p, x.dtype)
         ctx.save_for_backward(mask)
         ctx.scale = keep_scale(p)
-        # The scale is applied apart from the mask: in bfloat16 a mask of 1/0.9 would be 0.16 % off.
+        # The scale is not part of the mask: rounded to bfloat16, 1/0.9 would be 0.16 % off.
         return (x * mask).mul_(ctx.scale)
 
     @staticmethod
@@ -55,10 +55,10 @@ class _Dropout(torch.autograd.Function):
 
 
 class FastDropout(nn.Dropout):
-    """`nn.Dropout` with a cheaper mask; elsewhere than on a CPU, and for p of 0 or 1, `nn.Dropout` itself."""
+    """`nn.Dropout` with a faster mask on CPUs; on other devices, and for p of 0 or 1, the same as `nn.Dropout`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Drop elements while training; (any shape) to the same shape."""
+        """Drop elements in training mode. Input and output have the same shape, which may be any."""
         if not self.training or input.device.type != "cpu" or not 0 < drop_level(self.p) < _LEVELS:
             return super().forward(input)
         dropped: Tensor = _Dropout.apply(input, self.p)
@@ -66,7 +66,7 @@ class FastDropout(nn.Dropout):
 
 
 def use_fast_dropout(model: nn.Module) -> None:
-    """Replace every plain `nn.Dropout` of a model; parameters and their names stay as they are."""
+    """Replace every plain `nn.Dropout` of a model; parameters and their names do not change."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:

@@ -1,4 +1,4 @@
-"""Batches of texts of one length, for models whose logits would change with padding."""
+"""Batches of texts of equal length, for models whose logits change with padding."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PADDING_MATTERS = (
-    "This model's predictions change with padding: texts are evaluated in batches of equal length, which takes longer"
+    "This model's predictions change with padding, so texts are evaluated in batches of equal length, which takes"
+    " longer"
 )
 
 
 def batches_of(lengths: NDArray[np.int64] | Sequence[int], size: int, *, exact: bool) -> Iterator[slice]:
-    """Spans of at most `size` examples.
+    """Divide examples into spans of at most `size`.
 
     Args:
-        lengths: Tokens of each example, in an order that keeps equal ones together.
-        exact: Let no span hold two different lengths.
+        lengths: Tokens of each example, in an order that keeps equal lengths together.
+        exact: All examples of a span must have the same length.
     """
     start = 0
     while start < len(lengths):

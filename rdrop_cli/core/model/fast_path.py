@@ -1,4 +1,17 @@
-"""What makes a model cheaper to train and to run without changing what it computes."""
+"""Make a model faster to train and to run without changing what it computes.
+
+There are four changes, and each applies only where it is known to be correct:
+
+* `FastDropout` replaces `nn.Dropout`, in training only. It is never undone: its masks have the same distribution, and
+  it calls `nn.Dropout` on other devices than CPUs.
+* rdrop's attention replaces PyTorch's in models that use transformers' attention interface. `core.model.attention`
+  lists the inputs that it computes itself; the rest it passes on to PyTorch.
+* The last layer computes the first token only, if `core.model.first_token` finds that nothing else is read.
+* The C library keeps freed memory, on Linux with glibc, for the whole process.
+
+`core.model.trial` compares the second and third with the stock kernels on the device in use, and undoes them if the
+results differ or a pass fails.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +26,19 @@ from rdrop_cli.core.model.dropout import use_fast_dropout
 from rdrop_cli.core.model.first_token import cut_layers, use_first_token_only
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Of glibc's mallopt."""
+"""Parameters of glibc's mallopt."""
 
 
 def accelerate_training(model: Any) -> None:
-    """Prepare a classifier in float32 for training: as for inference, and with cheap dropout."""
+    """Prepare a classifier in float32 for training: as for inference, and with faster dropout."""
     use_fast_dropout(model)
     accelerate_inference(model)
 
 
 def accelerate_inference(model: Any) -> None:
-    """Prepare a classifier in float32 for deterministic passes.
+    """Prepare a classifier in float32 for passes without dropout.
 
-    Models that bring an attention of their own keep it.
+    Models with their own attention, and models set to another one than SDPA, keep it.
     """
     keep_freed_memory()
     if model.config._attn_implementation == "sdpa" and model._can_set_attn_implementation():
@@ -35,21 +48,21 @@ def accelerate_inference(model: Any) -> None:
 
 
 def is_accelerated(model: Any) -> bool:
-    """True where a classifier computes its passes with anything of ours."""
+    """True if a classifier uses rdrop's attention or a cut last layer."""
     return model.config._attn_implementation == NAME or bool(cut_layers(model))
 
 
 def use_stock_kernels(model: Any) -> None:
-    """Undo `accelerate_inference`."""
+    """Undo `accelerate_inference`, except that the C library still keeps freed memory."""
     if model.config._attn_implementation == NAME:
         model.set_attn_implementation("sdpa")
     for layer in cut_layers(model):
-        del layer.forward
+        del layer.forward  # the instance's attribute, which hides the method of its class
 
 
 @contextlib.contextmanager
 def stock_kernels(model: Any) -> Iterator[None]:
-    """As `use_stock_kernels`, while the block runs."""
+    """Use the stock kernels while the block runs."""
     was_fast = model.config._attn_implementation == NAME
     cut = {layer: layer.forward for layer in cut_layers(model)}
     use_stock_kernels(model)
@@ -63,10 +76,10 @@ def stock_kernels(model: Any) -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep large freed blocks instead of giving them back to the kernel at once.
+    """Make the C library keep large freed blocks instead of returning them to the kernel at once.
 
-    Every step allocates the same hundreds of megabytes again; with glibc's defaults each of their pages is mapped
-    and zeroed anew, which takes a tenth of a training step. Nothing happens where the C library is not glibc.
+    Every step allocates the same hundreds of megabytes again. With glibc's defaults the kernel maps and zeroes their
+    pages each time, which takes a tenth of a training step. Does nothing with another C library than glibc.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return

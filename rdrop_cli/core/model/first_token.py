@@ -1,8 +1,12 @@
 """A last encoder layer that computes only what the classification head reads.
 
-The heads of BERT, RoBERTa and their relatives look at the first token alone. Of the last layer it needs the first
-token's query, attention output and feed-forward block, and every token's key and value; the rest is thrown away, and
-its gradient is zero. Leaving it out changes no result and saves five sixths of that layer.
+The classification heads of BERT, RoBERTa and similar models read the first token only. From the last layer this takes
+the first token's query, attention output and feed-forward block, and every token's key and value. The rest does not
+affect the logits, and its gradient is zero; omitting it changes no result and saves five sixths of that layer.
+
+A layer is cut only if its parts have the names that BERT's have, and if a trial gives the same results: whether a head
+reads other tokens (pooling by the mean, say) cannot be told from the names of its modules. The cut layer draws fewer
+random numbers, so training with it and without it have different dropout masks, drawn in the same way.
 """
 
 from __future__ import annotations
@@ -21,19 +25,20 @@ _INPUT = [[2, 3, 4, 5, 6, 7], [2, 3, 4, 0, 0, 0]]
 
 
 def use_first_token_only(model: Any) -> bool:
-    """Cut the last layer down where that changes nothing, which is tried on an input.
+    """Make the last layer compute the first token only, if a trial shows that this changes nothing.
 
     Args:
         model: A sequence classifier in float32.
 
     Returns:
-        Whether it was done.
+        Whether the layer was changed.
     """
     layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
     if not isinstance(layers, nn.ModuleList) or model.config._attn_implementation not in ("sdpa", NAME):
         return False
     layer: Any = layers[-1]
     names = {name for name, _ in layer.named_modules()}
+    # A decoder's layer is causal, and its head reads the last token.
     if not set(_PARTS) <= names or not hasattr(layer, "feed_forward_chunk") or getattr(layer, "is_decoder", False):
         return False
     if not hasattr(layer.attention.self, "attention_head_size") or not hasattr(layer.attention.self, "scaling"):
@@ -48,15 +53,15 @@ def use_first_token_only(model: Any) -> bool:
 
 
 def cut_layers(model: Any) -> list[Any]:
-    """The layers that `use_first_token_only` cut down; `del layer.forward` makes one whole again."""
+    """The layers that `use_first_token_only` changed; `del layer.forward` restores one."""
     return [module for module in model.modules() if isinstance(vars(module).get("forward"), _FirstTokenOnly)]
 
 
 class _FirstTokenOnly:
-    """Stands in for a layer's forward: (batch, length, width) to (batch, 1, width).
+    """Replaces a layer's forward: (batch, length, width) to (batch, 1, width).
 
-    Transformers checkpoints activations in a layer class's own `forward`, which an instance's replaces, so that it is
-    done here too.
+    Transformers implements activation checkpointing in the `forward` of a layer's class. This object hides that method,
+    so it has to implement checkpointing itself.
     """
 
     def __init__(self, layer: Any) -> None:
@@ -83,7 +88,7 @@ class _FirstTokenOnly:
             query,
             key,
             value,
-            attention_mask[:, :, :1] if attention_mask is not None else None,
+            attention_mask[:, :, :1] if attention_mask is not None else None,  # the row of the only query
             dropout=attention.dropout.p if attention.training else 0.0,
             scaling=attention.scaling,
             is_causal=False,
@@ -93,7 +98,11 @@ class _FirstTokenOnly:
 
 
 def _try(model: Any) -> Tensor | None:
-    """What the head reads of a fixed input, and its logits; None where the model has too small a vocabulary for it."""
+    """The first token's last hidden state and the logits for a fixed input; None if the vocabulary is too small for it.
+
+    Two rows, one of them padded, so that the mask matters. The hidden state is compared too because small weights in a
+    new head could hide a difference from the logits.
+    """
     if model.config.vocab_size <= _INPUT[0][-1]:
         return None
     was_training = model.training

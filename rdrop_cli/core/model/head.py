@@ -1,7 +1,7 @@
-"""The last layer of the classification head in float32, whatever precision the rest is computed in.
+"""Compute the last layer of the classification head in float32, whatever the precision of the rest.
 
-A bfloat16 number has eight bits of precision: scores of different texts become equal, and so do those of two classes.
-The layer is next to nothing of the work, and its weights are float32 anyway.
+A bfloat16 number has eight bits of precision, so that different texts, or the two classes of one text, often get equal
+scores. The layer takes almost no time, and its weights are float32 anyway.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 def keep_head_in_float32(model: Any, batch: Mapping[str, Tensor]) -> bool:
-    """Find the layer whose outputs are the logits, by a pass over some input, and keep autocast away from it.
+    """Find the layer whose outputs are the logits, with a pass over some input, and disable autocast for it.
 
     Args:
         model: A sequence classifier in float32.
@@ -38,7 +38,7 @@ def keep_head_in_float32(model: Any, batch: Mapping[str, Tensor]) -> bool:
 
 
 def _last_run(model: Any, batch: Mapping[str, Tensor]) -> nn.Linear | None:
-    """The linear layer that ran last of those with an output for each class."""
+    """The linear layer that runs last among those with one output for each class."""
     seen: list[nn.Linear] = []
     hooks = [
         module.register_forward_hook(lambda linear, inputs, out: seen.append(linear))
@@ -54,7 +54,7 @@ def _last_run(model: Any, batch: Mapping[str, Tensor]) -> nn.Linear | None:
 
 
 def _makes_the_logits(linear: nn.Linear, model: Any, batch: Mapping[str, Tensor]) -> bool:
-    """Whether the logits are the layer's outputs, or those of one token, or their mean: 1 more here is 1 more there."""
+    """Whether adding 1 to the layer's outputs adds 1 to the logits, so that they are its outputs or a mean of them."""
     logits = model(**batch).logits
     hook = linear.register_forward_hook(lambda linear, inputs, out: out + 1)
     try:
@@ -65,7 +65,7 @@ def _makes_the_logits(linear: nn.Linear, model: Any, batch: Mapping[str, Tensor]
 
 
 class _InFloat32:
-    """Stands in for a linear layer's forward: (..., width) of any dtype to (..., classes) float32."""
+    """Replaces a linear layer's forward: (..., width) of any dtype to (..., classes) in float32."""
 
     def __init__(self, linear: nn.Linear) -> None:
         self.linear = linear

@@ -1,4 +1,4 @@
-"""Finding and loading encoders, with errors that name the model and what to do."""
+"""Load encoders, with errors that name the model and say what to do."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 def load_classifier(
     name: str, config: ModelConfig, labels: LabelMap, *, seed: int, pad_token_id: int | None = None
 ) -> Any:
-    """An encoder with a classification head; a fresh one depends on `seed` alone.
+    """Load an encoder with a classification head; a new head depends on `seed` alone.
 
-    Everything but the head and the pooler before it must come from the checkpoint.
+    All weights except those of the head and the pooler before it must come from the checkpoint.
 
     Args:
         name: The model's folder.
-        pad_token_id: The tokenizer's, which decoders need to find a text's last token; None: as the model has it.
+        config: The model's part of the configuration.
+        labels: The classes.
+        pad_token_id: The tokenizer's, which decoders need to find a text's last token; None: keep the model's.
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: the model cannot be loaded, or weights of the encoder are missing.
+        ConfigError: an override in `model.config` is unknown or invalid.
     """
     quiet_transformers()
     import torch
@@ -56,8 +59,8 @@ def load_classifier(
     lost = sorted(key for key in fresh if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key)
     if lost:
         raise ModelError(
-            f"{name}: {len(lost)} of the encoder's weights are missing or of another shape, such as {lost[0]}",
-            "Are these weights of this kind of model, and does model.config leave its shape alone?",
+            f"{name}: {len(lost)} of the encoder's weights are missing or have another shape, such as {lost[0]}",
+            "Check that the weights belong to this model type, and that model.config does not change its shape.",
         )
     return model
 
@@ -66,17 +69,18 @@ def apply_overrides(model_config: Any, overrides: Mapping[str, Any]) -> None:
     """Set keys of the model's own configuration.
 
     Raises:
-        ConfigError: a key the model does not have.
+        ConfigError: the model has no such key, or does not accept the value.
     """
     for key, value in overrides.items():
         if key not in model_config.to_dict() or key in _FROM_THE_DATA:
             known = ", ".join(dropout_keys(model_config)) or "none"
             raise ConfigError(
-                f"model.config.{key}: {model_config.model_type} has no such key to set", f"Dropout keys: {known}."
+                f"model.config.{key}: {model_config.model_type} has no such key to set",
+                f"Dropout keys: {known}.",
             )
         try:
             setattr(model_config, key, value)
-        except Exception as error:  # each kind of model has its own checks, and its own errors
+        except Exception as error:  # each model type has its own checks and exceptions
             raise ConfigError(f"model.config.{key}: {one_line(error)}") from error
 
 
@@ -84,7 +88,7 @@ _FROM_THE_DATA = ("num_labels", "id2label", "label2id", "problem_type", "model_t
 
 
 def dropout_keys(model_config: Any) -> list[str]:
-    """The dropout probabilities in a model's own configuration."""
+    """The keys of dropout probabilities in a model's own configuration."""
     return sorted(
         key
         for key, value in model_config.to_dict().items()
@@ -93,7 +97,7 @@ def dropout_keys(model_config: Any) -> list[str]:
 
 
 def quiet_transformers() -> None:
-    """Keep transformers' bars and reports off the terminal: the commands show their own."""
+    """Turn off transformers' progress bars and reports; the commands show their own."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     from transformers.utils import logging
 
@@ -103,15 +107,16 @@ def quiet_transformers() -> None:
 
 @contextlib.contextmanager
 def map_loading_errors(name: str, part: str) -> Iterator[None]:
-    """Turn what `from_pretrained` raises for an unusable model into a ModelError that keeps the cause."""
+    """Turn any exception of `from_pretrained` into a ModelError with the cause."""
     try:
         yield
     except (RDropError, MemoryError):
         raise
-    except Exception as error:  # from_pretrained raises whatever the code of a model, a tokenizer or a format does
+    except Exception as error:  # the code of a model, a tokenizer or a file format may raise anything
         if "trust_remote_code" in str(error):
             raise ModelError(
-                f"{part} {name} brings code of its own, which is not run unless you ask for it",
-                "If you trust it: --set model.trust_remote_code=true (train), --trust-remote-code (evaluate, predict).",
+                f"{part} {name} contains its own code, which rdrop does not run unless you allow it",
+                "If you trust it, use --set model.trust_remote_code=true (train) or --trust-remote-code (evaluate,"
+                " predict).",
             ) from error
         raise ModelError(f"{part} {name} cannot be loaded: {one_line(error)}") from error

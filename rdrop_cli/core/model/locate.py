@@ -1,4 +1,4 @@
-"""Where a configured model is: in a folder, in a package or on the hub. Nothing heavy is imported."""
+"""Find a configured model: in a folder, in a package or on the hub. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def locate_model(config: ModelConfig, hub_config: HubConfig) -> str:
-    """What `from_pretrained` takes for a configured model: a folder that was checked, or a hub id that can be had.
+    """The argument of `from_pretrained` for a configured model: a checked folder, or a hub id that is available.
 
-    Cheap, and done before anything heavy is imported.
+    This is fast, and runs before anything heavy is imported.
 
     Raises:
-        ModelError: no such model, or a folder without what is needed.
-        HubError: a hub id that is neither cached nor reachable.
+        ModelError: there is no such model, or its folder lacks a configuration or safe weights.
+        HubError: a model on the hub is neither cached nor reachable.
     """
     hub.prepare_environment(hub_config)
     if config.name == starter.MODEL_NAME:
@@ -37,7 +37,7 @@ def locate_model(config: ModelConfig, hub_config: HubConfig) -> str:
 
 
 def fetch_model(name: str, revision: str | None, on_progress: Progress | None = None) -> str:
-    """The folder of a model that `locate_model` found; one on the hub is downloaded.
+    """The folder of a model that `locate_model` found; a model on the hub is downloaded first.
 
     Raises:
         HubError: it cannot be downloaded.
@@ -50,17 +50,17 @@ def fetch_model(name: str, revision: str | None, on_progress: Progress | None = 
 
 
 def check_model_folder(folder: Path) -> None:
-    """Make sure a folder holds a configuration and safe weights.
+    """Make sure that a folder contains a configuration and safe weights.
 
     Raises:
         ModelError: it does not; pickled weights are refused.
     """
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no model here (config.json is missing)")
+        raise ModelError(f"{folder}: no model in this folder (config.json is missing)")
     if not any(folder.glob("*.safetensors")):
         if any(folder.glob("*.bin")):
             raise ModelError(
-                f"{folder}: the weights are pickled, which can run code when loaded",
+                f"{folder}: the weights are pickled, and loading pickled weights can run code",
                 "Convert them: from_pretrained(...).save_pretrained(...) writes safetensors.",
             )
-        raise ModelError(f"{folder}: no weights here (model.safetensors is missing)")
+        raise ModelError(f"{folder}: no weights in this folder (model.safetensors is missing)")

@@ -1,4 +1,4 @@
-"""Inputs made up to try a model with, and what such tries tell of it: no list of kinds of models is kept."""
+"""Made-up inputs, and tests of a model's behaviour with them, so that no list of model types is needed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rdrop_cli.core.data.tokens import TokenDataset, Tokens
 
 Collate = Callable[[Sequence[dict[str, Any]]], Mapping[str, Tensor]]
 SHORT, LONG = 6, 12
-"""Tokens of the two rows that most tries are made with."""
+"""Lengths, in tokens, of the two rows that most tests use."""
 _MOST_IDS = 1000
 
 
 class _Reached(Exception):
-    """A pass came as far as it was wanted."""
+    """Ends a pass that has reached the first layer."""
 
 
 def made_up(tokenizer: Any, model: Any, lengths: Sequence[int], *, segments: bool = False) -> TokenDataset:
-    """Inputs of exactly these lengths: ordinary ids of the vocabulary, between the special tokens of any input.
+    """Inputs of exactly these lengths: ordinary token ids between the special tokens that the tokenizer adds.
 
     Args:
-        segments: Give the latter half of each row the type id 1, as the second text of a pair has.
+        segments: Give the second half of each row the type id 1, like the second text of a pair.
     """
     bare, filled = (list(tokenizer(text)["input_ids"]) for text in ("", "a"))
     start = next((i for i, (one, other) in enumerate(zip(bare, filled, strict=False)) if one != other), len(bare))
@@ -57,10 +57,10 @@ def batch_of(rows: TokenDataset, collate: Collate, device: torch.device | None =
 
 
 def run(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor]:
-    """One pass, in whatever mode the model is.
+    """Run one pass in the model's present mode.
 
     Returns:
-        The encoder's output, (batch, length, width), None where it cannot be told from the head's; and the logits,
+        The encoder's output, (batch, length, width), or None if it cannot be separated from the head's; and the logits,
         (batch, classes).
     """
     encoded: list[Any] = []
@@ -77,7 +77,7 @@ def run(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor]
 
 
 def depends_on_padding(model: Any, tokenizer: Any, collate: Collate) -> bool:
-    """True where the logits of a text change with the padding that longer ones beside it cause.
+    """True if a text's logits change when it is padded to the length of a longer text in its batch.
 
     Args:
         model: In float32, on the CPU.
@@ -93,12 +93,12 @@ def depends_on_padding(model: Any, tokenizer: Any, collate: Collate) -> bool:
 
 
 def usable_length(model: Any, tokenizer: Any, collate: Collate, upper: int) -> int:
-    """The longest input, of at most `upper` tokens, that the model has positions for; 0 if it takes none at all.
+    """The longest input, up to `upper` tokens, that the model has positions for; 0 if it accepts no input at all.
 
-    Passes end at the first layer, so that asking costs next to nothing.
+    The passes end at the first layer, so that this takes little time.
 
     Args:
-        model: In float32, on the CPU: there a position too high is an ordinary error.
+        model: In float32 and on the CPU, where a position out of range is an ordinary error.
     """
     if _takes(model, tokenizer, collate, upper):
         return upper
@@ -113,7 +113,7 @@ def usable_length(model: Any, tokenizer: Any, collate: Collate, upper: int) -> i
 
 
 def _takes(model: Any, tokenizer: Any, collate: Collate, length: int) -> bool:
-    """Whether a pass over `length` tokens gets as far as the first layer."""
+    """Whether a pass over `length` tokens reaches the first layer."""
 
     def stop(*_: Any) -> None:
         raise _Reached

@@ -1,4 +1,4 @@
-"""Loading tokenizers, with errors that name the model and what to do."""
+"""Load tokenizers, with errors that name the model and say what to do."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rdrop_cli.errors import ModelError
 
 
 def load_tokenizer(name: str, *, max_length: int | None, trust_remote_code: bool = False) -> Any:
-    """A tokenizer that truncates at `max_length` and carries no truncation or padding of its own.
+    """Load a tokenizer that truncates at `max_length`, and remove its stored truncation and padding settings.
 
     Args:
         name: The model's folder.
-        max_length: Longest input in tokens, special tokens included; None: as the tokenizer says.
+        max_length: Longest input in tokens, special tokens included; None: the tokenizer's own limit.
 
     Raises:
-        ModelError: no tokenizer there, or one without a padding token.
+        ModelError: there is no tokenizer, it needs a missing package, or it has no padding token.
     """
     quiet_transformers()
     from transformers import AutoTokenizer
@@ -31,13 +31,13 @@ def load_tokenizer(name: str, *, max_length: int | None, trust_remote_code: bool
         if not _lacks_sentencepiece(Path(name)):
             raise
         raise ModelError(
-            f"{name}: its tokenizer is a sentencepiece model, which takes a package that is not installed",
+            f"{name}: the tokenizer is a sentencepiece model, but the sentencepiece package is not installed",
             "Install it: pip install 'rdrop-cli[sentencepiece]'.",
         ) from error
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of nothing
-        raise ModelError(f"{name}: there is no tokenizer (no vocabulary)", "Put its tokenizer.json into the folder.")
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes an empty one if there are no files
+        raise ModelError(f"{name}: tokenizer not found (no vocabulary)", "Put its tokenizer.json into the folder.")
     if tokenizer.pad_token_id is None:
-        raise ModelError(f"{name}: the tokenizer has no padding token", "Text classifiers of the BERT family have one.")
+        raise ModelError(f"{name}: the tokenizer has no padding token", "Use a model that has one, such as BERT's.")
     if max_length is not None:
         tokenizer.model_max_length = max_length
     strip_state(tokenizer)
@@ -45,6 +45,6 @@ def load_tokenizer(name: str, *, max_length: int | None, trust_remote_code: bool
 
 
 def _lacks_sentencepiece(folder: Path) -> bool:
-    """True where a tokenizer is a bare sentencepiece model (of DeBERTa-v3, XLNet, T5...) and nothing here reads it."""
+    """True if the tokenizer is only a sentencepiece model (DeBERTa-v3, XLNet, T5...) and that package is missing."""
     is_bare = any(folder.glob("*.model")) and not (folder / "tokenizer.json").is_file()
     return is_bare and importlib.util.find_spec("sentencepiece") is None

@@ -1,4 +1,4 @@
-"""PyTorch's threads on the CPU: as many as were asked for, or as there are cores for, or fewer on a busy machine."""
+"""PyTorch's number of CPU threads: the number requested, else the number of cores, or fewer on a busy machine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from rdrop_cli import processes, threads
 Reason = Literal["asked", "run", "busy", "cores"]
 
 _MARGIN = 1.5
-"""Fewer threads are used where all of them take so many times as long as one. On a quiet machine they take a fraction;
-a little more than one is no reason to do without them when the other work has ended."""
+"""Use fewer threads if all of them take this many times as long as one. On an idle machine the ratio is below one; if
+it is only a little above, all threads will be faster again once the other work ends."""
 _TRIES = 3
 _SECONDS = 0.1
-"""Of a try that decides. In a short one a thread that has slept is favoured by the scheduler, so one looks too good."""
+"""Duration of a decisive measurement. In a short one, the scheduler favours threads that have slept, so that all of
+them look too fast."""
 _ROWS, _WIDTH, _INNER = 256, 384, 1536
 
 
@@ -29,8 +30,9 @@ class Threads:
     """How many threads a training uses, and why.
 
     Attributes:
-        reason: asked: by --threads or OMP_NUM_THREADS; run: as the resumed run did before; busy: fewer, as the machine
-            is busy; cores: PyTorch's own number, or the cores that this process may use if they are fewer.
+        reason: asked: set by --threads or OMP_NUM_THREADS; run: the number that the resumed run used before; busy:
+            fewer, because the machine is busy; cores: PyTorch's default, or the cores that this process may use if
+            they are fewer.
     """
 
     count: int
@@ -39,7 +41,7 @@ class Threads:
 
 @dataclass(frozen=True)
 class Busy:
-    """What timing showed on a busy machine: median seconds of one operation with `count` threads, and with one."""
+    """Timings on a busy machine: median seconds for one operation with `count` threads, and with one thread."""
 
     count: int
     seconds: float
@@ -48,13 +50,13 @@ class Busy:
 
     def __str__(self) -> str:
         return (
-            f"The machine is busy: {self.count} threads are slower than one ({self.seconds * 1e3:.0f} ms against"
-            f" {self.seconds_of_one * 1e3:.0f} ms), so this training uses {self.best}; set --threads to choose"
+            f"The machine is busy: {self.count} threads are slower than one ({self.seconds * 1e3:.0f} ms instead of"
+            f" {self.seconds_of_one * 1e3:.0f} ms), so this training uses {self.best}; set --threads to override"
         )
 
 
 def limit() -> None:
-    """Use as many threads as were asked for, else no more than there are cores for."""
+    """Set PyTorch's number of threads to the requested one; without a request, limit it to the available cores."""
     asked = threads.chosen()
     if asked is not None:
         torch.set_num_threads(asked)
@@ -63,15 +65,15 @@ def limit() -> None:
 
 
 def settle(device: torch.device, *, resume: bool, recorded: int | None, notice: Callable[[str], None]) -> Threads:
-    """Decide how many threads a training uses, and use them.
+    """Choose and set the number of threads for a training.
 
-    The number decides in which order sums are made, and so the last bits of a result. A resumed run therefore keeps
-    its own unless another is asked for.
+    It determines the order of summation and so the last bits of a result. A resumed run therefore keeps its number
+    unless another one is requested.
 
     Args:
         resume: A run is resumed.
-        recorded: The number that it used before; None: it does not say.
-        notice: Is told, in one line, what a user would not expect.
+        recorded: The number that the run used before; None: not recorded.
+        notice: Called with one line about a choice that a user may not expect.
     """
     chosen = _settle(device, resume, recorded, notice)
     torch.set_num_threads(chosen.count)
@@ -83,13 +85,13 @@ def _settle(device: torch.device, resume: bool, recorded: int | None, notice: Ca
     if asked is not None:
         if recorded not in (None, asked):
             notice(
-                f"Threads: {recorded} so far, {asked} from here on; the last digits of results may differ from those of"
-                " an uninterrupted run"
+                f"This run used {recorded} threads before and continues with {asked}, so the last digits of its results"
+                " may differ from those of an uninterrupted run"
             )
         return Threads(asked, "asked")
     if recorded is not None:
         if recorded != default:
-            notice(f"Threads: {recorded}, as this run used so far; set --threads to choose")
+            notice(f"This run continues with {recorded} threads, as before; set --threads to change that")
         return Threads(recorded, "run")
     if resume or device.type != "cpu" or processes.world_size() > 1:
         return Threads(default, "cores")
@@ -103,7 +105,7 @@ def _settle(device: torch.device, resume: bool, recorded: int | None, notice: Ca
 
 @functools.cache
 def _own_default() -> int:
-    """What PyTorch takes by itself: the physical cores. To be asked before another number is set."""
+    """PyTorch's default, the physical cores. The first call must come before another number is set."""
     return torch.get_num_threads()
 
 
@@ -111,7 +113,7 @@ _looked: dict[int, Busy | None] = {}
 
 
 def _look_once(count: int) -> tuple[Busy | None, bool]:
-    """All trainings of one process, such as a comparison's, use the same number; whether this is the first of them."""
+    """The result of `busy`, measured once for all trainings of a process, and whether this call measured it."""
     is_new = count not in _looked
     if is_new:
         _looked[count] = busy(count)
@@ -119,12 +121,12 @@ def _look_once(count: int) -> tuple[Busy | None, bool]:
 
 
 def busy(count: int, *, time_with: Callable[[int, float], float] | None = None) -> Busy | None:
-    """Find out whether something else leaves too little of the machine for `count` threads; None where it does not.
+    """Measure whether other work leaves too little of the machine for `count` threads; None if it does not.
 
-    Takes some 50 ms on a quiet machine, and about a second on one that looks busy. No random number is drawn.
+    This takes about 50 ms on an idle machine, and about a second on one that seems busy. It draws no random numbers.
 
     Args:
-        time_with: Seconds of one operation with a number of threads, tried for so many seconds.
+        time_with: Measures the seconds for one operation, given a number of threads and how many seconds to repeat it.
     """
     if count == 1:
         return None
@@ -142,13 +144,13 @@ def busy(count: int, *, time_with: Callable[[int, float], float] | None = None) 
 
 
 def _medians(counts: list[int], seconds: float, time_with: Callable[[int, float], float]) -> dict[int, float]:
-    """Median times by number of threads, which take turns so that all meet the same disturbances."""
+    """Median times by number of threads; the numbers alternate so that disturbances affect all of them alike."""
     tries = [[time_with(count, seconds) for count in counts] for _ in range(_TRIES)]
     return {count: statistics.median(column) for count, column in zip(counts, zip(*tries, strict=True), strict=True)}
 
 
 def _time_with(count: int, seconds: float) -> float:
-    """Seconds that a layer of a small encoder takes with `count` threads: the mean over `seconds`, or of one time."""
+    """Mean seconds for a layer of a small encoder with `count` threads, repeated for `seconds` but at least once."""
     torch.set_num_threads(count)
     rows, up, down = torch.ones(_ROWS, _WIDTH), torch.ones(_WIDTH, _INNER), torch.ones(_INNER, _WIDTH)
 

@@ -1,7 +1,7 @@
-"""What a model can do where it will run: tried before anything long begins, and settled for what works.
+"""Try a model on its device before anything long begins, and choose the precision and the kernels that work.
 
-A half precision that an operation lacks, a kernel that a device computes otherwise, an input longer than the
-positions: each shows in the first step or, worse, not at all. So a first step is made beforehand.
+An operation without a half-precision version, a kernel that gives other results on some device, an input longer than
+the positions: each would show in the first step or, worse, not at all. So one step is tried in advance.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from rdrop_cli.core.model.probes import Collate
 
 Loss = Callable[[Tensor], Tensor]
-"""Of the logits of a trial's rows, (rows, classes), to a scalar."""
+"""From the logits of the trial's rows, (rows, classes), to a scalar."""
 _FAULTS = (RuntimeError, ValueError, TypeError, IndexError, FloatingPointError)
-"""What a pass raises for something that a device or a dtype cannot do."""
+"""Exceptions of a pass that uses something a device or a dtype does not support."""
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 2**-3, "float16": 2**-6}
-"""Largest difference between kernels, as a share of their results: roundings of the dtype, summed over layers."""
+"""Largest relative difference between kernels: rounding errors of the dtype, accumulated over layers."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What works.
+    """The precision and kernels that work.
 
     Attributes:
-        fast: No kernel of ours had to be given up.
+        fast: rdrop's kernels are still in use, where the model had them.
     """
 
     precision: Dtype
@@ -45,25 +45,25 @@ class Settled:
 
 
 def check_positions(model: Any, tokenizer: Any, collate: Collate, max_length: int) -> None:
-    """Refuse inputs longer than the positions that a model says it has, or turns out to have.
+    """Refuse inputs longer than the positions in a model's configuration, or than those found by trying.
 
     Args:
         model: In float32, on the CPU.
 
     Raises:
-        ConfigError: `max_length` does not fit; with the largest that does.
+        ConfigError: `max_length` is too large; the message has the largest possible value.
     """
     said = said_positions(model.config)
     usable = probes.usable_length(model, tokenizer, collate, min(max_length, said or max_length))
     if 0 < usable < max_length:
         raise ConfigError(
-            f"model.max_length {max_length} is more than the model's {usable} positions",
+            f"model.max_length {max_length} exceeds the model's {usable} positions",
             f"Use --max-length {usable} or less.",
         )
 
 
 def said_positions(model_config: Any) -> int | None:
-    """The number of positions in a model's configuration, not all of which need be usable; None: no limit."""
+    """The number of positions in a model's configuration, some of which may be unusable; None: no limit."""
     positions = getattr(model_config, "max_position_embeddings", None)
     return positions if isinstance(positions, int) and positions > 0 else None
 
@@ -78,19 +78,20 @@ def settle_training(
     precision: Dtype,
     notice: Callable[[str], None],
 ) -> Settled:
-    """Move a classifier to its device and make one step there: forward, loss and backward; no weight is changed.
+    """Move a classifier to its device and try forward, loss and backward there; no weight is changed.
 
     Args:
-        model: On the CPU, in float32, with the kernels that it shall train with.
-        rows: Of the longest input there can be.
-        notice: Is told what does not work.
+        model: On the CPU, in float32, with the kernels to train with.
+        rows: Inputs of the greatest possible length.
+        notice: Called with one line about anything that does not work.
 
     Raises:
-        ModelError: the step fails in float32 and with the stock kernels too.
+        ModelError: the step fails even in float32 with the stock kernels.
         RuntimeError: memory ran out.
     """
     if device.type != "cpu":
-        # An index out of range would leave a GPU unusable for the whole process; here it is an ordinary error.
+        # On a GPU, an index out of range makes the device unusable for the rest of the process; on a CPU it is an
+        # ordinary error.
         with torch.no_grad(), _mode(model, training=False):
             _require(lambda: model(**probes.batch_of(rows, collate)), torch.device("cpu"))
         model.to(device)
@@ -120,7 +121,7 @@ def settle_inference(
     precision: Dtype,
     notice: Callable[[str], None],
 ) -> Settled:
-    """As `settle_training`, for deterministic passes of a classifier that is on its device in evaluation mode."""
+    """Like `settle_training`, for a classifier that is already on its device in evaluation mode."""
     batch = probes.batch_of(probes.made_up(tokenizer, model, [probes.SHORT, probes.LONG]), collate, device)
 
     def step(dtype: Dtype) -> None:
@@ -139,7 +140,7 @@ def _settle(
     wanted: Dtype,
     notice: Callable[[str], None],
 ) -> Settled:
-    """The first that works of: as wanted, with stock kernels, and both again in float32."""
+    """Try in this order: as wanted, with stock kernels, and both again in float32. Keep the first that works."""
     had_kernels = is_accelerated(model)
     where = devices.describe(device)
     first: Exception | None = None
@@ -151,17 +152,24 @@ def _settle(
             if fault is not None:
                 continue
             if precision != wanted:
-                notice(f"{wanted} does not work for this model on {where} ({_cause(first)}): float32 is used instead")
+                notice(f"{wanted} does not work for this model on {where} ({_cause(first)}), so float32 is used")
             if stock:
                 use_stock_kernels(model)
-                notice(f"The fast kernels do not work for this model on {where} ({_cause(first)}): the stock ones run")
+                notice(
+                    f"rdrop's fast kernels do not work for this model on {where} ({_cause(first)}), so the stock"
+                    " kernels are used"
+                )
             elif had_kernels and not _kernels_agree(model, tokenizer, collate, device, precision):
                 use_stock_kernels(model)
-                notice(f"The fast kernels give other results on {where} in {precision}: the stock ones are used")
+                notice(
+                    f"rdrop's fast kernels give different results on {where} in {precision}, so the stock kernels are"
+                    " used"
+                )
                 return Settled(precision, fast=False)
             return Settled(precision, fast=not stock)
     raise ModelError(
-        f"the model fails on {where}: {_cause(first)}", "Does it take such inputs? Try a smaller --max-length."
+        f"the model fails on {where}: {_cause(first)}",
+        "Try a smaller --max-length, and check that the model accepts such inputs.",
     ) from first
 
 
@@ -169,12 +177,12 @@ def _require(run: Callable[[], Any], device: torch.device) -> None:
     if (fault := _fault(run)) is not None:
         raise ModelError(
             f"the model fails on {devices.describe(device)}: {_cause(fault)}",
-            "Does it take such inputs? Try a smaller --max-length.",
+            "Try a smaller --max-length, and check that the model accepts such inputs.",
         ) from fault
 
 
 def _fault(run: Callable[[], Any]) -> Exception | None:
-    """What stops a pass, unless it is a lack of memory, which is raised."""
+    """The exception that a pass raises, or None; an out-of-memory error is raised again."""
     try:
         run()
     except _FAULTS as error:
@@ -189,11 +197,11 @@ def _cause(error: BaseException | None) -> str:
 
 
 def _kernels_agree(model: Any, tokenizer: Any, collate: Collate, device: torch.device, precision: Dtype) -> bool:
-    """True where a model's fast kernels give the stock ones' results, on its device and in this precision."""
+    """True if a model's fast kernels give the same results as the stock ones, on its device and in this precision."""
     batch = probes.batch_of(probes.made_up(tokenizer, model, [probes.SHORT, probes.LONG]), collate, device)
 
     def read() -> Tensor:
-        """What the head may read, and the logits."""
+        """The first token's hidden state, if available, and the logits."""
         with torch.no_grad(), devices.autocast(device, precision), _mode(model, training=False):
             hidden, logits = probes.run(model, batch)
         first = hidden[:, 0] if hidden is not None and hidden.dim() == 3 else logits
@@ -203,7 +211,7 @@ def _kernels_agree(model: Any, tokenizer: Any, collate: Collate, device: torch.d
     with stock_kernels(model):
         stock = read()
     if not torch.isfinite(stock).all():
-        return True  # of damaged weights, which is no fault of a kernel
+        return True  # the weights are damaged, which is not the kernels' fault
     return bool((fast - stock).norm() <= _TOLERANCE[precision] * stock.norm())
 
 

@@ -1,4 +1,4 @@
-"""Counting the operations after which Python waits for the device."""
+"""Count the operations that make Python wait for the device."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _READS = frozenset(
         "aten.unique_dim",
     }
 )
-"""Operations whose result, or its shape, Python must know: on a GPU everything queued before has to end first."""
+"""Operations whose result, or its shape, Python must know: a GPU must first finish all queued work."""
 
 _INDEXING = frozenset({"aten.index", "aten.index_put", "aten.index_put_"})
-"""Take a list with an index, or None, for each dimension."""
+"""Operations that take a list with an index, or None, for each dimension."""
 
 
 class ValueReads(TorchDispatchMode):
-    """Counts, while the block runs, what is dispatched and what of it reads a tensor's values.
+    """Counts the operations that are dispatched while the block runs, and those that read a tensor's values.
 
     Attributes:
         operations: How often each operation was dispatched, by name, such as `aten.mm`.
@@ -42,7 +42,7 @@ class ValueReads(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(func.overloadpacket)
         if name in _INDEXING and any(index is not None and index.dtype == torch.bool for index in args[1]):
-            name = "aten.nonzero"  # what indexing with booleans does inside
+            name = "aten.nonzero"  # indexing with booleans calls it internally
         self.operations[name] += 1
         return func(*args, **(kwargs or {}))
 

@@ -1,1 +1,1 @@
-"""Run folders: what is in them, who has them, what they record. Loads no torch."""
+"""Run folders: their contents, the lock on them, and what they record. Loads no torch."""

@@ -1,4 +1,4 @@
-"""What a run writes about its data and its model, and the model that it gives away."""
+"""Export a run's best model, with its cards."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _OF_TRAINING = (
 )
 """Files of a checkpoint that only resuming needs."""
 _EDITABLE = (README, layout.CARD, "config.json")
-"""Files of an exported model that its owner may well edit; damage to them shows."""
+"""Files of an exported model that users may edit; they are left out of the manifest."""
 
 
 def checkpoint_card(config: Config, data: Prepared) -> dict[str, Any]:
-    """What rdrop.json says: how the model wants its input, and how it was made."""
+    """The content of rdrop.json: how the model expects its input, and how it was trained."""
     return {
         "rdrop": __version__,
         "alpha": config.rdrop.alpha,
@@ -54,12 +54,12 @@ def checkpoint_card(config: Config, data: Prepared) -> dict[str, Any]:
 
 
 def export_best(checkpoint: Path, config: Config, data: Prepared, folder: Path) -> None:
-    """Make of a checkpoint what `from_pretrained` loads: weights, tokenizer, configuration, cards; nothing pickled.
+    """Copy the files of a checkpoint that `from_pretrained` loads, and add cards; nothing is pickled.
 
-    A copy, so that it can be made again whenever it is lost or damaged.
+    Since it is a copy, it can be made again if it is lost or damaged.
 
     Args:
-        folder: What stands there is replaced.
+        folder: The folder to write; its earlier content is replaced.
 
     Raises:
         StorageError: it cannot be written.
@@ -74,7 +74,7 @@ def export_best(checkpoint: Path, config: Config, data: Prepared, folder: Path) 
 
 
 def exported_step(folder: Path) -> int | None:
-    """The step of the checkpoint that an undamaged `folder` was made of; None for any other."""
+    """The step of the checkpoint that `folder` was exported from; None if it is damaged or something else."""
     try:
         step = layout.read_json(folder / layout.CARD).get("step")
         layout.read_json(folder / "config.json")

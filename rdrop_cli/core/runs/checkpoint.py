@@ -1,4 +1,4 @@
-"""Checkpoints: finding them, and what they say about themselves."""
+"""Find checkpoints, and read what they record about themselves."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Checkpoint:
     """A model to evaluate or predict with.
 
     Attributes:
-        name: What `from_pretrained` takes: a folder or a hub id.
+        name: The argument of `from_pretrained`: a folder or a hub id.
         run: The run folder it belongs to, if any.
-        card: What rdrop.json says; empty for a model that rdrop did not train.
+        card: The content of rdrop.json; empty for a model that rdrop did not train.
     """
 
     name: str
@@ -33,17 +33,17 @@ class Checkpoint:
 
     @property
     def max_length(self) -> int | None:
-        """Longest input in tokens, where the checkpoint says."""
+        """Longest input in tokens, if recorded."""
         return self._count("max_length")
 
     @property
     def batch_size(self) -> int | None:
-        """Texts per forward pass in training's evaluations, where the checkpoint says."""
+        """Texts per forward pass in the evaluations of its training, if recorded."""
         return self._count("batch_size")
 
     @property
     def label_ids(self) -> Mapping[str, str]:
-        """How its training read labels that are not the name of their class."""
+        """The class name for each label of its training data that was not itself the name."""
         value = self.card.get("label_ids")
         return value if isinstance(value, dict) and all(isinstance(name, str) for name in value.values()) else {}
 
@@ -53,16 +53,16 @@ class Checkpoint:
 
     @property
     def columns(self) -> ColumnNames:
-        """The columns of the data it was trained on, where the checkpoint says."""
+        """The columns of the data it was trained on, if recorded."""
         return ColumnNames.from_record(self.card.get("columns"))
 
 
 def find_checkpoint(name: str, hub_config: HubConfig | None = None) -> Checkpoint:
-    """A checkpoint by run or checkpoint folder, by a run's name under runs/, or by hub id, tried in this order.
+    """Find a checkpoint by its run or checkpoint folder, a run's name under runs/, or a hub id, in this order.
 
     Raises:
-        CheckpointError: nothing of that name, or a run without a finished epoch.
-        HubError: a hub id that cannot be had.
+        CheckpointError: there is nothing of that name, the run has no finished epoch, or the model is damaged.
+        HubError: a model on the hub is not available.
     """
     for folder in (user_path(name), RUNS / name):
         if folder.is_dir():
@@ -71,24 +71,24 @@ def find_checkpoint(name: str, hub_config: HubConfig | None = None) -> Checkpoin
         hub.require(name, "model", hub_config or HubConfig())
         return Checkpoint(name)
     runs = [run.name for run in runs_by_age()]
-    known = f"Runs: {', '.join(runs[:5])}." if runs else "There are no runs here yet: rdrop train makes one."
+    known = f"Runs: {', '.join(runs[:5])}." if runs else "There are no runs yet; create one with rdrop train."
     raise CheckpointError(f"{name}: no such run or checkpoint", known)
 
 
 def newest_finished() -> Checkpoint:
-    """The run that finished last.
+    """The best model of the run that finished last.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: no run has finished.
     """
     for run in runs_by_age():
         if (run / METRICS).is_file() and (run / BEST).is_dir():
             return _open(run)
-    raise CheckpointError(f"no finished run under {RUNS}/", "Train one with rdrop train, or give --checkpoint.")
+    raise CheckpointError(f"no finished run found in {RUNS}/", "Train one with rdrop train, or give --checkpoint.")
 
 
 def trained_on_the_same(first: Checkpoint, second: Checkpoint) -> bool:
-    """True where both checkpoints' runs recorded the same examples in the same splits."""
+    """True if the runs of both checkpoints recorded the same examples in the same splits."""
     if first.run is None or second.run is None:
         return False
     try:
@@ -110,7 +110,7 @@ def _open(folder: Path) -> Checkpoint:
     if integrity.is_sealed(model) and (fault := integrity.damage(model)):
         raise CheckpointError(
             f"{model}: {fault}",
-            f"Use a copy or another checkpoint; if it was changed on purpose, delete {model / integrity.MANIFEST}.",
+            f"Restore it or use another checkpoint; if you changed it on purpose, delete {model / integrity.MANIFEST}.",
         )
     run = folder if is_run else next((p for p in model.resolve().parents[:2] if (p / DATA).is_file()), None)
     card = read_json(model / CARD) if (model / CARD).is_file() else {}

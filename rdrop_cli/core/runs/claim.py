@@ -1,4 +1,4 @@
-"""Having a run folder for this process alone."""
+"""Claim a run folder, so that no other process writes to it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def claim_run(run: Path | None, config: Config) -> Iterator[Path]:
-    """Have a run folder for this process alone while the block runs.
+    """Hold the lock of a run folder while the block runs.
 
-    A new folder that the block leaves without a run is removed again. Of several processes the main one claims.
+    A new folder is removed if the block leaves no run in it. With several processes, only the main one claims.
 
     Args:
-        run: The folder; None: a new one under runs/, named after what is special about the run.
+        run: The folder; None: a new one under runs/, named after data, model, alpha and seed.
 
     Raises:
-        CheckpointError: another process has it.
-        StorageError: it cannot be written to.
+        CheckpointError: another process holds the lock.
+        StorageError: the folder cannot be written to.
     """
     if not processes.is_main_process():
-        yield run or layout.RUNS  # the main process tells the name, once they have met
+        yield run or layout.RUNS  # the main process sends its folder later (`set_up_training`)
         return
     with contextlib.ExitStack() as claims:
         is_new = run is None or not run.exists()
@@ -57,10 +57,10 @@ def _claim(folder: Path, claims: contextlib.ExitStack) -> Path:
 
 
 def remove_lock(folder: Path, claims: contextlib.ExitStack) -> None:
-    """Remove the lock's file while it is still locked, so that nobody else's can be meant.
+    """Remove the lock's file while it is still locked, so that no other process's lock can be removed.
 
-    Windows removes no open file; there it is released first, and if another training takes it at once, it is open again
-    and stays.
+    Windows cannot remove an open file, so there the lock is released first. If another training takes it at that
+    moment, the file is open again and is not removed.
     """
     try:
         (folder / LOCK).unlink(missing_ok=True)
@@ -79,15 +79,18 @@ def _claim_new(config: Config, claims: contextlib.ExitStack) -> Path:
 
 
 def check_run_folder(run: Path, overwrite: bool = False) -> None:
-    """Refuse a folder that a new run must not take.
+    """Refuse a folder that a new run must not use.
+
+    Args:
+        overwrite: The folder may contain a run, which will be replaced.
 
     Raises:
-        CheckpointError: it is in use, or holds a run (unless that may go) or something else.
+        CheckpointError: the folder is in use, or contains a run (without `overwrite`) or something else.
     """
     if not run.exists() and not run.is_symlink():
         return
     if not run.is_dir():
-        raise CheckpointError(f"{run}: exists and is not a folder", "Give another --out.")
+        raise CheckpointError(f"{run}: already exists and is not a folder", "Give another --out.")
     refuse_if_in_use(run)
     if is_vacant(run):
         return
@@ -95,15 +98,16 @@ def check_run_folder(run: Path, overwrite: bool = False) -> None:
     if foreign or not _is_run(run):
         name = foreign[0] if foreign else layout.CONFIG
         raise CheckpointError(
-            f"{run}: holds {name}, which is not of a run, so nothing is written here", "Give another --out."
+            f"{run}: contains {name}, which is not part of a run, so rdrop does not write to this folder",
+            "Give another --out.",
         )
     if not overwrite:
         way_on = "" if (run / layout.METRICS).is_file() else ", --resume to continue it"
-        raise CheckpointError(f"{run}: exists already", f"Give another --out{way_on}, or --overwrite to replace it.")
+        raise CheckpointError(f"{run}: already exists", f"Give another --out{way_on}, or --overwrite to replace it.")
 
 
 def is_vacant(run: Path) -> bool:
-    """True for a folder in which no run has begun: it may hold what a training killed before that left."""
+    """True for a folder in which no run has begun; a training that was killed early may have left a few files."""
     return run.is_dir() and all(path.name == LOCK or is_leftover(path) for path in run.iterdir())
 
 

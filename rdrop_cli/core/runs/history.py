@@ -1,4 +1,4 @@
-"""history.csv: what a training logged."""
+"""history.csv: the log of a training."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ HISTORY_COLUMNS = (
 
 
 def history_row(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A Trainer log entry in the names of history.csv; empty when it has nothing for it.
+    """A Trainer log entry with the column names of history.csv; empty if it has no value for it.
 
-    What is undefined (a metric) or infinite (the gradient of a float16 step that was skipped) is None.
+    Values that are undefined (a metric) or infinite (the gradient of a skipped float16 step) become None.
     """
     row = {}
     for key, value in entry.items():
@@ -42,7 +42,7 @@ def history_row(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_history(path: Path, log_history: Iterable[Mapping[str, Any]]) -> None:
-    """Write history.csv anew from a training's state, so that it has neither holes nor repeats.
+    """Rewrite history.csv from a training's state, so that it has neither gaps nor repeated rows.
 
     Raises:
         StorageError: it cannot be written.

@@ -1,9 +1,10 @@
-"""Run folders and checkpoints: naming, finding, and what a checkpoint says about itself.
+"""The layout of run folders: names, finding runs, and reading their files.
 
-A run folder holds config.yaml, data.json, best/, checkpoints/, history.csv and tensorboard/; a finished one also
-training.json, test-predictions.parquet (if there is a test split) and, written last, metrics.json.
-best/ is what `from_pretrained` loads; its rdrop.json tells how the model wants its input. The folders of weights carry
-a manifest, by which a damaged one is found.
+A run folder contains config.yaml, data.json, best/, checkpoints/, history.csv and tensorboard/; a finished one also
+training.json, test-predictions.parquet (if there is a test split) and metrics.json. config.yaml is written first and
+makes the folder a run; metrics.json is written last and marks it as finished. best/ can be loaded with
+`from_pretrained`, and its rdrop.json describes the input that the model expects. Folders with weights have a manifest
+to detect damage.
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ PREDICTIONS, COST = "test-predictions.parquet", "training.json"
 BEST, CHECKPOINTS, TENSORBOARD = "best", "checkpoints", "tensorboard"
 CARD, STATE = "rdrop.json", "trainer_state.json"
 OF_A_RUN = frozenset({CONFIG, DATA, METRICS, HISTORY, PREDICTIONS, COST, BEST, CHECKPOINTS, TENSORBOARD, LOCK})
-"""All that a run folder holds."""
+"""The names of everything in a run folder."""
 
 
 def newest_unfinished() -> Path:
-    """The run folder to resume when none is named.
+    """The run folder to resume if none is named.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is no unfinished run.
     """
     for run in runs_by_age():
         if not (run / METRICS).is_file():
             return run
-    raise CheckpointError(f"no unfinished run under {RUNS}/", "Name one: --out RUN --resume.")
+    raise CheckpointError(f"no unfinished run found in {RUNS}/", "Name the run's folder: --out RUN --resume.")
 
 
 def runs_by_age() -> list[Path]:
-    """Run folders under runs/, the one that wrote last first."""
+    """Run folders under runs/, the most recently written first."""
     if not RUNS.is_dir():
         return []
     runs = [path for path in RUNS.iterdir() if (path / CONFIG).is_file() and not path.name.startswith(".")]
@@ -51,7 +52,7 @@ def runs_by_age() -> list[Path]:
 
 
 def new_run_folders(parts: list[str]) -> Iterator[Path]:
-    """Folders under runs/ named after what is special about a run: NAME, NAME-2, NAME-3 and so on."""
+    """Candidates for a new run's folder under runs/, with a name made of `parts`: NAME, NAME-2, NAME-3 and so on."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("-.").lower()
     yield RUNS / stem
     for number in itertools.count(2):
@@ -64,7 +65,7 @@ def resume_command(run: Path) -> str:
 
 
 def clear_run(run: Path) -> None:
-    """Remove what makes a run from its folder, its configuration last: what a kill leaves is still known for a run.
+    """Remove a run's files from its folder, its configuration last, so that the rest after a kill is still a run.
 
     Before it goes data.json, by which a run is known whose configuration is damaged.
 
@@ -74,7 +75,7 @@ def clear_run(run: Path) -> None:
     try:
         for name in sorted(OF_A_RUN - {LOCK}, key=lambda name: (name == CONFIG, name == DATA, name)):
             if name == CONFIG:
-                flush_folder(run)  # a power cut leaves no rest without it either
+                flush_folder(run)  # so that after a power cut, too, no other file outlasts it
             path = run / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -88,12 +89,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a run folder.
 
     Raises:
-        CheckpointError: missing or damaged.
+        CheckpointError: it is missing or damaged.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: missing") from error
+        raise CheckpointError(f"{path}: file not found") from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({one_line(error)})") from error
     if not isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""The model card: what best/README.md says of a model, for people and for the hub."""
+"""The model card: best/README.md, which describes a model for people and for the hub."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ TASK = "text-classification"
 
 
 def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """Markdown with a YAML head, which the hub reads.
+    """The card as Markdown, with a YAML header for the hub.
 
     Args:
-        data: What the run recorded of its data.
-        metrics: By split; may still be empty.
+        labels: The names of the classes.
+        data: The run's record of its data.
+        metrics: By split; empty before the final evaluation.
     """
     method = (
         f"R-Drop (alpha {config.rdrop.alpha:g}, cross-entropy {config.rdrop.ce_reduction})"
@@ -41,16 +42,16 @@ def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any],
         "",
         f"# {as_code(config.model.name)} fine-tuned on {as_code(data['source']['name'])}",
         "",
-        f"Trained by rdrop {__version__} with {method}, label smoothing {config.train.label_smoothing:g},"
+        f"Trained with rdrop {__version__}: {method}, label smoothing {config.train.label_smoothing:g},"
         f" {config.train.epochs} epochs, batch size {config.train.batch_size}, learning rate {config.train.lr:g},"
         f" seed {config.train.seed}.",
         "",
         f"* Classes: {', '.join(map(as_code, labels))}",
-        f"* Longest input: {config.model.max_length} tokens; text is not cleaned",
+        f"* Maximum input length: {config.model.max_length} tokens; text is not cleaned",
         f"* Examples: {', '.join(f'{name} {count:,}' for name, count in data['splits'].items())}",
         *(f"* {as_text(sentence)}" for sentence in left_out.sentences(data.get("left_out") or {})),
-        f"* Chosen by validation {config.train.metric}; the test split was opened once, at the end",
-        f"* Fingerprint of the data: {as_code(data['fingerprint'])}",
+        f"* Epoch chosen by validation {config.train.metric}; the test split was used once, at the end",
+        f"* Data fingerprint: {as_code(data['fingerprint'])}",
         "",
     ]
     if metrics:
@@ -64,8 +65,8 @@ def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any],
 
 
 def _head(config: Config, labels: tuple[str, ...], data: str, metrics: Mapping[str, Any]) -> str:
-    """The card's metadata, as the hub defines it. Its check of them asks the hub, so it is not called."""
-    from huggingface_hub import ModelCardData  # is slow to load
+    """The card's metadata, as the hub defines it. The library's own check of it needs the hub, so it is not called."""
+    from huggingface_hub import ModelCardData  # slow to import
 
     dataset = _hub_dataset(data)
     results = _results(labels, data, metrics)
@@ -76,7 +77,7 @@ def _head(config: Config, labels: tuple[str, ...], data: str, metrics: Mapping[s
         pipeline_tag=TASK,
         tags=["r-drop", TASK],
         datasets=[dataset[0]] if dataset else None,
-        # The results' table has a name of its own for the model; without results the hub knows no such key.
+        # The key belongs to the table of results; without results the hub does not accept it.
         model_name=f"{model} fine-tuned on {results[0].dataset_name}" if results else None,
         eval_results=results or None,
     )
@@ -84,7 +85,7 @@ def _head(config: Config, labels: tuple[str, ...], data: str, metrics: Mapping[s
 
 
 def _results(labels: tuple[str, ...], data: str, metrics: Mapping[str, Any]) -> list[EvalResult]:
-    """The headline metrics that are defined, of test where there is one, else of validation."""
+    """The headline metrics that are defined, for test if there is a test split, else for validation."""
     from huggingface_hub import EvalResult
 
     split = next((name for name in ("test", "validation") if name in metrics), None)
@@ -109,14 +110,14 @@ def _results(labels: tuple[str, ...], data: str, metrics: Mapping[str, Any]) -> 
 
 
 def _hub_model(name: str) -> str | None:
-    """The encoder's id on the hub; None for one from a folder, as the hub refuses cards that name what it has not."""
+    """The encoder's id on the hub; None for one from a folder, since the hub refuses cards with unknown models."""
     if name == starter.MODEL_NAME:
         return starter.UPSTREAM_MODEL
     return name if hub.looks_like_id(name) and not user_path(name).is_dir() else None
 
 
 def _hub_dataset(name: str) -> tuple[str, str | None] | None:
-    """Id and configuration of data from the hub; None for any other."""
+    """Id and configuration of data from the hub; None for other data."""
     repository, configuration = hub.parse_dataset(name)
     return (repository, configuration) if hub.looks_like_id(repository) and not is_local(name) else None
 
@@ -127,10 +128,10 @@ def as_line(text: str) -> str:
 
 
 def as_text(text: str) -> str:
-    """Text in which nothing is Markdown or HTML."""
+    """Text with everything escaped that could be Markdown or HTML."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", as_line(text))
 
 
 def as_code(text: str) -> str:
-    """Text as inline code, so that nothing in it is Markdown or HTML."""
+    """Text as inline code, in which nothing is interpreted as Markdown or HTML."""
     return "`" + as_line(text).replace("`", "'") + "`"

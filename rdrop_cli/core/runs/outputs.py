@@ -1,4 +1,4 @@
-"""What a finished run leaves for comparisons: its predictions on test, and what it cost."""
+"""Files of a finished run for comparisons: its predictions on test, and its cost."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from rdrop_cli.errors import CheckpointError
 
 
 def save_outputs(run: Path, test: Predictions | None, cost: dict[str, Any]) -> None:
-    """Write what `load_predictions` and `load_cost` read.
+    """Write the files that `load_predictions` and `load_cost` read.
 
     Args:
-        test: In the order of the test split; None: there is none.
+        test: Predictions in the order of the test split; None: there is no test split.
+        cost: The content of training.json.
 
     Raises:
         StorageError: it cannot be written.
@@ -39,7 +40,7 @@ def load_predictions(run: Path) -> Predictions:
     """The predictions of a finished run on its test split.
 
     Raises:
-        CheckpointError: missing or damaged.
+        CheckpointError: they are missing or damaged.
     """
     path = run / layout.PREDICTIONS
     try:
@@ -48,22 +49,22 @@ def load_predictions(run: Path) -> Predictions:
         columns = [table[f"class_{index}"].to_numpy() for index in range(table.num_columns - 1)]
         return Predictions(labels, np.column_stack(columns).astype(np.float64))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: missing", f"Delete {run} and train it again.") from error
+        raise CheckpointError(f"{path}: file not found", f"Delete {run} and train it again.") from error
     except (OSError, LookupError, ValueError, TypeError, pa.ArrowException) as error:
         raise CheckpointError(f"{path}: damaged", f"Delete {run} and train it again.") from error
 
 
 def load_cost(run: Path) -> dict[str, Any]:
-    """What training.json says of a finished run.
+    """The content of a finished run's training.json.
 
     Raises:
-        CheckpointError: missing or damaged.
+        CheckpointError: it is missing or damaged.
     """
     return layout.read_json(run / layout.COST)
 
 
 def library_versions() -> dict[str, str]:
-    """What a repetition needs the same of, to give the same numbers on the same machine."""
+    """The versions that must be the same to reproduce a run's numbers on the same machine."""
     return {
         "rdrop": __version__,
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""What a run records of its data and model (data.json), and whether it is still so when the run is resumed."""
+"""A run's record of its data and model (data.json), and the check that neither has changed when it resumes."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 
 def read_record(run: Path) -> dict[str, Any]:
-    """What a run recorded of its data and model.
+    """Read a run's record of its data and model.
 
     Raises:
-        CheckpointError: missing, damaged or changed by hand.
+        CheckpointError: it is missing, damaged or has been edited.
     """
     record = layout.read_json(run / layout.DATA)
     if not integrity.checksum_holds(record):
         raise CheckpointError(
-            f"{run / layout.DATA}: is not as it was written", "Give DATA by name, or train a new run."
+            f"{run / layout.DATA}: has been changed since rdrop wrote it", "Name the data yourself, or train a new run."
         )
     return record
 
 
 def data_record(data: Prepared) -> dict[str, Any]:
-    """What data.json says: enough to find the same splits again, and to know that they are the same."""
+    """The data's part of data.json: enough to find the same splits again and to recognise them."""
     return {
         "source": data.source,
         "prepared": str(data.folder.resolve()) if data.folder else None,
@@ -52,15 +52,15 @@ def data_record(data: Prepared) -> dict[str, Any]:
 
 
 _OF_THE_PLACE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
-"""Keys of a model's configuration that do not say what it computes."""
+"""Keys of a model's configuration that do not affect what it computes."""
 
 
 def model_record(folder: Path, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> dict[str, Any]:
-    """What must be the same when the run is resumed, though it is read from the model's folder again."""
+    """The model's part of data.json. A resumed run reads tokenizer and configuration anew, so they are compared."""
     from rdrop_cli.core.data.tokens import tokenizer_fingerprint
 
     content = {key: value for key, value in config.to_dict().items() if key not in _OF_THE_PLACE}
-    text = json.dumps(content, sort_keys=True, default=str)  # as it comes back from the file
+    text = json.dumps(content, sort_keys=True, default=str)  # the same types as after reading it from the file
     return {
         "tokenizer": tokenizer_fingerprint(tokenizer),
         "weights": integrity.weights_fingerprint(folder),
@@ -69,31 +69,36 @@ def model_record(folder: Path, tokenizer: PreTrainedTokenizerBase, config: Pretr
 
 
 def write_record(run: Path, config: Config, data: Prepared, record: Mapping[str, Any]) -> None:
+    """Write config.yaml and data.json.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
     write_text(run / layout.CONFIG, dump_config(config))  # first: it makes the folder a run
     write_text(run / layout.DATA, integrity.with_checksum({**data_record(data), **record}))
 
 
 _PAD_AS_BEFORE = {"pad_token_id": None}
-"""Earlier versions recorded what the model's configuration said, before training took the tokenizer's."""
+"""Not compared with a record that has none: earlier versions recorded the model's value, not the tokenizer's."""
 
 
 def check_same_run(run: Path, data: Prepared, model: Mapping[str, Any]) -> None:
-    """Make sure that a run is resumed with the examples, the tokenizer and the kind of model it began with.
+    """Make sure that a run resumes with the examples, tokenizer, weights and model configuration that it began with.
 
     Args:
         model: As `model_record` gives it.
 
     Raises:
-        DataError: the data has changed; with the difference.
-        ModelError: the model has.
+        DataError: the data has changed; the message has the difference.
+        ModelError: the model has changed.
     """
     if not (run / layout.DATA).is_file():
-        return  # stopped before it was written, and so before the first step
+        return  # the run was stopped before it was written, and so before its first step
     recorded = read_record(run)
     if recorded.get("fingerprint") != data.fingerprint:
         raise DataError(
-            f"{run}: its data has changed since: {_difference(recorded, data)}",
-            "Bring the old data back, or train a new run.",
+            f"{run}: the data has changed since this run began: {_difference(recorded, data)}",
+            "Restore the old data, or train a new run.",
         )
     before = recorded.get("model")
     if not isinstance(before, dict):
@@ -101,19 +106,20 @@ def check_same_run(run: Path, data: Prepared, model: Mapping[str, Any]) -> None:
     if (before.get("config") or {}).get("pad_token_id") is None:
         model = {**model, "config": {**(model.get("config") or {}), **_PAD_AS_BEFORE}}
         before = {**before, "config": {**before["config"], **_PAD_AS_BEFORE}} if "config" in before else before
+    # Only the recorded keys are compared, so that a run of an earlier version can resume.
     if before == {key: model.get(key) for key in before}:
         return
     old, new = (content.get("config") or {} for content in (before, model))
     other = "other weights" if before.get("tokenizer") == model.get("tokenizer") else "another tokenizer"
     changed = [f"{key}: {old.get(key)} -> {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
     raise ModelError(
-        f"{run}: its model has changed since: {'; '.join(changed) or other}",
-        "Bring the old one back, or train a new run.",
+        f"{run}: the model has changed since this run began: {'; '.join(changed) or other}",
+        "Restore the old model, or train a new run.",
     )
 
 
 def _difference(recorded: Mapping[str, Any], data: Prepared) -> str:
-    """How the data differs from what a run recorded of it, as closely as can still be told."""
+    """How the data differs from a run's record of it, in as much detail as the record allows."""
     from rdrop_cli.core.data.dataset import load_recorded_data  # is slow to load
 
     now = data_record(data)
@@ -126,7 +132,7 @@ def _difference(recorded: Mapping[str, Any], data: Prepared) -> str:
     if old is not None:
         before, after = _rows(old), _rows(data)
         new, gone = (after - before).total(), (before - after).total()
-        changes.append(f"{new:,} examples are new, {gone:,} are gone" if new or gone else "another order")
+        changes.append(f"{new:,} examples added, {gone:,} removed" if new or gone else "the examples' order")
         example = next(iter(after - before or before - after), None)
         if example is not None:
             changes.append(f"such as {example[1][:60]!r} ({example[-1]}, in {example[0]})")

@@ -1,4 +1,4 @@
-"""Which configuration and which run folder a training command means."""
+"""Determine the configuration and the run folder of a training command."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
 
 
 def check_configuration(config: Config) -> Config:
-    """Everything about data and model that can be known at once: that they are there, and the columns.
+    """Check what can be checked quickly about data and model: that they exist, and the columns.
 
     Returns:
-        As `check_data`.
+        The same as `check_data`.
 
     Raises:
-        ConfigError: settings that contradict those of a prepared folder.
-        DataError, ModelError, HubError: what is missing.
+        ConfigError: settings contradict those of a prepared folder.
+        DataError, ModelError, HubError: something is missing.
     """
     locate_model(config.model, config.hub)
     return check_data(config)
 
 
 def check_data(config: Config) -> Config:
-    """Everything about data that can be known at once: that it is there, and the columns.
+    """Check what can be checked quickly about data: that it exists, and the columns.
 
     Returns:
-        The configuration; for a prepared folder with the settings it was prepared with.
+        The configuration; for a prepared folder, with the settings it was prepared with.
 
     Raises:
-        ConfigError: settings that contradict those of a prepared folder.
-        DataError, HubError: what is missing.
+        ConfigError: settings contradict those of a prepared folder.
+        DataError, HubError: something is missing.
     """
     if is_prepared(user_path(config.data.source)):
         return adopt_settings(config)
@@ -67,27 +67,28 @@ MEMORY_ONLY = (
     "train.num_workers",
     "train.device",
 )
-"""Keys that a resumed run may change, so that one that ran out of memory can continue. They change no mathematics."""
+"""Keys that may change when a run resumes, for instance after it ran out of memory. They do not affect the results'
+mathematics."""
 
 
 def open_run(
     config: str | None, overrides: list[tuple[str, Any]], *, out: Path | None, resume: bool, overwrite: bool = False
 ) -> tuple[Config, Path | None]:
-    """The configuration and the folder of a run, checked without loading anything heavy or writing anything.
+    """The configuration and the folder of a run, checked without importing anything heavy or writing anything.
 
     Args:
-        config: A recipe's name or a file; for a resumed run only if it says the same as the run's own.
+        config: A recipe's name or a file; for a resumed run it must have the same content as the run's own.
         overrides: Dotted keys with their values.
         out: The run folder; None: a new one named after the run, or the newest unfinished one to resume.
-        resume: Resume a run instead of beginning one.
-        overwrite: A new run may take the place of the one in `out`.
+        resume: Resume a run instead of starting one.
+        overwrite: A new run may replace the one in `out`.
 
     Returns:
-        The folder is None where `claim_run` shall find a new name.
+        Both; the folder is None if `claim_run` is to choose a new name.
 
     Raises:
         CheckpointError: a new run's folder exists or is in use, or there is nothing to resume.
-        ConfigError: the configuration does not hold, or differs from the one to resume.
+        ConfigError: the configuration is invalid, or differs from that of the run to resume.
     """
     if not resume:
         resolved = load_config(config, overrides)
@@ -98,10 +99,13 @@ def open_run(
     run = out or layout.newest_unfinished()
     saved = run / layout.CONFIG
     if not saved.is_file():
-        raise CheckpointError(f"{run}: no run to resume here ({layout.CONFIG} is missing)", "Train without --resume.")
+        raise CheckpointError(
+            f"{run}: no run to resume in this folder ({layout.CONFIG} is missing)", "Train without --resume."
+        )
     if (run / layout.METRICS).is_file():
         raise CheckpointError(
-            f"{run}: this run has finished", f"Look at it with: {shell.join(['rdrop', 'evaluate', str(run)])}"
+            f"{run}: this run has already finished",
+            f"See its results with: {shell.join(['rdrop', 'evaluate', str(run)])}",
         )
     if processes.is_main_process():
         refuse_if_in_use(run)
@@ -110,20 +114,21 @@ def open_run(
     _check_shares(wanted)
     if changed:
         raise ConfigError(
-            f"{run}: a resumed run keeps its configuration, but {'; '.join(changed)}", "Train a new run instead."
+            f"{run}: a resumed run must keep its configuration, but this changed: {'; '.join(changed)}",
+            "Train a new run instead.",
         )
     return wanted, run
 
 
 def as_recorded(run: Path, wanted: Config) -> tuple[Config, list[str]]:
-    """A configuration in the words of a run's own, and where the two differ in more than memory.
+    """A configuration with a run's equivalent settings in place of its own, and the keys in which they still differ.
 
-    Other words for the same are: `auto` for the precision it chose, what the run had to fall back from, another path
-    to the data, prepared data's own settings, and another rule for repeats that gives the same splits.
+    Equivalent are: `auto` and the precision that it chose, a setting and the fallback that the run recorded for it,
+    two paths to the same data, and the settings of prepared data in either form. The rule for repeats and
+    `allow_rejects` are not compared: the fingerprint shows whether the data is the same. Neither are `MEMORY_ONLY`.
     """
     recorded = load_recorded(run / layout.CONFIG)
     train = wanted.train
-    # Whether the data is the same, its fingerprint tells.
     kept = {key: getattr(recorded.data, key) for key in ("repeats", "allow_rejects")}
     data = wanted.data.model_copy(update=kept)
     fallbacks = _fallbacks(run)
@@ -140,7 +145,7 @@ def as_recorded(run: Path, wanted: Config) -> tuple[Config, list[str]]:
 
 
 def _fallbacks(run: Path) -> dict[str, Any]:
-    """Keys of a run's configuration that do not have the value it was given, with that value."""
+    """The requested value of each key that the run had to replace, because it did not work on the device."""
     if not (run / layout.DATA).is_file():
         return {}
     fallbacks = read_record(run).get("fallbacks")
@@ -148,21 +153,21 @@ def _fallbacks(run: Path) -> dict[str, Any]:
 
 
 def _check_shares(config: Config) -> None:
-    """Refuse a batch that the processes cannot share evenly."""
+    """Refuse a batch size that the processes cannot share evenly."""
     batch, several = config.train.batch_size, processes.world_size()
     if batch % several:
         raise ConfigError(
-            f"train.batch_size {batch} cannot be divided by {several} processes",
+            f"train.batch_size {batch} cannot be divided evenly among {several} processes",
             f"Use a multiple of {several}, such as --batch-size {-(-batch // several) * several}.",
         )
     micro = config.train.micro_batch_size
     share = batch // several
     if micro == "auto" and several > 1:
         raise ConfigError(
-            "train.micro_batch_size auto is for one process: several cannot repeat a step each on its own",
-            "Give a number.",
+            "train.micro_batch_size auto works with one process only, since several cannot repeat a step separately",
+            "Set it to a number.",
         )
     if isinstance(micro, int) and share % min(micro, share):
         raise ConfigError(
-            f"train.micro_batch_size {micro} must divide the {share} examples of each of {several} processes"
+            f"train.micro_batch_size {micro} must divide the {share} examples that each of {several} processes gets"
         )

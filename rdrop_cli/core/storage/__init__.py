@@ -1,1 +1,1 @@
-"""Files, locks and checksums, and what comes from hubs and packages. Imports errors and the schema alone."""
+"""Files, locks and checksums; models and data from the hub or from packages. Imports only errors and the schema."""

@@ -1,4 +1,4 @@
-"""Fetching a model into the hub's cache, with progress, and with proof that what arrived is what the hub has."""
+"""Download a model into the hub's cache, with progress, and verify the files' hashes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from rdrop_cli.core.storage.integrity import sha256_of
 from rdrop_cli.errors import HubError, one_line
 
 _WANTED = ["*.json", "*.txt", "*.model", "*.jinja", "*.py", "*.safetensors"]
-"""Configuration, tokenizer and weights. Pickled weights are never fetched."""
+"""Configuration, tokenizer and weights. Pickled weights are never downloaded."""
 
 
 def download_model(
     repo_id: str, revision: str | None, on_progress: Callable[[str, int, int | None], None] | None = None
 ) -> Path:
-    """The folder in the cache that holds a model, downloaded where it is not there yet.
+    """Download a model unless it is cached, and return its folder in the cache.
 
     Args:
-        repo_id: `owner/name`, for which `hub.require` was asked before.
-        on_progress: Called with "Downloading MB", how many are done, and how many are known of so far.
+        repo_id: `owner/name`; call `hub.require` with it first.
+        on_progress: Called with "Downloading MB", the megabytes done, and the total known so far.
 
     Raises:
-        HubError: it cannot be had; with the cause and the ways on. A damaged file is removed from the cache.
+        HubError: the download failed; the message has the cause and the hint what to try. A damaged file is removed
+            from the cache.
     """
     from huggingface_hub import errors, snapshot_download
     from huggingface_hub.utils import logging
@@ -52,17 +53,17 @@ def download_model(
         path.unlink(missing_ok=True)
     if damaged:
         raise HubError(
-            f"model {repo_id}: {damaged[0].name} did not arrive as the hub has it (its hash differs)",
-            f"It is gone from the cache again: try once more. {hub.ways_on('model')}",
+            f"model {repo_id}: the downloaded {damaged[0].name} is damaged (its hash differs from the hub's)",
+            f"It was removed from the cache; try again. {hub.ways_on('model')}",
         )
     if not (folder / "config.json").is_file():
-        raise HubError(f"model {repo_id}: no model there (config.json is missing)", hub.ways_on("model"))
+        raise HubError(f"model {repo_id}: not a model repository (config.json is missing)", hub.ways_on("model"))
     if not any(folder.glob("*.safetensors")):
         raise HubError(
-            f"model {repo_id}: it has no safetensors weights, and pickled ones can run code when loaded",
-            "A pull request of the hub's conversion bot often holds safetensors: --set model.revision=refs/pr/N, where"
-            f" {repo_id}/discussions lists N. Or convert the weights where you trust them:"
-            " from_pretrained(...).save_pretrained(...) writes safetensors.",
+            f"model {repo_id}: no safetensors weights found; pickled weights can run code when loaded and are refused",
+            "The hub's conversion bot often opens a pull request with safetensors: find its number N under"
+            f" {repo_id}/discussions and use --set model.revision=refs/pr/N. Or convert the weights yourself if you"
+            " trust them: from_pretrained(...).save_pretrained(...) writes safetensors.",
         )
     return folder
 
@@ -74,25 +75,25 @@ def _cause(error: Exception, revision: str | None) -> str:
     while isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     if isinstance(error, errors.GatedRepoError):
-        return "its owner wants its terms accepted, and you logged in (hf auth login)"
+        return "you must accept its terms on the hub and log in (hf auth login)"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return "the hub has no such model, or it is private and you are not logged in (hf auth login)"
+        return "not found on the hub, or private while you are not logged in (hf auth login)"
     if isinstance(error, errors.RevisionNotFoundError):
-        return f"it has no revision {revision!r}"
+        return f"revision {revision!r} not found"
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
-        status = f"the hub answers {error.response.status_code} {error.response.reason_phrase}"
-        return status + (", as if you were not logged in (hf auth login)" if error.response.status_code == 401 else "")
+        status = f"the hub answered {error.response.status_code} {error.response.reason_phrase}"
+        return status + ("; you may not be logged in (hf auth login)" if error.response.status_code == 401 else "")
     if isinstance(error, errors.HTTPError):
-        return f"the connection broke ({one_line(error)})"
+        return f"the connection failed ({one_line(error)})"
     if "Consistency check failed" in str(error):
-        return "the download ended half-way"
+        return "the download is incomplete"
     return one_line(error)
 
 
 def _is_what_was_sent(path: Path) -> bool:
-    """Compare a cached file with its hash: the cache names it so, SHA-256 for large files and git's for others.
+    """Compare a cached file with the hash in its name: SHA-256 for large files, git's blob hash for others.
 
-    Some mirrors send the plain SHA-1 instead of git's. A name of any other kind tells nothing.
+    Some mirrors use the plain SHA-1 instead of git's. A file with any other kind of name cannot be checked and passes.
     """
     digest = path.resolve().name.lower()
     if not path.is_file() or set(digest) - set(string.hexdigits) or len(digest) not in (40, 64):

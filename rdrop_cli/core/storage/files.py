@@ -1,9 +1,9 @@
-"""Writing files and folders so that a reader sees the old one or the new one, never a half.
+"""Write files and folders atomically: a reader sees the old version or the new one, never a partial one.
 
-What is written stands beside its place first, is flushed to the disk, and is then renamed: a kill or a power cut at any
-instant leaves the old one or the new one. The one exception is a folder that replaces another: between two renames the
-old one is there under a hidden name, from which `sweep` and the next writer put it back. Nothing is removed before what
-replaces it is on the disk. `benchmarks/crash_test.py` plays the kills and the power cuts.
+New content is written to a hidden path beside its target, flushed to disk, and then renamed, so that a kill or a power
+cut at any instant leaves the old version or the new one. There is one exception: when a folder replaces another, the
+old one has a hidden name between two renames, and `sweep` or the next writer restores it. Nothing is removed before its
+replacement is on the disk. `benchmarks/crash_test.py` simulates the kills and power cuts.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from rdrop_cli.errors import StorageError
 
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<host>[^.]*)-(?P<process>\d+)\.(?P<kind>partial|old)")
 _NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.ENOTTY, errno.EBADF}
-"""What file systems answer that cannot flush a folder, or the drive itself."""
+"""Errors from file systems that cannot flush a folder, or the drive itself."""
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
-"""Seconds to wait before a refused rename is tried again: on Windows, while another program has the file open."""
+"""Seconds between attempts at a rename that Windows refuses while another program has the file open."""
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; rename it into place when the block ends well, else remove it.
+    """Yield a path beside `path` to write to; rename it into place if the block succeeds, else remove it.
 
     Raises:
         StorageError: no permission, no space, or another failure of the file system.
     """
-    path = path.resolve() if path.is_symlink() else path  # a link stays, what it leads to is replaced
+    path = path.resolve() if path.is_symlink() else path  # keep the link, replace its target
     staging = staging_of(path)
     try:
         _make_folder(path.parent)
@@ -64,14 +64,14 @@ def writing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def writing_folder(path: Path) -> Iterator[Path]:
-    """As `writing`, for a folder: it exists and is empty when the block begins."""
+    """Like `writing`, but for a folder, which exists and is empty when the block begins."""
     with writing(path) as staging:
         staging.mkdir()
         yield staging
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, or leave the old one.
+    """Write a text file in full, or leave the old one unchanged.
 
     Raises:
         StorageError: it cannot be written.
@@ -81,23 +81,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder with its parents, such that a power cut does not take it and all that is written there.
+    """Make a folder and its parents, durably: a power cut loses neither the folder nor files flushed there later.
 
     Raises:
         StorageError: it cannot be made.
     """
     try:
         _make_folder(path)
-        _flush_folder(path.parent)  # also where it exists: what made it may have been killed before this
+        _flush_folder(path.parent)  # also if it exists: its maker may have been killed before flushing
     except OSError as error:
         raise unwritable(path, error) from error
 
 
 def flush_folder(path: Path) -> None:
-    """Make durable which names are in a folder: what was made, renamed and removed there.
+    """Make the entries of a folder durable: what was created, renamed and removed in it.
 
     Raises:
-        StorageError: the disk refuses.
+        StorageError: the disk reports an error.
     """
     try:
         _flush_folder(path)
@@ -106,24 +106,24 @@ def flush_folder(path: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
-    """The error for a failure of the file system; it names `path`, not what stood beside it."""
+    """The error for a failure of the file system; it names `path` rather than the hidden path beside it."""
     return StorageError(f"{path}: cannot be written ({error.strerror or error})")
 
 
 def staging_of(path: Path) -> Path:
-    """Where this process writes what shall become `path`; `sweep` knows such a place by its name."""
+    """The path where this process writes what will become `path`; `sweep` recognises it by its name."""
     return _beside(path, "partial")
 
 
 def is_leftover(path: Path) -> bool:
-    """True for what a writer leaves when it is killed."""
+    """True for a file or folder that a killed writer left behind."""
     return _LEFTOVER.fullmatch(path.name) is not None
 
 
 def sweep(folder: Path) -> None:
-    """Clear away what killed writers left in a folder, and put back what one was about to replace.
+    """Remove what killed writers left in a folder, and restore what one was about to replace.
 
-    Only for a folder that nobody else writes to.
+    Call this only for a folder that no other process writes to.
 
     Raises:
         StorageError: something cannot be removed.
@@ -134,10 +134,10 @@ def sweep(folder: Path) -> None:
 
 
 def user_path(name: str | Path) -> Path:
-    """A path with `~` resolved; a `~user` that does not exist stays as it is.
+    """A path with `~` expanded; `~user` is kept when there is no such user.
 
     Raises:
-        StorageError: its name is not UTF-8, which could not be recorded.
+        StorageError: the name is not UTF-8, so that it could not be recorded.
     """
     if not str(name).isascii() and any("\ud800" <= character <= "\udfff" for character in str(name)):
         raise StorageError(f"{name}: the name is not valid UTF-8", "Rename it.")
@@ -156,14 +156,16 @@ def _host() -> str:
 
 
 def _sweep_after_the_dead(path: Path) -> None:
-    """As `sweep`, for one path and for writers of this machine that are no more: others may be at work.
+    """Like `sweep`, but for one path and only for dead writers on this machine: others may still be running.
 
-    The folder is listed at this process's first write there: to list a large one takes longer than to write a small
-    file. What a writer that is killed later leaves is cleared away by the next process.
+    A folder is listed once, at this process's first write there, since listing a large folder takes longer than writing
+    a small file. If a writer is killed after that, the next process removes what it left.
     """
     for leftover in _leftovers(os.getpid(), path.parent.absolute()):
         match = _LEFTOVER.fullmatch(leftover.name)
-        if match is None or match["name"] != path.name or not leftover.exists():  # one may be settled by now
+        if (
+            match is None or match["name"] != path.name or not leftover.exists()
+        ):  # removed or restored since the listing
             continue
         if match["host"] == _host() and _is_dead(int(match["process"])):
             _settle(leftover, path, match["kind"])
@@ -171,7 +173,7 @@ def _sweep_after_the_dead(path: Path) -> None:
 
 @functools.cache
 def _leftovers(process: int, folder: Path) -> tuple[Path, ...]:
-    """What writers had left in a folder, or were at, when a process first asked; a forked one asks for itself."""
+    """Leftovers and files being written in a folder when this process first asked; a forked process asks again."""
     return tuple(sorted(filter(is_leftover, folder.glob(".*"))))
 
 
@@ -186,11 +188,11 @@ def _settle(leftover: Path, path: Path, kind: str) -> None:
 
 
 def _is_dead(process: int) -> bool:
-    if os.name == "nt":  # where os.kill would end it
+    if os.name == "nt":  # os.kill would terminate it there
         import psutil
 
         return not psutil.pid_exists(process)
-    # psutil looks into /proc, where other users' processes can be hidden.
+    # Not psutil: it reads /proc, which may hide other users' processes.
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -221,13 +223,13 @@ def _replace_folder(staging: Path, path: Path) -> None:
         except OSError:
             _rename(old, path)
             raise
-        _flush_folder(path.parent)  # or a power cut could empty the old one and not bring the new one
+        _flush_folder(path.parent)  # otherwise a power cut could empty the old one and lose the new one
         with contextlib.suppress(OSError):  # the new one is in place; the next writer tries again
             _discard(old)
 
 
 def _flush(path: Path) -> None:
-    """Make sure that a file, or all of a folder, is on the disk and not only on its way."""
+    """Flush a file, or everything in a folder, to the disk."""
     if path.is_dir():
         for child in path.iterdir():
             _flush(child)
@@ -238,12 +240,12 @@ def _flush(path: Path) -> None:
 
 
 def _flush_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    if os.name == "nt":  # has no way to
+    """Make the entries of a folder durable."""
+    if os.name == "nt":  # Windows cannot flush a folder
         return
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:  # may be written to but not read, so it is left to the system
+    except PermissionError:  # a folder may be writable but not readable; the system flushes it eventually
         return
     try:
         _sync(descriptor)
@@ -255,7 +257,7 @@ def _flush_folder(path: Path) -> None:
 
 
 def _sync(descriptor: int) -> None:
-    """Wait until what is open here is on the disk: on macOS, where fsync only hands it to the drive, on its platter."""
+    """Wait until an open file is on the disk; on macOS, fsync only passes it to the drive, so F_FULLFSYNC is used."""
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:
         try:
@@ -275,7 +277,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _rename(source: Path, target: Path) -> None:
-    """Rename, replacing a file; on Windows also one that a virus scanner or a spreadsheet is just about to close."""
+    """Rename, replacing a file; on Windows, retry while a virus scanner or a spreadsheet briefly has it open."""
     for pause in _PAUSES:
         try:
             source.replace(target)

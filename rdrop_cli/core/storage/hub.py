@@ -1,7 +1,7 @@
 """The model hub: its settings, a quick probe before anything slow, and errors that say what to do.
 
-huggingface_hub reads its environment when it is imported, and offline it retries for many seconds. So the
-environment is set and the endpoint probed here first; nothing heavy is imported at the top of this file.
+huggingface_hub reads its environment variables when it is imported, and retries for many seconds without a network.
+This module therefore sets the environment and probes the endpoint first, and imports nothing heavy at the top.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*[\w]")
 
 @dataclass(frozen=True)
 class HubDataset:
-    """A data set from the hub: its splits, its commit's fingerprint, its class names by column, where it has them."""
+    """A data set from the hub: its splits, a fingerprint of its commit, and its class names by column (if any)."""
 
     splits: Mapping[str, Any]
     fingerprint: str
@@ -42,13 +42,13 @@ def looks_like_id(name: str) -> bool:
 
 
 def parse_dataset(name: str) -> tuple[str, str | None]:
-    """`owner/name:configuration` as id and configuration; None where none is named."""
+    """Split `owner/name:configuration` into id and configuration (None if it names none)."""
     repository, colon, configuration = name.partition(":")
     return repository, configuration if colon else None
 
 
 def prepare_environment(config: HubConfig) -> None:
-    """Set what huggingface_hub reads at import. Call before transformers or datasets are imported."""
+    """Set the variables that huggingface_hub reads at import. Call it before transformers or datasets are imported."""
     if config.endpoint:
         os.environ["HF_ENDPOINT"] = config.endpoint
     if config.offline:
@@ -57,20 +57,20 @@ def prepare_environment(config: HubConfig) -> None:
 
 
 def require(repo_id: str, kind: str, config: HubConfig) -> None:
-    """Make sure a hub repository can be had: from the cache, or from an endpoint that answers.
+    """Make sure that a hub repository is available: in the cache, or at an endpoint that answers.
 
     Args:
         repo_id: `owner/name`.
         kind: `model` or `dataset`.
 
     Raises:
-        HubError: neither; with the cause and the ways on.
+        HubError: neither; the message has the cause and the hint what to try.
     """
     prepare_environment(config)
     cached = _cache_folder(repo_id, kind).is_dir()
     if is_offline():
         if not cached:
-            raise HubError(f"{kind} {repo_id}: offline, and not in the cache", ways_on(kind))
+            raise HubError(f"{kind} {repo_id}: not in the cache, and offline mode is on", ways_on(kind))
         return
     cause = probe(endpoint())
     if cause is None:
@@ -81,13 +81,13 @@ def require(repo_id: str, kind: str, config: HubConfig) -> None:
 
 
 def load_dataset(repo_id: str, config: HubConfig, configuration: str | None = None) -> HubDataset:
-    """Fetch a data set.
+    """Load a data set from the hub.
 
     Args:
-        configuration: Which of its configurations; None: the only one.
+        configuration: Name of one of its configurations; None: the only one.
 
     Raises:
-        HubError: unreachable, unknown, or private, or which configuration is meant is not clear.
+        HubError: it is unreachable, unknown or private, or it has several configurations and none was named.
     """
     require(repo_id, "dataset", config)
     import datasets
@@ -110,7 +110,7 @@ def load_dataset(repo_id: str, config: HubConfig, configuration: str | None = No
         choice = re.search(r"available configs: (\[[^\]]*\])", " ".join(str(error).split()))
         if isinstance(error, ValueError) and choice:
             raise HubError(
-                f"dataset {repo_id}: it has several configurations: {choice[1]}", f"Name one: {repo_id}:CONFIGURATION."
+                f"dataset {repo_id} has several configurations: {choice[1]}", f"Name one: {repo_id}:CONFIGURATION."
             ) from error
         raise HubError(f"dataset {repo_id}: {one_line(error)}", ways_on("dataset")) from error
     features = next(iter(loaded.values())).features
@@ -122,7 +122,7 @@ def load_dataset(repo_id: str, config: HubConfig, configuration: str | None = No
 
 
 def ways_on(kind: str) -> str:
-    """What to do where the hub does not help."""
+    """The hint for an error of the hub: what to use instead."""
     local = "a local folder (or the model `starter`)" if kind == "model" else "a local file or folder"
     return f"Use {local}, or a mirror: --set hub.endpoint=URL or HF_ENDPOINT."
 
@@ -148,18 +148,18 @@ def _cache_folder(repo_id: str, kind: str) -> Path:
 
 
 def probe(endpoint: str) -> str | None:
-    """None when the endpoint answers at all (an error status is an answer), else why it does not.
+    """Why an endpoint does not answer; None if it does (an error status is an answer).
 
-    In a thread, as looking up a name has no time limit of its own.
+    The request runs in a thread because name resolution has no timeout of its own.
     """
-    if not endpoint.startswith(("http://", "https://")):
-        return f"the endpoint {endpoint} is not an http(s) address"
-    answers: list[str | None] = []
     shown = re.sub(r"//[^/@]*@", "//", endpoint)  # without a password
+    if not endpoint.startswith(("http://", "https://")):
+        return f"the endpoint {shown} is not an http(s) address"
+    answers: list[str | None] = []
     thread = threading.Thread(target=lambda: answers.append(_ask(endpoint)), daemon=True)
     thread.start()
     thread.join(_PROBE_SECONDS)
-    return answers[0] if answers else f"{shown} does not answer within {_PROBE_SECONDS:g} seconds"
+    return answers[0] if answers else f"{shown} did not answer within {_PROBE_SECONDS:g} seconds"
 
 
 def _ask(endpoint: str) -> str | None:

@@ -1,4 +1,4 @@
-"""How damage is found before it does harm: a folder's manifest of sizes and SHA-256, and records that are signed."""
+"""Detect damage before it does harm: a manifest of sizes and SHA-256 for a folder, and records with a checksum."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHECKSUM = "sha256"
 
 
 def seal(folder: Path, *, leave_out: Collection[str] = ()) -> None:
-    """Write the manifest of a folder that is complete.
+    """Write the manifest of a complete folder.
 
     Args:
         leave_out: Names of files that may change later.
@@ -37,13 +37,13 @@ def is_sealed(folder: Path) -> bool:
 
 
 def damage(folder: Path, on_file: Callable[[], None] | None = None) -> str | None:
-    """What is wrong with a sealed folder's files, the first fault only; None: nothing. Files may have been added.
+    """The first fault in a sealed folder's files; None: they are intact. Added files are not a fault.
 
     Args:
         on_file: Is called when a file has been read.
 
     Raises:
-        StorageError: a file is there and cannot be read, so that nothing can be said of it.
+        StorageError: a file exists but cannot be read, so that it cannot be checked.
     """
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
@@ -55,15 +55,15 @@ def damage(folder: Path, on_file: Callable[[], None] | None = None) -> str | Non
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return f"{MANIFEST} is damaged"
     try:
-        for name, (size, _) in recorded.items():  # all sizes first, as they cost nothing
+        for name, (size, _) in recorded.items():  # all sizes first: that is fast
             path = folder / name
             if not path.is_file():
                 return f"{name} is missing"
             if path.stat().st_size != size:
-                return f"{name} has {path.stat().st_size:,} bytes, {size:,} were written"
+                return f"{name} has {path.stat().st_size:,} bytes instead of {size:,}"
         for name, (_, digest) in recorded.items():
             if sha256_of(folder / name) != digest:
-                return f"{name} is not what was written (its SHA-256 differs)"
+                return f"{name} has changed since it was written (its SHA-256 differs)"
             if on_file is not None:
                 on_file()
     except OSError as error:
@@ -72,13 +72,13 @@ def damage(folder: Path, on_file: Callable[[], None] | None = None) -> str | Non
 
 
 def with_checksum(content: Mapping[str, Any]) -> str:
-    """A record as JSON that says when it was changed by another hand: with the SHA-256 of the rest of it."""
+    """A record as JSON, with the SHA-256 of its content as one more key, so that later changes are detected."""
     rest = {key: value for key, value in content.items() if key != _CHECKSUM}
     return json.dumps({**rest, _CHECKSUM: _checksum(rest)}, indent=2) + "\n"
 
 
 def checksum_holds(content: object) -> bool:
-    """True for a record as `with_checksum` wrote it."""
+    """True for a record that is unchanged since `with_checksum` wrote it."""
     if not isinstance(content, dict) or _CHECKSUM not in content:
         return False
     rest = {key: value for key, value in content.items() if key != _CHECKSUM}
@@ -104,11 +104,11 @@ def sha256_of(path: Path) -> str:
 
 
 sha256_once = once_a_version(sha256_of)
-"""As `sha256_of`, for models and data that are only read; not for looking whether a file is damaged."""
+"""`sha256_of` with a cache, to identify models and data; not to detect damage, for which a file must be read again."""
 
 
 def weights_fingerprint(folder: Path) -> str:
-    """SHA-256 over a model's weights as they are stored."""
+    """SHA-256 over a model's weight files."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
         digest.update(bytes.fromhex(sha256_once(path)))

@@ -1,4 +1,4 @@
-"""One writer for each run folder, by a lock that the system releases when its process ends, however it ends."""
+"""Allow one writer for each run folder, with a lock that the system releases when the process ends for any reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rdrop_cli.core.storage.files import unwritable
 from rdrop_cli.errors import CheckpointError, StorageError
 
 LOCK = ".lock"
-"""The lock's file in a run folder. It stays there: whether it is locked counts, not whether it is there."""
+"""The lock's file in a run folder. It is never removed: whether it is locked matters, not whether it exists."""
 
 _GLANCE = 0.2
 """Seconds for which a lock may be refused before somebody is said to have it: `has_writer` shares it for an instant."""
@@ -27,10 +27,10 @@ _GLANCE = 0.2
 
 @contextlib.contextmanager
 def only_writer(run: Path) -> Iterator[None]:
-    """Be the one process that writes to a folder while the block runs.
+    """Hold the lock of a folder, as the only process that writes to it, while the block runs.
 
     Raises:
-        CheckpointError: another process is.
+        CheckpointError: another process holds it.
         StorageError: the folder cannot be written to.
     """
     lock = FileLock(run / LOCK)
@@ -38,7 +38,7 @@ def only_writer(run: Path) -> Iterator[None]:
         lock.acquire(timeout=_GLANCE)
     except Timeout as error:
         raise CheckpointError(
-            f"{run}: another training is writing here now", "Wait until it ends, or give another --out."
+            f"{run}: another training is writing to this folder", "Wait until it ends, or give another --out."
         ) from error
     except OSError as error:
         raise unwritable(run, error) from error
@@ -49,7 +49,7 @@ def only_writer(run: Path) -> Iterator[None]:
 
 
 def refuse_if_in_use(run: Path) -> None:
-    """Find out early what `only_writer` would say.
+    """Check early whether `only_writer` would succeed.
 
     Raises:
         CheckpointError: another process writes to the folder.

@@ -1,4 +1,4 @@
-"""Work that depends on a file's content alone, done once a process for as long as the file stays as it is."""
+"""Cache the result of a function of a file's content, per process, until the file changes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 _SETTLED = 2.0
-"""Seconds. A file written less long ago may change again with no other time to show for it: FAT counts in twos."""
+"""Seconds. A file written more recently may change again and keep its time stamp: FAT counts in steps of two."""
 
 
 def once_a_version(function: Callable[[Path], Result]) -> Callable[[Path], Result]:
-    """Remember what a function says of a file, until the file's place on the disk, its size or its times change.
+    """Cache a function of a file until the file's inode, size or times change.
 
-    For files that others write. What shall find damage must read: a disk that loses bits changes none of these.
+    Do not use it to detect damage: a disk that loses bits changes none of these.
     """
     known: dict[tuple[str, int, int, int, int, int], Result] = {}
 

@@ -1,4 +1,4 @@
-"""Commands as they are shown to be pasted into a shell."""
+"""Quote the commands that are shown to be pasted into a shell."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable
 
 ON_WINDOWS = os.name == "nt"
 _PLAIN_ON_WINDOWS = re.compile(r"[\w\\/:.=+][\w\\/:.=+-]*|-[\w-]*")
-"""What neither cmd nor PowerShell reads as anything but itself."""
+"""Arguments that both cmd and PowerShell take literally."""
 
 
 def quote(argument: str) -> str:
-    """An argument as the shell of this system takes it.
+    """An argument quoted for the shell of this system.
 
-    Windows has two shells. Double quotes serve both, with a quote inside doubled; what no spelling keeps from both is
-    left as it is: `%NAME%` from cmd, `$` and the backtick from PowerShell.
+    Windows has two shells. Both accept double quotes, with a quote inside doubled. What cannot be quoted for both is
+    left as it is: `%NAME%`, which cmd expands, and `$` and the backtick, which PowerShell does.
     """
     if not ON_WINDOWS:
         return shlex.quote(argument)
@@ -27,5 +27,5 @@ def quote(argument: str) -> str:
 
 
 def join(arguments: Iterable[str]) -> str:
-    """A command with its arguments."""
+    """A command line with its arguments quoted."""
     return " ".join(map(quote, arguments))

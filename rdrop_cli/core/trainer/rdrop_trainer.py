@@ -1,4 +1,11 @@
-"""Hugging Face's Trainer with the R-Drop loss, right under accumulation, ragged steps and data parallelism."""
+"""Hugging Face's Trainer with the R-Drop loss, correct with gradient accumulation, partial steps and data parallelism.
+
+How a step's gradient is scaled: `rdrop_loss` gives a mean over the rows of one forward pass. `compute_loss` turns it
+into a sum over these rows divided by the examples of the whole optimizer step, over all micro-batches and processes.
+The gradients of micro-batches are added, so their sum is that of the step's mean even if micro-batches differ in size,
+as the last ones of an epoch may. Data parallelism averages gradients over processes instead of adding them, which the
+factor `num_processes` undoes. The base class must not divide again: `loss_is_scaled_for_ga`.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +27,27 @@ from rdrop_cli.core.trainer.micro_batches import MicroBatches
 from rdrop_cli.core.trainer.sampler import NO_EXAMPLE, Fillable, LengthGroupedSampler, ShareOfBatches
 
 METER_FILE = "loss_meter.json"
-"""In a checkpoint: the running means of the log entry that was being collected, and the micro-batch found."""
+"""A file in a checkpoint with the loss sums since the last log entry, and the micro-batch size in use."""
 
 
 class RDropTrainer(MicroBatches):
-    """A `transformers.Trainer` that trains with R-Drop; everything else is as in the base class.
+    """A `transformers.Trainer` that trains with R-Drop and otherwise behaves like the base class.
 
-    Every term of the loss is a mean over the examples of the optimizer step, so alpha means the same at any batch
-    size, accumulation or number of devices. Evaluation is one deterministic pass with the plain, unsmoothed loss.
+    Every term of the loss is a mean over the examples of the optimizer step, so that alpha has the same meaning with
+    any batch size, accumulation or number of devices. Evaluation is one deterministic pass with the plain, unsmoothed
+    loss.
 
     Args:
-        alpha: Weight of the symmetric KL divergence between the two passes; 0 makes one pass only.
-        label_smoothing: Of the cross-entropy; None: `args.label_smoothing_factor`.
-        ce_reduction: As in `rdrop_loss`; with alpha 0 the one cross-entropy is counted twice for `sum`.
-        passes: `concat` runs one forward over [x; x], `sequential` two forwards over x.
-        group_by_length: Whether batches hold examples of similar length.
-        kwargs: As the base classes take them: `auto_micro_batch` and `on_micro_batch` (see `MicroBatches`), and
-            what a `transformers.Trainer` takes.
+        alpha: Weight of the symmetric KL divergence between the two passes; with 0 there is only one pass.
+        label_smoothing: For the cross-entropy; None: `args.label_smoothing_factor`.
+        ce_reduction: As in `rdrop_loss`; with alpha 0 and `sum`, the single cross-entropy is counted twice.
+        passes: `concat` runs one forward pass over [x; x], `sequential` two forward passes over x.
+        group_by_length: Make batches of examples of similar length.
+        kwargs: Arguments of the base classes: `auto_micro_batch` and `on_micro_batch` (see `MicroBatches`), and those
+            of `transformers.Trainer`.
 
     Raises:
-        ValueError: a parameter out of range; when training begins, a label of -100 in a data set that has a length.
+        ValueError: a parameter is out of range; when training begins: a data set with a length has a label of -100.
     """
 
     # compute_loss divides by the examples of the whole optimizer step itself.
@@ -74,25 +82,26 @@ class RDropTrainer(MicroBatches):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The R-Drop loss while training, the plain cross-entropy while evaluating.
+        """The R-Drop loss in training, the plain cross-entropy in evaluation.
 
         Args:
             inputs: The model's inputs with `labels`, (batch,) int64.
-            num_items_in_batch: Examples of the whole optimizer step over all processes; None: of this batch.
+            num_items_in_batch: Examples of the whole optimizer step over all processes; None: those of this batch.
 
         Returns:
-            The loss, a scalar; with `return_outputs` the model's outputs too (of the first pass).
+            The loss, a scalar; with `return_outputs` also the model's outputs (of the first pass).
         """
         labels = inputs["labels"]
         features = {name: value for name, value in inputs.items() if name != "labels"}
         if not model.training:
             logits = _logits(model(**features))
             loss = cross_entropy(log_probabilities(logits), labels)
-            # Only the logits: what else a model returns would be gathered as predictions.
+            # Only the logits, since the base class would gather any other output as predictions too.
             return (loss, {"logits": logits}) if return_outputs else loss
 
         rows = len(labels)
-        # Weights instead of a selection, whose size Python would have to ask the device for.
+        # Weights of 0 and 1 instead of a selection: its size would depend on values, for which Python would have to
+        # wait for the device.
         weights = (labels != NO_EXAMPLE).float() if self._has_fillers else None
         mask = features.get("attention_mask")
         tokens = mask.sum() if mask is not None else features["input_ids"].numel()
@@ -116,8 +125,7 @@ class RDropTrainer(MicroBatches):
             agrees = (logits_a.argmax(-1) == logits_b.argmax(-1)).float()
             parts = {"loss": total, "ce": ce, "kl": kl, "agree": _mean_or_sum(agrees, weights)}
 
-        # A sum over rows divided by all rows of the step. Data parallelism averages gradients over processes,
-        # which the factor undoes.
+        # See the module's docstring. The parts without weights are means over `rows`, with weights sums.
         if weights is None:
             self.meter.add(rows, tokens, **parts)
             if num_items_in_batch is not None:
@@ -132,7 +140,7 @@ class RDropTrainer(MicroBatches):
         return (total, outputs) if return_outputs else total
 
     def _two_passes(self, model: nn.Module, features: dict[str, Any], rows: int) -> tuple[Any, Tensor, Tensor]:
-        """Outputs of the first pass, and both passes' logits, each (batch, classes)."""
+        """Outputs of the first pass, and the logits of both passes, (batch, classes) each."""
         if self.passes == "sequential":
             outputs = model(**features)
             return outputs, _logits(outputs), _logits(model(**features))
@@ -144,9 +152,10 @@ class RDropTrainer(MicroBatches):
         return {"logits": logits[:rows]}, logits[:rows], logits[rows:]
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
-        """The number of examples of one optimizer step over all processes, known without asking the device or others.
+        """The number of examples of one optimizer step over all processes.
 
-        The base class counts only for models that take **kwargs; the loss needs the count for every model.
+        The base class counts only for models whose forward takes **kwargs, but this loss needs the count for every
+        model. If the sampler knows the sizes of all steps, neither the device nor other processes are asked.
         """
         if self._step_sizes:
             return self._step_sizes[self.state.global_step % len(self._step_sizes)]
@@ -156,11 +165,11 @@ class RDropTrainer(MicroBatches):
         return self.accelerator.gather(counted[None]).sum() if self.args.world_size > 1 else counted
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """0: nothing shows them, and counting walks over all parameters at every micro-batch."""
+        """Always 0: rdrop does not report it, and counting would visit all parameters for every micro-batch."""
         return 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Replace the base class's loss, a mean of step means, by means over examples, and add the parts."""
+        """Replace the base class's loss, a mean of step means, by the mean over examples, and add its parts."""
         if "loss" in logs:
             self.meter.gather()
             logs |= self.meter.means(self.alpha)
@@ -170,20 +179,20 @@ class RDropTrainer(MicroBatches):
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """As the base class; the time it takes, as that of saving, does not count in the training rates."""
+        """Like the base class; its time is not counted in the training rates, nor is that of saving."""
         metrics: dict[str, float] = super().evaluate(*args, **kwargs)
         self.meter.restart_clock()
         return metrics
 
     def release(self) -> None:
-        """Give the device's memory back: the model moves to the CPU and the optimizer goes; training is over then."""
+        """Free the device's memory after training: move the model to the CPU and drop the optimizer."""
         self.model_wrapped = self.model.cpu()
         self.optimizer = self.lr_scheduler = None
         self.callback_handler.optimizer = self.callback_handler.lr_scheduler = None
         self.accelerator.free_memory()
 
     def write_extras(self, folder: Path) -> None:
-        """What the base class does not know of."""
+        """Write the loss sums and the micro-batch size, so that a resumed run continues both."""
         state = {**self.meter.state_dict(), "micro_batch": self.micro_batch}
         (folder / METER_FILE).write_text(json.dumps(state), encoding="utf-8")
 
@@ -210,10 +219,11 @@ class RDropTrainer(MicroBatches):
         return LengthGroupedSampler(lengths, batch_size, seed, group=self.group_by_length)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """With several processes each loads its share of every optimizer step; else as the base class."""
+        """With several processes, each loads its share of every optimizer step; otherwise like the base class."""
         has_length = hasattr(self.train_dataset, "__len__")
         if has_length:
             refuse_ignored_labels(self.train_dataset)
+        # A data set without a length cannot be searched for labels of -100 in advance, so they get a weight of 0.
         self._has_fillers = self.args.world_size > 1 or not has_length
         self._step_sizes = []
         sampler = self._get_train_sampler() if self.args.world_size > 1 else None
@@ -231,7 +241,7 @@ class RDropTrainer(MicroBatches):
             pin_memory=self.args.dataloader_pin_memory,
             persistent_workers=self.args.dataloader_persistent_workers,
         )
-        # To accelerate this is one process's loader: it is divided already.
+        # The batches are already divided among the processes, so accelerate must treat this as a single process.
         shared: DataLoader[Any] = prepare_data_loader(
             loader,
             device=self.args.device,
@@ -244,10 +254,10 @@ class RDropTrainer(MicroBatches):
 
 
 def refuse_ignored_labels(dataset: Any) -> None:
-    """Make sure that every example counts: the divisor of a step's loss is its number of examples.
+    """Refuse labels of -100: a step's loss is divided by its number of examples, so every example must count.
 
     Raises:
-        ValueError: a label of -100, which torch's cross-entropy leaves out but the divergence does not.
+        ValueError: an example has this label, which torch's cross-entropy ignores but the divergence does not.
     """
     labels = getattr(dataset, "targets", None)
     if labels is None:
@@ -256,8 +266,8 @@ def refuse_ignored_labels(dataset: Any) -> None:
     ignored = np.flatnonzero(np.asarray(labels) == NO_EXAMPLE)
     if len(ignored):
         raise ValueError(
-            f"{len(ignored)} training examples have the label {NO_EXAMPLE}, which stands for no example;"
-            f" the first is number {ignored[0]}: leave them out of the data set"
+            f"{len(ignored)} training examples have the label {NO_EXAMPLE}, which marks ignored examples; the first has"
+            f" index {ignored[0]}: remove them from the data set"
         )
 
 
@@ -266,7 +276,7 @@ def _mean_or_sum(values: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def example_lengths(dataset: Any) -> Sequence[int] | None:
-    """Tokens of each example: the data set's `lengths`, else counted; None where it has no length of its own."""
+    """Tokens of each example: the data set's `lengths`, else counted; None for a data set without a length."""
     lengths = getattr(dataset, "lengths", None)
     if lengths is not None:
         return cast("Sequence[int]", lengths)

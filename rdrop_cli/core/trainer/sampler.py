@@ -1,4 +1,4 @@
-"""The order of training examples: batches of similar length, the same again for the same seed and epoch."""
+"""The order of training examples: batches of similar length, reproducible by seed and epoch."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _POOL = 50
-"""Batches that are sorted by length together: more wastes less padding, fewer mixes better."""
+"""How many batches are sorted by length together: more need less padding, fewer mix the examples better."""
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Yields example indices so that consecutive `batch_size` of them have similar lengths.
+    """Yields example indices so that every `batch_size` consecutive ones have similar lengths.
 
-    The order is a pure function of seed, epoch and `batch_size`, so that a run resumed in the middle of an epoch
-    sees exactly the batches it would have seen, however a batch is divided over micro-batches.
+    The order depends on lengths, seed, epoch and `batch_size` alone. A run that resumes in the middle of an epoch
+    therefore sees the batches that it would have seen, even if a batch is divided into other micro-batches.
 
     Args:
         lengths: Tokens of each example.
         batch_size: Examples per optimizer step, over all micro-batches and processes.
-        seed: Of the shuffling.
-        group: False shuffles without regard to length.
+        seed: For the shuffling.
+        group: False: shuffle without regard to length.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class LengthGroupedSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, counted from 0, that the next iteration yields."""
+        """Set the epoch, counted from 0, of the next iteration. The Trainer calls it."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -51,32 +51,36 @@ class LengthGroupedSampler(Sampler[int]):
             return iter(order.tolist())
         pool = _POOL * self.batch_size
         pools = [order[start : start + pool] for start in range(0, len(order), pool)]
-        # Within a pool longest first; the stable sort keeps ties in their shuffled order.
+        # Each pool is sorted longest first; the stable sort keeps examples of equal length in shuffled order.
         grouped = np.concatenate([part[np.argsort(-self.lengths[part], kind="stable")] for part in pools] or [order])
         full = len(grouped) // self.batch_size * self.batch_size
         batches = grouped[:full].reshape(-1, self.batch_size)
         batches = batches[rng.permutation(len(batches))]
         if len(batches):
-            # The longest batch comes first: what does not fit in memory fails at the first step.
+            # The longest batch comes first, so that a run that needs too much memory fails in its first step.
             longest = int(self.lengths[batches].max(axis=1).argmax())
             batches[[0, longest]] = batches[[longest, 0]]
-        # The incomplete batch stays last, or every batch behind it would be cut in the wrong place.
+        # The incomplete batch must be last: the loader cuts every `batch_size` indices, so that anywhere else it would
+        # shift all batches after it.
         return iter(np.concatenate([batches.ravel(), grouped[full:]]).tolist())
 
 
 NO_EXAMPLE = -100
-"""The label of an example that only fills a process's share; the same number torch's cross-entropy ignores."""
+"""The label of an example that only fills a process's share; torch's cross-entropy ignores this number."""
 
 
 class ShareOfBatches:
-    """One process's micro-batches: of each optimizer step's examples every `count`-th, from its rank on.
+    """One process's micro-batches: every `count`-th example of each optimizer step, starting at its rank.
 
-    All processes together see what one process would, in the same steps. Where a step's examples do not divide evenly,
-    a process that is one short repeats an example, as ~index: `Fillable` gives it the label `NO_EXAMPLE`.
+    Together the processes see the same examples in the same steps as a single process would. If a step's examples do
+    not divide evenly, a process that is one short repeats an example as ~index, which `Fillable` gives the label
+    `NO_EXAMPLE`: all processes must run the same number of passes, because they wait for each other in each.
 
     Args:
-        sampler: The order of examples for all processes; its batch is an optimizer step's.
+        sampler: The order of examples for all processes; its `batch_size` is that of an optimizer step.
         micro_batch_size: Most examples in one forward pass of one process.
+        rank: Which process this is, from 0.
+        count: The number of processes.
     """
 
     def __init__(self, sampler: LengthGroupedSampler, micro_batch_size: int, rank: int, count: int) -> None:
@@ -86,7 +90,7 @@ class ShareOfBatches:
         self.count = count
 
     def sizes(self) -> list[int]:
-        """Examples of each of an epoch's optimizer steps, over all processes."""
+        """The number of examples in each optimizer step of an epoch, over all processes."""
         full, rest = divmod(len(self.sampler), self.sampler.batch_size)
         return [self.sampler.batch_size] * full + ([rest] if rest else [])
 
@@ -102,6 +106,8 @@ class ShareOfBatches:
         for size in self.sizes():
             step = order[start : start + size]
             start += size
+            # A batch grouped by length is sorted: with every `count`-th example, all processes get texts of similar
+            # length, so that none waits long for another.
             share = step[self.rank :: self.count]
             if len(share) < self._share(size):
                 share.append(~step[-1])
@@ -110,7 +116,7 @@ class ShareOfBatches:
 
 
 class Fillable(Dataset[dict[str, Any]]):
-    """A data set in which ~index is example `index` with the label `NO_EXAMPLE`."""
+    """A data set in which ~index stands for example `index` with the label `NO_EXAMPLE`."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset

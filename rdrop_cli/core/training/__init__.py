@@ -1,1 +1,1 @@
-"""Training a classifier from configuration to run folder. Stands on trainer, inference, runs and what they stand on."""
+"""Train a classifier from configuration to run folder. Builds on trainer, inference, runs and the parts below them."""

@@ -1,4 +1,4 @@
-"""Our configuration in the words of transformers' TrainingArguments."""
+"""Translate rdrop's configuration into transformers' TrainingArguments."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 def training_arguments(
     config: Config, run: Path, device: torch.device, precision: Dtype, *, unused_parameters: bool = False
 ) -> TrainingArguments:
-    """What the Trainer is told. Loss, label smoothing and batches by length are our own, so it hears nothing of them.
+    """The Trainer's arguments, without those for loss, label smoothing and batches by length: rdrop does these itself.
 
     Args:
-        run: The run folder; checkpoints go below it.
-        unused_parameters: Some of the model take no part in the loss, which several processes must know.
+        run: The run folder; checkpoints are saved below it.
+        unused_parameters: The loss does not depend on some parameters, which data parallelism must know.
     """
     train = config.train
     share = train.batch_size // processes.world_size()
-    # With `auto` the trainer itself cuts the batch, once it knows where.
+    # With `auto` the trainer divides the batch itself, once memory has run out.
     micro = min(train.micro_batch_size, share) if isinstance(train.micro_batch_size, int) else share
     arguments = TrainingArguments(
         output_dir=str(run / layout.CHECKPOINTS),
@@ -53,7 +53,7 @@ def training_arguments(
         activation_checkpointing=train.gradient_checkpointing,
         dataloader_num_workers=train.num_workers,
         dataloader_pin_memory=device.type == "cuda",
-        # Copies from pinned memory do not wait for the device; workers keep what they imported.
+        # Copies from pinned memory need not wait for the device; persistent workers need not import modules again.
         accelerator_config={"non_blocking": device.type == "cuda"},
         dataloader_persistent_workers=device.type == "cuda" and train.num_workers > 0,
         remove_unused_columns=False,
@@ -63,17 +63,18 @@ def training_arguments(
         disable_tqdm=True,
         log_level_replica="error",
         ddp_find_unused_parameters=unused_parameters,
-        ddp_broadcast_buffers=False,  # positions and the like: equal everywhere, and never changed
-        # A fused step hides from accelerate that the scaler skipped it, so the schedule would run ahead.
+        ddp_broadcast_buffers=False,  # such as position ids: equal in all processes and never changed
+        # With a fused optimizer, accelerate does not notice a step that the loss scaler skipped, and would still
+        # advance the learning-rate schedule.
         optim="adamw_torch" if precision == "float16" else "adamw_torch_fused",
         seed=train.seed,
         data_seed=train.seed,
     )
     if arguments.n_gpu > 1:
-        # One process uses one GPU: DataParallel over all would multiply the batch size behind the user's back.
+        # One process uses one GPU: DataParallel over all GPUs would multiply the batch size unnoticed.
         arguments._n_gpu = 1
     if device.index and device != arguments.device:
-        # transformers always takes the first GPU, and makes it the current one.
+        # transformers always chooses the first GPU and makes it the current one.
         arguments.__dict__["_setup_devices"] = device
         torch.cuda.set_device(device)
     return arguments

@@ -1,4 +1,4 @@
-"""What happens around training steps: showing, keeping the best model, stopping on a signal."""
+"""Callbacks around training steps: report progress, keep the best model, stop on a signal."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from rdrop_cli.core.training.observer import Observer
 
 _STEPS_TO_ASK, _SECONDS_TO_ASK = 10, 2.0
-"""Several processes ask one another whether to stop after so many steps, or so much time, whichever comes first."""
+"""Several processes ask each other whether to stop after this many steps or seconds, whichever comes first."""
 
 
 class ObserveTraining(TrainerCallback):
     """Forwards progress to an observer and keeps history.csv equal to the state's log history.
 
-    A history that cannot be written, because a spreadsheet has it open, say, stops no training: it
-    is written anew, whole, with each entry, and checkpoints hold it too.
+    Training continues if the history cannot be written, for instance because a spreadsheet has it open: each new entry
+    rewrites the whole file, and checkpoints also contain the history.
     """
 
     def __init__(self, observer: Observer, history: Path) -> None:
@@ -55,17 +55,17 @@ class ObserveTraining(TrainerCallback):
         if not state.is_world_process_zero:
             return
         if (fault := self._write(state)) and not self._is_behind:
-            self.observer.notice(f"{fault}; training continues, and each further entry tries again")
+            self.observer.notice(f"{fault}; training continues and tries again with each new entry")
         self._is_behind = fault is not None
         if newest := history_row(state.log_history[-1]):
             self.observer.log(newest)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._is_behind and (fault := self._write(state)):
-            self.observer.notice(f"{fault}, so it lacks the newest entries")
+            self.observer.notice(f"{fault}, so the newest entries are missing from it")
 
     def _write(self, state: Any) -> str | None:
-        """Write the history; what was wrong if it could not be."""
+        """Write the history; return the error message if that fails."""
         try:
             write_history(self.history, state.log_history)
         except StorageError as error:
@@ -74,9 +74,9 @@ class ObserveTraining(TrainerCallback):
 
 
 class KeepBest(TrainerCallback):
-    """Exports a checkpoint that has just been saved when its validation metric is the best so far.
+    """Exports a checkpoint that has just been saved if its validation metric is the best so far.
 
-    In this order a kill between the two loses nothing: the export can be made again.
+    In this order a kill between the two loses nothing, because the export can be repeated from the checkpoint.
     """
 
     def __init__(self, export: Callable[[int], None]) -> None:
@@ -90,13 +90,13 @@ class KeepBest(TrainerCallback):
 class StopOnSignal(TrainerCallback):
     """On SIGINT or SIGTERM finishes the step, saves and stops; a second signal ends the process at once.
 
-    The signal only sets a flag, so that no write is cut in the middle. Several processes ask one another every tenth
-    step, or after two seconds' worth of longer ones, so that all stop at the same step and none waits for the others at
-    every one. As their launcher passes a signal on, and the terminal sends it too, a second one is nothing special
-    then, but for a SIGTERM that comes seconds later: it ends the process, even one that hangs.
+    The handler only sets a flag, so that no write is interrupted. Several processes must stop at the same step, so they
+    ask each other, but only every tenth step, or about every two seconds if steps are slow, since they wait for each
+    other whenever they ask. With several processes a second signal is normal, because the terminal and the launcher
+    both send it; then only a SIGTERM that arrives seconds later ends the process, even if it hangs.
 
     Attributes:
-        stopping: Every process knows that training stops here.
+        stopping: All processes have agreed to stop at this step.
     """
 
     def __init__(self, observer: Observer) -> None:
@@ -109,7 +109,7 @@ class StopOnSignal(TrainerCallback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the signals while the block runs. Outside the main thread signals cannot be handled."""
+        """Handle the signals while the block runs; outside the main thread, which Python does not allow, do nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -122,7 +122,7 @@ class StopOnSignal(TrainerCallback):
                 signal.signal(number, handler)
 
     def agree(self) -> bool:
-        """Whether any process was asked to stop; every process must ask at the same point."""
+        """Whether any process was asked to stop. All processes must call this at the same point."""
         self.stopping = processes.any_of(self._requested)
         return self.stopping
 
@@ -135,7 +135,7 @@ class StopOnSignal(TrainerCallback):
         self.observer.stopping()
 
     def _agree_now_and_then(self, step: int) -> bool:
-        """As `agree`, at the steps that all processes ask at; False in between."""
+        """Like `agree`, but only at some steps, the same ones in all processes; otherwise False."""
         if processes.world_size() == 1:
             return self.agree()
         if step < self._ask_at:
@@ -158,7 +158,7 @@ class StopOnSignal(TrainerCallback):
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         stopping = self.agree()
         if self._mid_epoch:
-            # The epoch has not ended; its evaluation and checkpoint belong to the resumed run.
+            # The loop also calls this when it stops in mid-epoch; the resumed run will evaluate and save at the end.
             control.should_evaluate = control.should_save = control.should_log = False
         elif stopping:
             control.should_training_stop = True

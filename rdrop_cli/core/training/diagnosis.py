@@ -1,4 +1,4 @@
-"""Whether the KL term does its work: not next to nothing, and not everything."""
+"""Diagnose during training whether the KL term has too little or too much weight."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 NEGLIGIBLE, DOMINANT = 0.005, 0.5
 """Shares of the loss below and above which alpha * KL is worth a warning."""
 _STUCK, _SOLVED = 0.03, 0.9
-"""How much of what can be learned a model has learned: less than the first is nothing, and with more than the second
-the loss is next to nothing, and so are the shares of it."""
+"""Shares of the way from the chance cross-entropy to the perfect one. Below the first, a model has learned nothing;
+above the second, the loss is so small that its parts' shares mean little."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The cross-entropy, in nats, of a model that knows every label, and of one that knows only how frequent each is.
+    """The cross-entropy, in nats, of a model that knows every label, and of one that knows only the class frequencies.
 
-    With label smoothing the first is not 0, and for rare classes the second is not far from it.
+    With label smoothing the first is above 0, and with very unequal classes the second is close to it.
     """
 
     perfect: float
@@ -56,17 +56,18 @@ def _entropy(p: NDArray[np.float64]) -> float:
 def diagnose(
     history: Iterable[Mapping[str, Any]], *, config: Config, bounds: Bounds, dropout_key: str
 ) -> tuple[str, str] | None:
-    """What is wrong with the latter half of the newest epoch, and what to change.
+    """Find out what is wrong in the second half of the newest epoch, and what to change.
 
-    The first of several epochs is not judged: KL is next to nothing until the model has learned something.
+    The first of several epochs is not judged, because KL is close to 0 until the model has learned something.
 
     Args:
         history: A training's log history so far.
-        bounds: Of the cross-entropy.
+        config: The run's configuration.
+        bounds: Bounds of the cross-entropy.
         dropout_key: The key of the model's configuration that sets its dropout.
 
     Returns:
-        A name for the finding, and a sentence.
+        A name for the problem and a sentence about it; None: no problem was found.
     """
     rows = [row for row in history if "kl_share" in row]
     if not rows:
@@ -80,14 +81,14 @@ def diagnose(
     learned = (bounds.chance - ce) / (bounds.chance - bounds.perfect) if bounds.chance > bounds.perfect else 1.0
     if learned < _STUCK:
         return "stuck", (
-            f"The cross-entropy is still {ce:.3f} nats, what the classes' frequencies alone would give, and KL is"
-            f" {share:.0%} of the loss. A large alpha can hold a model back: lower --alpha (now {alpha:g}), or change"
-            " --lr"
+            f"The model has not learned yet: its cross-entropy is {ce:.3f} nats, as if it knew only the class"
+            f" frequencies, and KL is {share:.0%} of the loss. A large alpha can prevent learning: lower --alpha (now"
+            f" {alpha:g}), or change --lr"
         )
     if share < NEGLIGIBLE:
         return "negligible", (
-            f"KL is {share:.2%} of the loss: R-Drop does next to nothing. Raise --alpha (now {alpha:g}), or the"
-            f" dropout: --set model.config.{dropout_key}=0.2"
+            f"KL is only {share:.2%} of the loss, so R-Drop has almost no effect: raise --alpha (now {alpha:g}), or"
+            f" increase dropout with --set model.config.{dropout_key}=0.2"
         )
     if share > DOMINANT and learned < _SOLVED:
         return "dominant", (f"KL is {share:.0%} of the loss and outweighs the labels: lower --alpha (now {alpha:g})")
@@ -95,7 +96,7 @@ def diagnose(
 
 
 class Diagnose(TrainerCallback):
-    """Says once of each finding what is wrong, at the end of an epoch."""
+    """Reports each problem once, at the end of an epoch."""
 
     def __init__(self, notice: Callable[[str], None], **known: Any) -> None:
         self.notice = notice
@@ -116,7 +117,7 @@ def make_diagnosis(config: Config, data: Prepared, model_config: Any, notice: Ca
 
     Args:
         model_config: The model's own configuration.
-        notice: Is told of a finding.
+        notice: Called with a sentence about each problem.
     """
     bounds = cross_entropy_bounds(data.splits["train"].labels, len(data.labels), config)
     keys = dropout_keys(model_config)

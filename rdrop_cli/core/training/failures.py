@@ -1,4 +1,4 @@
-"""What can stop a training half-way, as errors that say how to resume."""
+"""Turn failures during training into errors that say how to resume."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ SMALLER = "Use --micro-batch auto, --gradient-checkpointing or a smaller --max-l
 
 @contextlib.contextmanager
 def map_failures(run: Path, device: torch.device) -> Iterator[None]:
-    """Say what stopped the training in the block, and how to resume it.
+    """Turn failures in the block into errors that say what happened and how to resume.
 
     Raises:
-        ModelError: the loss became infinite or no number, or memory ran out.
-        StorageError: something cannot be written.
+        ModelError: the loss became infinite or NaN, or memory ran out.
+        StorageError: a file cannot be written.
+        ProcessLost: another process ended.
     """
     auto = "--micro-batch auto" if processes.world_size() == 1 else "--micro-batch N (a smaller one)"
     smaller = (
-        f"Resume with: {resume_command(run)} {auto}, or --set train.eval_batch_size=8 if it was in an evaluation;"
-        " or train anew with a smaller --max-length"
+        f"Resume with: {resume_command(run)} {auto}, or with --set train.eval_batch_size=8 if it ran out during an"
+        " evaluation; or start a new run with a smaller --max-length"
     )
     try:
         with processes.map_lost_processes(), devices.map_memory_errors(device, smaller):
@@ -39,7 +40,7 @@ def map_failures(run: Path, device: torch.device) -> Iterator[None]:
     except FloatingPointError as error:
         raise ModelError(
             f"training failed: {error}",
-            f"Train anew with a lower --lr or --precision float32; {run} keeps what was saved before.",
+            f"Start a new run with a lower --lr or --precision float32; {run} still contains what was saved before.",
         ) from error
     except MemoryError as error:
         raise ModelError("out of memory", smaller) from error
@@ -47,4 +48,4 @@ def map_failures(run: Path, device: torch.device) -> Iterator[None]:
         cause = error.message if isinstance(error, StorageError) else unwritable(run, error).message
         has_begun = (run / layout.CONFIG).is_file()
         way_on = f"resume with: {resume_command(run)}" if has_begun else "train again"
-        raise StorageError(cause, f"Put that right, then {way_on}") from error
+        raise StorageError(cause, f"Fix this, then {way_on}") from error

@@ -1,4 +1,4 @@
-"""Metrics of a training: of each epoch on validation, and of the best epoch on every split."""
+"""Metrics of a training: validation metrics of each epoch, and metrics of the best epoch on every split."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from rdrop_cli.schema import Config
 
 TRAIN_SAMPLE = 2000
-"""Training examples that the final table's train row is measured on, at most."""
+"""Most training examples to measure the train row of the final table on."""
 
 
 def validation_metrics(prediction: Any) -> dict[str, float]:
-    """Scalar metrics of what the Trainer gathered on validation; one that is undefined is NaN there.
+    """Scalar metrics of the Trainer's predictions on validation; undefined ones are NaN, as the Trainer expects.
 
     Raises:
-        FloatingPointError: logits that are not finite.
+        FloatingPointError: the logits are not finite.
     """
     logits = np.asarray(prediction.predictions)
     if not np.isfinite(logits).all():
@@ -46,15 +46,15 @@ def measure_best(
     observer: Observer,
     notice: Callable[[str], None],
 ) -> tuple[dict[str, dict[str, Any]], Predictions | None]:
-    """Metrics by split of a run's best/, read back from disk: what is reported is what was saved.
+    """Measure a run's best/ on every split. It is read back from disk, so that the saved model is what is measured.
 
-    Train is measured on a sample; test, if there is one, is opened here for the first time.
+    Train is measured on a sample. Test, if there is such a split, is used here for the first time.
 
     Args:
-        notice: Is told what does not work on the device.
+        notice: Called with one line about anything that does not work on the device.
 
     Returns:
-        The metrics, and what was predicted for the test split.
+        The metrics by split, and the predictions for the test split.
     """
     card = checkpoint_card(config, data)
     best = Checkpoint(str(run / layout.BEST), run, card)

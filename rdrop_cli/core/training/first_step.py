@@ -1,4 +1,4 @@
-"""The step that a training tries before it begins, and the configuration that the step shows to work."""
+"""Try one step before training begins, and adapt the configuration to what works."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FirstStep:
-    """What a training computes with.
+    """The result of the trial.
 
     Attributes:
-        config: As configured, with the precision and the kernels that work. It is what the run records, so that a
-            resumed run and an evaluation compute as this one does.
-        fallbacks: Keys of `config` that do not have the value that was asked for, with that value.
+        config: As configured, with the precision and the kernels that work. The run records this configuration, so
+            that a resumed run and an evaluation compute in the same way.
+        fallbacks: The requested value of each key of `config` that had to be replaced.
         by_exact_length: Padding would change the model's predictions.
         collate: Makes batches for the kernels in use.
     """
@@ -57,15 +57,15 @@ def try_first_step(
     """Move a classifier to its device and try a step there; no weight is changed.
 
     Args:
-        model: On the CPU, in float32, with the kernels that it shall train with.
+        model: On the CPU, in float32, with the kernels to train with.
         segments: Its inputs have type ids.
-        notice: Is told what does not work.
+        notice: Called with one line about anything that does not work.
 
     Raises:
-        ModelError: the step fails in every way, or memory ran out.
+        ModelError: the step fails with every precision and kernel, or memory ran out.
     """
     train, collate = config.train, make_collator(tokenizer, model)
-    # With batch norm a single row is no batch, so a run that never sees one is not tried with one.
+    # Batch norm fails on a batch of a single row, so use one row only if training would.
     count = 2 if config.rdrop.alpha or (train.batch_size > 1 and train.micro_batch_size != 1) else 1
     rows = probes.made_up(tokenizer, model, [config.model.max_length] * count, segments=segments)
 
@@ -84,7 +84,7 @@ def try_first_step(
         settled = trial.settle_training(model, tokenizer, rows, collate, loss, device, precision, notice)
     if by_exact_length:
         notice(PADDING_MATTERS)
-    # Several processes compute alike: what fails for one is left out by all.
+    # All processes must compute in the same way, so each adopts what any of them needs.
     fallbacks: dict[str, Any] = {}
     if processes.any_of(settled.precision != precision):
         fallbacks["train.precision"], precision = precision, "float32"
@@ -98,7 +98,7 @@ def try_first_step(
 
 
 def _loss(logits: Tensor, config: Config) -> Tensor:
-    """The loss of a trial's rows, all of the first class; two rows count as two passes over one."""
+    """The loss of the trial's rows, all labelled as the first class; two rows count as two passes over one text."""
     labels = torch.zeros(1, dtype=torch.long, device=logits.device)
     if not config.rdrop.alpha:
         return cross_entropy(log_probabilities(logits), labels.expand(len(logits)), config.train.label_smoothing)

@@ -1,4 +1,4 @@
-"""What a training will take, from a few measured steps."""
+"""Estimate the time, memory and disk space of a training from a few measured steps."""
 
 from __future__ import annotations
 
@@ -21,14 +21,21 @@ if TYPE_CHECKING:
     from rdrop_cli.core.training.set_up import TrainingSetup
 
 _FEWEST, _MOST, _SECONDS = 4, 12, 20.0
-"""Batches to time, each twice, and about how long that may take."""
+"""Fewest and most batches to time, each twice, and about how many seconds that may take."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Expected cost of a run: seconds, bytes of device (or process) memory, bytes of disk.
+    """Expected cost of a run.
 
-    `seconds` are those of training with its evaluations; one of them takes `evaluation_seconds`.
+    Attributes:
+        steps: Optimizer steps of the run.
+        timed_steps: How many steps were measured.
+        seconds_per_step: Mean seconds for one step.
+        seconds: Training with all its evaluations.
+        evaluation_seconds: One evaluation on the validation split.
+        peak_memory: Bytes of device memory, or of process memory on a CPU.
+        disk: Bytes of disk space.
     """
 
     steps: int
@@ -43,8 +50,8 @@ class Forecast:
 def forecast(training: TrainingRun, *, seconds: float = _SECONDS) -> Forecast:
     """Time a few optimizer steps and evaluation batches of a training that has not begun.
 
-    The first step has the longest batch of an epoch, so the memory it takes is the run's peak. The others are batches
-    from short to long, which stand for the whole epoch. The model is used up; nothing else of the training changes.
+    The first step uses the most expensive batch of an epoch, so its memory is the run's peak. The other batches range
+    from short to long and represent the whole epoch. The steps change the model's weights, and nothing else.
 
     Args:
         seconds: About how long the timing may take.
@@ -75,14 +82,15 @@ def _measure(ready: TrainingSetup, trainer: RDropTrainer, seconds: float) -> For
         _step(ready, trainer, model, optimizer, batches[index])
         return time.perf_counter() - began
 
-    seconds_of(int(cost.argmax()))  # takes the most memory, and starts everything up
+    seconds_of(int(cost.argmax()))  # the peak of memory; also the warm-up
     longest = seconds_of(int(cost.argmax()))
     count = min(len(batches), max(_FEWEST, min(_MOST, int(seconds / longest / 2))))
-    # The middles of equally many batches each, by cost: their mean stands for all.
+    # Sort the batches by cost, cut them into `count` equal groups and time the middle one of each: their mean
+    # estimates the mean of all batches.
     chosen = np.argsort(cost, kind="stable")[((np.arange(count) + 0.5) * len(batches) / count).astype(int)]
     first = np.array([seconds_of(index) for index in chosen])
     again = np.array([seconds_of(index) for index in chosen])
-    # The first batch of a width is slower: kernels are made for it. An epoch pays that once for each width.
+    # The first batch of each width is slower because kernels are prepared for it. This cost occurs once per width.
     starting = len(set(widths.tolist())) * max(0.0, float((first - again).mean()))
 
     step_seconds = float(again.mean())
@@ -102,7 +110,7 @@ def _step(
     ready: TrainingSetup, trainer: RDropTrainer, model: torch.nn.Module, optimizer: object, batch: list[int]
 ) -> None:
     wanted = ready.config.train.micro_batch_size
-    micro = wanted if isinstance(wanted, int) else len(batch)  # the trainer itself divides for `auto`
+    micro = wanted if isinstance(wanted, int) else len(batch)  # with `auto`, the trainer divides the batch itself
     for start in range(0, len(batch), micro):
         rows = [ready.datasets["train"][index] for index in batch[start : start + micro]]
         trainer.training_step(model, dict(ready.collate(rows)), len(batch))
@@ -128,6 +136,9 @@ def _evaluation_seconds(ready: TrainingSetup, model: torch.nn.Module) -> float:
 
 
 def _disk(ready: TrainingSetup) -> int:
-    """Weights in best/, and weights with two moments in each kept checkpoint, the best one and the one being saved."""
+    """Bytes for best/, with the weights, and the checkpoints, with weights and two moments of equal size each.
+
+    Beside the kept checkpoints there can be the best one and the one being saved.
+    """
     weights = sum(parameter.numel() * parameter.element_size() for parameter in ready.model.parameters())
     return weights * (1 + 3 * (ready.config.train.keep_checkpoints + 2))

@@ -1,4 +1,4 @@
-"""Who is told of a training's progress, and what is about to happen."""
+"""The interface for watching a training, and the plan that it announces."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a training is about to do, for showing.
+    """What a training is about to do, for display.
 
     Attributes:
-        columns: Those that the data was read from.
-        classes: Training examples of each class; of two the second is the positive one.
-        data_notes: What was inferred of the data and left out of it, a sentence each.
+        columns: The columns that the data was read from.
+        classes: Training examples of each class; if there are two, the second is the positive one.
+        data_notes: One sentence for everything that was inferred about the data or left out of it.
     """
 
     run: Path
@@ -40,7 +40,7 @@ class TrainingPlan:
 
 
 class Observer:
-    """Is told of a training's progress; this one ignores it. Used as a context manager around the training."""
+    """Receives a training's progress; this base class ignores it. Use it as a context manager around the training."""
 
     def __enter__(self) -> Self:
         return self
@@ -49,28 +49,28 @@ class Observer:
         self.close()
 
     def close(self) -> None:
-        """The training has ended, well or not."""
+        """The training has ended, successfully or not."""
 
     def stage(self, name: str, done: int, total: int | None) -> None:
-        """A stage other than training went on: `done` of `total` (None: not known)."""
+        """A stage other than training has made progress: `done` of `total` (None: unknown)."""
 
     def plan(self, plan: TrainingPlan) -> None:
         """Training is about to begin."""
 
     def step(self, step: int) -> None:
-        """An optimizer step has ended."""
+        """The optimizer step with this number, counted from 1, has ended."""
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """A history row was added; evaluations have `validation_...` keys."""
+        """A row was added to the history; rows of evaluations have `validation_...` keys."""
 
     def micro_batch(self, size: int) -> None:
-        """The device ran out of memory; from here on a forward pass has `size` examples."""
+        """The device ran out of memory; from now on a forward pass has at most `size` examples."""
 
     def notice(self, message: str) -> None:
         """Something the user should know, in one sentence."""
 
     def stopping(self) -> None:
-        """A signal asked to stop; the step in progress will be finished and saved. Called from a signal handler."""
+        """A signal asked to stop; training will finish the current step and save. Called from a signal handler."""
 
     def evaluating(self, done: int) -> None:
-        """Batches of the validation set done; 0 when it has ended."""
+        """The number of validation batches done; 0 when the evaluation has ended."""

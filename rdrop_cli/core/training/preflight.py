@@ -1,4 +1,4 @@
-"""What must hold of data and model before a training begins."""
+"""Checks of data and model before a training begins."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def check_splits(data: Prepared, config: Config) -> None:
     """
     if "validation" not in data.splits:
         raise DataError(
-            "there is no validation split, and the best epoch is never chosen on test",
+            "there is no validation split to choose the best epoch on, and rdrop never uses test for that",
             "Set data.validation above 0, or add a validation file.",
         )
     check_classes(data, "validation", config)
 
 
 def check_classes(data: Prepared, split: str, config: Config) -> None:
-    """Make sure that the chosen metric means something on a split.
+    """Make sure that the chosen metric is meaningful on a split.
 
     Raises:
         DataError: the split lacks a class that the metric needs.
@@ -40,13 +40,13 @@ def check_classes(data: Prepared, split: str, config: Config) -> None:
     missing = [name for index, name in enumerate(data.labels.names) if index not in present]
     if missing and (len(data.labels) == 2 or config.train.metric == "roc_auc"):
         raise DataError(
-            f"the {split} split has no example of class {missing[0]!r}, so its {config.train.metric} means nothing",
-            f"Give more data of that class, or raise data.{split}.",
+            f"the {split} split has no example of class {missing[0]!r}, so its {config.train.metric} is meaningless",
+            f"Add more data of that class, or raise data.{split}.",
         )
 
 
 def passes_differ(model: Any, features: Mapping[str, torch.Tensor]) -> bool:
-    """True when two training passes over one input differ, that is, when there is dropout.
+    """True if two training passes over one input differ, that is, if there is dropout.
 
     Args:
         features: One example's tensors, (1, length) each.
@@ -77,16 +77,16 @@ def two_passes_differ(model: Any, features: Mapping[str, torch.Tensor]) -> tuple
 def check_dropout(
     model: Any, features: Mapping[str, torch.Tensor], config: Config, notice: Callable[[str], None]
 ) -> None:
-    """R-Drop without dropout compares a pass with itself: refuse it, whatever modules the model is made of.
+    """Refuse R-Drop for a model without dropout, where both passes would be equal; this is tried on the model.
 
-    Where only the classification head drops anything, R-Drop does little: say so.
+    If only the classification head has dropout, R-Drop has little effect, and a notice says so.
 
     Args:
         features: One example's tensors, (1, length) each.
-        notice: Is told of an encoder without dropout.
+        notice: Called with one line about an encoder without dropout.
 
     Raises:
-        ModelError: two training passes come out equal; with the keys to set.
+        ModelError: two training passes are equal; the hint has the keys to set.
     """
     if config.rdrop.alpha == 0 or config.rdrop.allow_zero_dropout:
         return
@@ -96,20 +96,18 @@ def check_dropout(
         if not encoder_differs:
             zero = [key for key in keys if not getattr(model.config, key, None) and "classifier" not in key]
             ways = f": set {' or '.join(zero)}, as in --set model.config.{zero[-1]}=0.1" if zero else ""
-            notice(
-                f"Only the classification head has dropout, so R-Drop acts on one layer and not on the encoder{ways}"
-            )
+            notice(f"Only the classification head has dropout, so R-Drop has no effect on the encoder{ways}")
         return
     example = keys[0] if keys else "hidden_dropout_prob"
     raise ModelError(
-        f"{config.model.name}: two training passes come out equal, so R-Drop would do nothing",
+        f"{config.model.name}: no dropout (two training passes are equal), so R-Drop would have no effect",
         f"Its dropout keys are {', '.join(keys) or 'unknown'}: set one, as in --set model.config.{example}=0.1, "
-        "or rdrop.allow_zero_dropout=true.",
+        "or set rdrop.allow_zero_dropout=true to train anyway.",
     )
 
 
 def has_unused_parameters(model: Any, features: Mapping[str, torch.Tensor]) -> bool:
-    """True when the loss does not depend on some of the trained parameters.
+    """True if the loss does not depend on some of the trained parameters.
 
     Args:
         features: One example's tensors, (1, length) each.

@@ -1,4 +1,10 @@
-"""A training's run folder: made, or brought to where its newest whole checkpoint was saved."""
+"""Start a run folder, or return it to the state of its newest intact checkpoint.
+
+A kill can come between any two writes of a run: checkpoint, best/, history.csv, data.json. On resuming, the newest
+intact checkpoint decides, and everything else is brought into line with it: best/ is exported again if it is from
+another step, and history.csv is rewritten from the checkpoint's log. A checkpoint counts as intact only if its best
+model is still available, because training may never improve on it and would then end without a best model.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +30,21 @@ if TYPE_CHECKING:
 def begin_run(
     run: Path, config: Config, data: Prepared, record: Mapping[str, Any], *, overwrite: bool = False
 ) -> Start:
-    """Make the run folder.
+    """Start a run in a folder.
 
     Args:
-        record: What data.json says beside the data: `model`, as `model_record` gives it, the kind of `device`, the
-            number of `threads`, and as `fallbacks` the keys of the configuration that do not have the value asked for,
-            with that value.
-        overwrite: Remove a run that stands there.
+        record: The content of data.json besides the data: `model`, as `model_record` gives it, the type of `device`,
+            the number of `threads`, and `fallbacks`, the requested value of each key that had to be replaced.
+        overwrite: Remove a run that the folder contains.
 
     Raises:
-        CheckpointError: a run stands there.
+        CheckpointError: the folder contains a run.
         StorageError: it cannot be written to.
     """
     if overwrite:
         layout.clear_run(run)
     if (run / layout.CONFIG).exists():
-        raise CheckpointError(f"{run}: another training has begun here", "Give another --out.")
+        raise CheckpointError(f"{run}: another training has begun in this folder", "Give another --out.")
     write_record(run, config, data, record)
     return Start()
 
@@ -47,25 +52,26 @@ def begin_run(
 def resume_run(
     run: Path, config: Config, data: Prepared, record: Mapping[str, Any], notice: Callable[[str], None]
 ) -> Start:
-    """Bring the run folder to where its newest whole checkpoint was saved.
+    """Return the run folder to the state of its newest intact checkpoint.
 
     Args:
         record: As in `begin_run`.
-        notice: Is told what will not be as in an uninterrupted run.
+        notice: Called with one line about each difference to an uninterrupted run.
 
     Raises:
-        DataError: the run began with other data.
-        ModelError: it began with another model.
-        StorageError: it cannot be written to.
+        DataError: the data has changed since the run began.
+        ModelError: the model has changed since the run began.
+        StorageError: the folder cannot be written to.
     """
     check_same_run(run, data, record["model"])
     start = find_start(run)
     before = read_record(run) if (run / layout.DATA).is_file() else {}
     if before.get("device", record["device"]) != record["device"]:
         notice(
-            f"This run began on {before['device']} and continues on {record['device']}: from here on its numbers will"
-            " differ from an uninterrupted run"
+            f"This run began on {before['device']} and continues on {record['device']}, so its results will differ from"
+            " those of an uninterrupted run"
         )
+    # The configuration has the fallbacks in place of the requested values, so this session finds none of them again.
     fallbacks = {**(before.get("fallbacks") or {}), **record["fallbacks"]}
     if start.checkpoint is not None:
         check_same_processes(start.checkpoint, notice)
@@ -73,7 +79,8 @@ def resume_run(
         try:
             write_history(run / layout.HISTORY, log_history(start.checkpoint))
         except StorageError as error:
-            notice(f"{error.message}; training continues, and its first entry tries again")
+            notice(f"{error.message}; training continues and tries again with its first entry")
+    # Last: until everything is restored, the record of the earlier session stays.
     write_record(run, config, data, {**record, "fallbacks": fallbacks})
     return start
 
@@ -86,8 +93,8 @@ class Start:
     """Where training begins.
 
     Attributes:
-        checkpoint: To resume from; None: from the beginning.
-        damaged: Newer checkpoints that cannot be used, and why.
+        checkpoint: The checkpoint to resume from; None: begin at step 0.
+        damaged: Newer checkpoints that cannot be used, each with the reason.
     """
 
     checkpoint: Path | None = None
@@ -95,12 +102,12 @@ class Start:
 
     @property
     def step(self) -> int:
-        """Optimizer steps that are done."""
+        """The number of optimizer steps already done."""
         return step_of(self.checkpoint) if self.checkpoint else 0
 
 
 def find_start(run: Path) -> Start:
-    """The newest checkpoint that is whole and whose best model is at hand or can be made again."""
+    """The newest intact checkpoint whose best model is available or can be exported again."""
     damaged: dict[Path, str] = {}
     for checkpoint in numbered_checkpoints(run / layout.CHECKPOINTS):
         fault = integrity.damage(checkpoint) or _wrong_state(checkpoint) or _lost_best(run, checkpoint)
@@ -111,20 +118,23 @@ def find_start(run: Path) -> Start:
 
 
 def restore_best(run: Path, checkpoint: Path, config: Config, data: Prepared) -> None:
-    """Make best/ what it was when a checkpoint was saved, if it is not."""
+    """Export best/ again if it is not the best model at the time a checkpoint was saved."""
     step = _best_step(checkpoint)
     if step and exported_step(run / layout.BEST) != step:
         export_best(checkpoint.with_name(f"checkpoint-{step}"), config, data, run / layout.BEST)
 
 
 def log_history(checkpoint: Path) -> list[dict[str, Any]]:
-    """What a training had logged when a checkpoint was saved."""
+    """The log history of a training at the time a checkpoint was saved."""
     history: list[dict[str, Any]] = layout.read_json(checkpoint / STATE)["log_history"]
     return history
 
 
 def has_ended(checkpoint: Path) -> bool:
-    """True when the checkpoint is its training's last one: every step done, or stopped early."""
+    """True if training had ended when the checkpoint was saved: all steps were done, or it was stopped early.
+
+    A run that was killed in its final evaluation has such a checkpoint, and must not be trained further.
+    """
     state = layout.read_json(checkpoint / STATE)
     if state["global_step"] >= state["max_steps"]:
         return True
@@ -136,23 +146,28 @@ def has_ended(checkpoint: Path) -> bool:
 
 
 def check_same_processes(checkpoint: Path, notice: Callable[[str], None]) -> None:
-    """Say so when a checkpoint was saved by another number of processes: each has a random state of its own."""
+    """Give notice if a checkpoint was saved by another number of processes, since each has its own random state."""
     several = processes.world_size()
     states = {path.name for path in checkpoint.glob("rng_state*")}
     if states != ({f"rng_state_{rank}.pth" for rank in range(several)} if several > 1 else {"rng_state.pth"}):
         notice(
-            f"{checkpoint.name} was saved by another number of processes: dropout will differ from an uninterrupted run"
+            f"{checkpoint.name} was saved by another number of processes, so dropout masks will differ from those of an"
+            " uninterrupted run"
         )
 
 
 def check_random_state(device: str, notice: Callable[[str], None]) -> None:
-    """Say so where a checkpoint lacks the device's random state: Transformers saves that of CPUs and CUDA alone.
+    """Give notice if checkpoints lack the device's random state: Transformers saves only those of CPUs and CUDA.
 
     Args:
-        device: Its type, as torch names it.
+        device: The device's type, as torch names it.
+        notice: Called with one line.
     """
     if device == "mps":
-        notice("checkpoints hold no random state of an Apple GPU: dropout will differ from an uninterrupted run")
+        notice(
+            "Checkpoints do not contain the random state of an Apple GPU, so dropout masks will differ from those of an"
+            " uninterrupted run"
+        )
 
 
 def _wrong_state(checkpoint: Path) -> str | None:
@@ -173,7 +188,9 @@ def _lost_best(run: Path, checkpoint: Path) -> str | None:
     step = _best_step(checkpoint)
     if not step or exported_step(run / layout.BEST) == step:
         return None
+    # best/ is from another step, or damaged. It can be exported from the best step's checkpoint, if that is intact;
+    # if it is this checkpoint, `find_start` has just checked it.
     source = checkpoint.with_name(f"checkpoint-{step}")
     if source == checkpoint or (fault := integrity.damage(source)) is None:
         return None
-    return f"the best model, of step {step}, is lost with {source.name} ({fault})"
+    return f"the best model, from step {step}, cannot be restored because {source.name} is unusable ({fault})"

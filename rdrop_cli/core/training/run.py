@@ -1,4 +1,4 @@
-"""Training a classifier from configuration to run folder."""
+"""Train a classifier from configuration to run folder."""
 
 from __future__ import annotations
 
@@ -49,12 +49,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished run has to show.
+    """The results of a finished run.
 
     Attributes:
-        metrics: By split: train (a sample), validation, and test if there is one.
-        seconds: Of training in this session; the rate is of this session too.
-        steps: Of the whole run; a resumed session began behind `first_step`.
+        checkpoint: The best model's folder.
+        metrics: By split: train (a sample), validation, and test if there is such a split.
+        seconds: Training time of this session.
+        examples_per_second: Training rate of this session.
+        steps: Optimizer steps of the whole run.
+        first_step: The steps that had been done when this session began.
+        best_epoch: The epoch of the best model; a fraction within an epoch.
     """
 
     run: Path
@@ -68,14 +72,14 @@ class TrainingResult:
 
 
 class TrainingRun:
-    """A training from configuration to run folder. Making one costs nothing; `set_up` loads and checks what it needs.
+    """A training from configuration to run folder. The constructor loads nothing; `set_up` loads and checks everything.
 
     Args:
         config: The resolved configuration.
-        run: The run folder; it is made when training begins.
-        resume: Resume from the run's last checkpoint.
-        overwrite: Remove a run that stands in the folder when training begins.
-        observer: Is told of progress.
+        run: The run folder; it is created when training begins.
+        resume: Resume from the run's newest intact checkpoint.
+        overwrite: Remove a run that the folder contains when training begins.
+        observer: Receives progress.
     """
 
     def __init__(
@@ -98,48 +102,48 @@ class TrainingRun:
         self._said: set[str] = set()
 
     def set_up(self) -> TrainingSetup:
-        """Load data and model and do everything that can fail early: once, however often it is called.
+        """Load data and model and do everything that can fail early. Further calls return the same setup.
 
-        `plan`, `trainer` and `start` call it where nobody has.
+        `plan`, `trainer` and `start` call it if necessary.
 
         Raises:
-            RDropError: anything about data, model or configuration that does not hold.
+            RDropError: something is wrong with data, model or configuration.
         """
         if self._ready is None:
             self._began = time.perf_counter()
             self._ready = set_up_training(
                 self.config, self.run, resume=self.resume, observer=self.observer, notice=self._notice
             )
-            self.run = self._ready.run  # of several processes the main one names it
+            self.run = self._ready.run  # with several processes, the main one chooses it
         return self._ready
 
     @property
     def data(self) -> Prepared:
-        """What the training learns from; there is none before `set_up`."""
+        """The data; available after `set_up`."""
         return self._set_up_before().data
 
     @property
     def model_record(self) -> dict[str, Any]:
-        """What identifies the model, as the run records it; there is none before `set_up`."""
+        """The model's part of the run's record; available after `set_up`."""
         return self._set_up_before().model_record
 
     def _set_up_before(self) -> TrainingSetup:
         if self._ready is None:
-            raise RuntimeError("the training is not set up: call set_up() first")
+            raise RuntimeError("the training is not set up; call set_up() first")
         return self._ready
 
     def _notice(self, message: str) -> None:
-        """Tell the observer, once."""
+        """Pass a message to the observer unless it was passed before."""
         if message not in self._said:
             self._said.add(message)
             self.observer.notice(message)
 
     def trainer(self, *, folder: Path | None = None, tensorboard: bool | None = None) -> RDropTrainer:
-        """The trainer with everything that happens around it.
+        """The trainer with its callbacks.
 
         Args:
-            folder: Where it writes; None: the run folder.
-            tensorboard: Whether it writes TensorBoard's events; None: as configured.
+            folder: The folder to write to; None: the run folder.
+            tensorboard: Whether to write TensorBoard events; None: as configured.
         """
         ready = self.set_up()
         config, run = ready.config, folder or ready.run
@@ -182,9 +186,9 @@ class TrainingRun:
         """Train, then measure the best epoch's model on train (a sample), validation and, once, test.
 
         Raises:
-            TrainingInterrupted: stopped by a signal, after saving a checkpoint.
-            ModelError: the loss became infinite or no number, or memory ran out.
-            StorageError: something cannot be written. What was saved before is kept, also then.
+            TrainingInterrupted: a signal stopped training, after saving a checkpoint.
+            ModelError: the loss became infinite or NaN, or memory ran out.
+            StorageError: a file cannot be written. Earlier checkpoints are kept.
         """
         ready = self.set_up()
         with map_failures(ready.run, ready.device):
@@ -198,12 +202,14 @@ class TrainingRun:
         trainer.damaged = begin.damaged.keys()
         self.observer.plan(ready.plan(begin.step))
         for path, fault in begin.damaged.items():
-            self.observer.notice(f"{path} is passed over: {fault}")
+            self.observer.notice(f"{path} is skipped: {fault}")
         if checkpoint is not None:
             for row in map(history_row, log_history(checkpoint)):
                 if "validation_accuracy" in row:
                     self.observer.log(row)
-        set_seed(processes.own_seed(ready.config.train.seed))  # or all would draw the same dropout masks
+        set_seed(
+            processes.own_seed(ready.config.train.seed)
+        )  # different in each process, or all would draw the same masks
         began = time.perf_counter()
         if checkpoint is None or not has_ended(checkpoint):
             if checkpoint is not None:
@@ -214,9 +220,9 @@ class TrainingRun:
         else:
             state = trainer.state = trainer.state.load_from_json(str(checkpoint / STATE))
             if processes.is_main_process():
-                trainer.remove_old(checkpoint.parent)  # it was stopped before it came to that
+                trainer.remove_old(checkpoint.parent)  # the session may have been killed before doing so
         seconds = time.perf_counter() - began
-        if self.stopper.agree():  # also asked during the last evaluation
+        if self.stopper.agree():  # a signal may have arrived during the last evaluation
             raise TrainingInterrupted(
                 f"Stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
                 f"Resume with: {layout.resume_command(run)}",
@@ -225,7 +231,7 @@ class TrainingRun:
         if processes.is_main_process() and not (run / layout.BEST).is_dir():
             _export(ready, run, state.global_step)  # the metric was undefined at every evaluation
         processes.barrier()
-        trainer.release()  # the best model is loaded beside it
+        trainer.release()  # makes room for the best model, which is loaded next
         metrics, test = measure_best(ready.config, ready.data, ready.datasets, run, self.observer, self._notice)
         result = TrainingResult(
             run=run,
@@ -242,7 +248,7 @@ class TrainingRun:
         return result
 
     def _record(self, ready: TrainingSetup, result: TrainingResult, test: Predictions | None) -> None:
-        """Write what makes the run a finished one."""
+        """Write the files of a finished run; metrics.json comes last, because it marks the run as finished."""
         cost = {
             "seconds": result.seconds,
             "wall_seconds": time.perf_counter() - self._began,
@@ -263,7 +269,7 @@ class TrainingRun:
         write_text(result.run / layout.METRICS, json.dumps(result.metrics, indent=2) + "\n")
 
     def _open_run(self, ready: TrainingSetup) -> Start:
-        """Make or check the run folder; where to begin."""
+        """Start or resume the run folder, and return where to begin."""
         record = {
             "model": ready.model_record,
             "device": ready.device.type,
@@ -275,10 +281,10 @@ class TrainingRun:
         return begin_run(ready.run, ready.config, ready.data, record, overwrite=self.overwrite)
 
     def plan(self, first_step: int = 0) -> TrainingPlan:
-        """What is going to happen; `first_step` steps are done."""
+        """What the training is going to do; `first_step` steps have already been done."""
         return self.set_up().plan(first_step)
 
 
 def _export(ready: TrainingSetup, run: Path, step: int) -> None:
-    """Make the best model of a checkpoint."""
+    """Export the checkpoint of a step as the best model."""
     export_best(run / layout.CHECKPOINTS / f"checkpoint-{step}", ready.config, ready.data, run / layout.BEST)

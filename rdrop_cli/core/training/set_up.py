@@ -1,4 +1,4 @@
-"""What a training works with: its data, tokenizer and model, loaded and seen to work together on the device."""
+"""Load a training's data, tokenizer and model, and check that they work together on the device."""
 
 from __future__ import annotations
 
@@ -37,14 +37,15 @@ class TrainingSetup:
     """A training's parts.
 
     Attributes:
-        run: The run folder; several processes have the main one's.
+        run: The run folder; with several processes, the main process's.
         config: As configured, with the precision and the kernels that work.
-        fallbacks: Keys of `config` that do not have the value that was asked for, with that value.
-        data: As it was read, with its fingerprint.
+        fallbacks: The requested value of each key of `config` that had to be replaced.
+        threads: The number of threads, and why.
+        data: The prepared data.
         datasets: The data's tokens with their labels, by split.
         model: The classifier, on its device.
-        model_record: What identifies the model, as the run records it.
-        has_unused_parameters: Some of the model take no part in the loss; looked for where several processes train.
+        model_record: The model's part of the run's record.
+        has_unused_parameters: The loss does not depend on some parameters; checked only with several processes.
         collate: Makes batches for the kernels in use.
         by_exact_length: Padding would change the model's predictions.
     """
@@ -70,7 +71,7 @@ class TrainingSetup:
         return -(-len(self.datasets["train"]) // self.config.train.batch_size)
 
     def plan(self, first_step: int = 0) -> TrainingPlan:
-        """What is going to happen; `first_step` steps are done."""
+        """What the training is going to do; `first_step` steps have already been done."""
         config, data = self.config, self.data
         return TrainingPlan(
             run=self.run,
@@ -98,20 +99,20 @@ class TrainingSetup:
 def set_up_training(
     config: Config, run: Path, *, resume: bool, observer: Observer, notice: Callable[[str], None]
 ) -> TrainingSetup:
-    """Load data and model, a model of the hub over the network, and do everything that can fail early.
+    """Load data and model, downloading a model on the hub if necessary, and do everything that can fail early.
 
     Args:
-        run: The run folder; nothing is written there.
-        resume: The run stands there; what it recorded is kept to.
-        observer: Is told of progress.
-        notice: Is told what does not work on the device.
+        run: The run folder; nothing is written to it.
+        resume: The folder contains the run, whose recorded threads, columns and padding token are kept.
+        observer: Receives progress.
+        notice: Called with one line about anything that does not work on the device.
 
     Raises:
-        RDropError: anything about data, model or configuration that does not hold.
+        RDropError: something is wrong with data, model or configuration.
     """
     run = Path(processes.broadcast(str(run)))
     device = devices.pick_device(config.train.device)
-    devices.reset_peak_memory(device)  # an earlier training's, in a comparison
+    devices.reset_peak_memory(device)  # in a comparison, an earlier training has run on the device
     precision = devices.pick_precision(config.train.precision, device)
     recorded = read_record(run) if resume and (run / layout.DATA).is_file() else {}
     name = locate_model(config.model, config.hub)
@@ -129,7 +130,7 @@ def set_up_training(
         split: TokenDataset(data.tokens(split, tokenizer, max_length=config.model.max_length), examples.labels)
         for split, examples in data.splits.items()
     }
-    strip_state(tokenizer)  # checkpoints save it
+    strip_state(tokenizer)  # it is saved with checkpoints
     pad_token_id = _pad_token_id(recorded, tokenizer)
     model = load_classifier(name, config.model, data.labels, seed=config.train.seed, pad_token_id=pad_token_id)
     record = model_record(Path(name), tokenizer, model.config)
@@ -161,13 +162,13 @@ def _settle_threads(
     return torch_threads.settle(
         device,
         resume=resume,
-        recorded=threads if isinstance(threads, int) else None,  # runs of earlier versions do not say
+        recorded=threads if isinstance(threads, int) else None,  # earlier versions did not record it
         notice=observer.notice,
     )
 
 
 def _load_data(config: Config, recorded: Mapping[str, Any], resume: bool, observer: Observer) -> Prepared:
-    """The configured data; to resume, the prepared copy where the source is out of reach from here."""
+    """The configured data; when resuming without access to the source, its prepared copy."""
     if recorded and not is_local(config.data.source):
         folder = Path(str(recorded.get("prepared")))
         if is_prepared(folder):
@@ -179,7 +180,7 @@ def _load_data(config: Config, recorded: Mapping[str, Any], resume: bool, observ
 
 
 def _pad_token_id(recorded: Mapping[str, Any], tokenizer: Any) -> int:
-    """The tokenizer's; a resumed run keeps the one it began with, by which RoBERTa counts its positions."""
+    """The tokenizer's; a resumed run keeps the one it began with, because RoBERTa's positions depend on it."""
     model = recorded.get("model")
     pad_token_id = (model.get("config") or {}).get("pad_token_id") if isinstance(model, dict) else None
     return pad_token_id if isinstance(pad_token_id, int) else int(tokenizer.pad_token_id)
@@ -188,14 +189,14 @@ def _pad_token_id(recorded: Mapping[str, Any], tokenizer: Any) -> int:
 def _check_model(
     model: Any, tokenizer: Any, train: TokenDataset, config: Config, notice: Callable[[str], None]
 ) -> bool:
-    """Make sure that a model can train as configured, and give it its kernels.
+    """Make sure that a model can be trained as configured, and prepare its kernels.
 
     Returns:
-        Whether the loss does not depend on some of its parameters, where several processes must know.
+        Whether the loss does not depend on some of its parameters; checked only with several processes.
     """
     collate = make_collator(tokenizer, model)
     example = {name: value for name, value in train[0].items() if name != "labels"}
-    with map_loading_errors(config.model.name, "model"):  # its first passes show what its settings are worth
+    with map_loading_errors(config.model.name, "model"):  # the first passes show whether its settings are valid
         trial.check_positions(model, tokenizer, collate, config.model.max_length)
         if config.train.fast:
             accelerate_training(model)

@@ -122,14 +122,14 @@ def test_a_difference_that_other_examples_may_not_show_is_called_so():
     gap = compare("f1", {"plain": [0.80, 0.81, 0.80], "b": [0.82, 0.83, 0.8201]}, {"b": Interval(-0.01, 0.05)})[0]
     said = verdict(gap.metric, "plain", [gap])
     assert said.startswith("b is better than plain in test F1: +0.02")
-    assert said.endswith("On other test examples it may not be: the interval over examples is -0.0100 to +0.0500.")
+    assert said.endswith("This may not hold for other test examples: the interval over them is -0.0100 to +0.0500.")
 
 
 def test_no_evidence_names_the_seeds_that_would_be_needed():
     gap = compare("f1", {"plain": [0.80, 0.81, 0.79], "b": [0.81, 0.80, 0.80]})[0]
     said = verdict(gap.metric, "plain", [gap])
     assert said.startswith("No evidence of a difference in test F1 between b and plain: +0.0033 (95 % interval over 3")
-    assert said.endswith(f"If it is of that size, about {gap.seeds_needed} seeds would be needed to see it.")
+    assert said.endswith(f"To detect a difference of this size, about {gap.seeds_needed} seeds would be needed.")
     assert gap.seeds_needed > 3
 
 
@@ -194,7 +194,7 @@ def test_in_comparisons_of_two_equal_arms_the_other_metrics_find_something_in_fi
 
 def test_without_an_interval_over_examples_the_verdict_says_so():
     gap = compare("f1", {"plain": [0.80, 0.81, 0.80], "b": [0.82, 0.83, 0.8201]})[0]
-    assert verdict("f1", "plain", [gap]).endswith("is not known: these have too few of a class.")
+    assert verdict("f1", "plain", [gap]).endswith("too few of a class to give an interval over examples.")
 
 
 def test_one_seed_shows_nothing():
@@ -213,7 +213,7 @@ def test_an_undefined_metric_stays_undefined():
 
 def test_differences_without_spread_are_not_tested():
     gap = compare("accuracy", {"plain": [0.5, 0.75], "b": [0.625, 0.875]})[0]
-    assert "+0.1250 with every seed, too alike to test" in verdict(gap.metric, "plain", [gap])
+    assert "+0.1250 with every seed, so there is no spread to test by" in verdict(gap.metric, "plain", [gap])
 
 
 def test_times_leave_out_runs_that_were_interrupted():

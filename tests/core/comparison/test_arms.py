@@ -43,7 +43,7 @@ def test_what_an_arm_changes_is_told_by_key():
     ("names", "own", "said"),
     [
         (["plain", "rdorp"], [], "--arms rdorp: no such arm. Built in: plain, smoothing, rdrop, rdrop+smoothing"),
-        (["plain"], [], "needs two arms or more"),
+        (["plain"], [], "needs at least two arms"),
         (["plain", "plain"], [], "two arms are named plain"),
         (["plain"], ["x:rdrop.alpha=1", "X:rdrop.alpha=1"], "two arms are named x"),
         (["plain"], ["x"], "--arm x: expected NAME:KEY=VALUE"),
@@ -52,14 +52,14 @@ def test_what_an_arm_changes_is_told_by_key():
         (["plain"], ["x:rdrop.alpha"], "--arm x:rdrop.alpha: expected KEY=VALUE"),
         (["plain"], ["x:rdrop.alfa=1"], "unknown key rdrop.alfa (did you mean rdrop.alpha?)"),
         (["plain"], ["x:rdrop.alpha=-1"], "rdrop.alpha should be greater than or equal to 0"),
-        (["plain"], ["x:rdrop.alpha=1,rdrop.alpha=2"], "rdrop.alpha is given twice"),
+        (["plain"], ["x:rdrop.alpha=1,rdrop.alpha=2"], "rdrop.alpha appears twice"),
         (["plain"], ["x:data.test=0.5"], "data.test must be the same for all arms"),
         (["plain"], ["x:train.seed=1"], "train.seed must be the same for all arms"),
         (["plain"], ["x-2x:rdrop.alpha=1"], "names that end in -2x"),
         (["plain"], ["x:train={metric: nll}"], "--arm x: train is a group of keys"),
         (["plain"], ["x:train.metric=nll"], "train.metric must be the same for all arms"),
-        (["plain"], ["rdrop:rdrop.alpha=1"], "--arm rdrop: this name is taken"),
-        (["plain"], ["results.csv:rdrop.alpha=1"], "--arm results.csv: this name is taken"),
+        (["plain"], ["rdrop:rdrop.alpha=1"], "--arm rdrop: this name is reserved"),
+        (["plain"], ["results.csv:rdrop.alpha=1"], "--arm results.csv: this name is reserved"),
     ],
 )
 def test_arms_that_do_not_hold_are_refused(names, own, said):

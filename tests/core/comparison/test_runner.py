@@ -222,7 +222,7 @@ def test_a_model_whose_weights_change_is_noticed(compared, tiny_model, tmp_path)
     weights = load_file(model / "model.safetensors")
     save_file({name: value * 1.5 for name, value in weights.items()}, model / "model.safetensors", {"format": "pt"})
     with pytest.raises(
-        CheckpointError, match=r"plain seed 43: the weights of .* are not those that plain seed 42 began"
+        CheckpointError, match=r"plain seed 43: the weights of .* differ from those that plain seed 42 began"
     ):
         run(compared(names=["plain", "rdrop"], **{"model.name": str(model)}))
     one = run(compared(names=["plain", "rdrop"], seeds=[42], **{"model.name": str(model)}))
@@ -240,7 +240,7 @@ def test_cells_that_began_with_different_weights_are_not_compared(compared, done
 
 
 def test_a_comparison_needs_a_test_split(compared):
-    with pytest.raises(DataError, match=r"no test split, which a comparison needs. Set data.test above 0"):
+    with pytest.raises(DataError, match=r"a comparison needs a test split. Set data.test above 0"):
         compared(**{"data.test": 0.0}).prepare()
 
 
@@ -248,7 +248,7 @@ def test_a_foreign_folder_where_a_cell_goes_is_left_alone(compared, tmp_path):
     place = tmp_path / "compared" / "plain" / "seed42"
     place.mkdir(parents=True)
     (place / "thesis.txt").write_text("mine")
-    with pytest.raises(CheckpointError, match=r"holds thesis.txt, which is not of a run"):
+    with pytest.raises(CheckpointError, match=r"contains thesis.txt, which is not part of a run"):
         check_cells(compared().cells, Path("compared"))
 
 
@@ -263,14 +263,14 @@ def test_a_run_of_train_in_its_place_counts_as_a_cell(compared, source, tiny_mod
 def test_one_comparison_at_a_time_writes_to_a_folder(compared, tmp_path):
     (tmp_path / "compared").mkdir()
     folder = tmp_path / "compared"
-    with only_writer(folder), pytest.raises(CheckpointError, match="writing here now"), compared().claimed():
+    with only_writer(folder), pytest.raises(CheckpointError, match="writing to this folder"), compared().claimed():
         pass
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "test-predictions.parquet", "training.json"])
 def test_damaged_results_are_found_before_anything_is_trained(compared, done, name):
     (compared().cells[0].folder / name).write_text('{"test": {"accuracy": 1.0}}')
-    with pytest.raises(CheckpointError, match=r"Delete .*seed42; the same command trains it again"):
+    with pytest.raises(CheckpointError, match=r"Delete .*seed42 and run the same command to train it again"):
         compared(seeds=[42, 43, 44]).prepare()
 
 
@@ -280,7 +280,7 @@ def test_predictions_of_other_examples_are_refused(compared, done):
     save_outputs(folder, turned, found.cost)
     metrics = {**found.metrics, "test": classification_metrics(turned.labels, turned.probabilities)}
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    with pytest.raises(CheckpointError, match="its predictions are not for this test split"):
+    with pytest.raises(CheckpointError, match="its predictions do not match this test split"):
         compared(seeds=[42]).prepare()
 
 
@@ -332,7 +332,7 @@ def test_the_rest_of_an_interrupted_cell_says_nothing_about_the_time_of_whole_on
 
 
 def test_a_cell_that_cannot_be_trained_is_named(compared):
-    with pytest.raises(ModelError, match=r"^plain seed 42: training failed: .* The same command resumes, with"):
+    with pytest.raises(ModelError, match=r"^plain seed 42: training failed: .* Run the same command to resume, with"):
         run(compared(seeds=[42], **{"train.lr": 1e30, "train.max_grad_norm": 0.0}))
 
 
@@ -351,7 +351,7 @@ def test_arms_of_one_seed_start_from_the_same_head_and_see_the_same_batches(comp
 def test_a_folder_of_something_else_is_left_alone(compared, tmp_path):
     (tmp_path / "compared").mkdir()
     (tmp_path / "compared" / "results.csv").write_text("mine")
-    with pytest.raises(CheckpointError, match=r"compared: holds results.csv and no comparison"):
+    with pytest.raises(CheckpointError, match=r"compared: contains results.csv but no comparison"):
         check_cells(compared().cells, compared().folder)
 
 
@@ -372,7 +372,7 @@ def test_every_look_is_remembered(compared, done):
         document = results.document(weigh(found, "f1"), found, arms, made.prepare(), made.folder, "steps")
         results.write_document(document, made.folder, "steps")
         report = results.write_report(document, made.folder, "steps").read_text()
-        told = [caution for caution in document["cautions"] if "looked at before" in caution]
+        told = [caution for caution in document["cautions"] if "already analysed with" in caution]
         assert all(f"**Note:** {caution}." in report for caution in told)
         return [look["seeds"] for look in document["looks"]], told
 
@@ -408,7 +408,7 @@ def test_the_forecast_times_each_kind_once_and_then_knows_from_cells(compared, w
 def test_too_little_space_is_known_before_the_first_run(compared, monkeypatch):
     monkeypatch.setattr(planning.shutil, "disk_usage", lambda place: planning.shutil._ntuple_diskusage(100, 90, 10))
     made = compared()
-    with pytest.raises(StorageError, match=r"4 runs need about 0.0 GiB, 0.0 GiB are free"):
+    with pytest.raises(StorageError, match=r"4 runs need about 0.0 GiB of disk space, but only 0.0 GiB are free"):
         made.plan(made.prepare())
 
 

@@ -52,7 +52,7 @@ def test_other_numbers_of_the_same_seeds_are_told_for_the_same_arms(earlier, tol
     found = cautions([outcome()], ARMS, [*earlier, NOW])
     assert len(found) == (told is not None)
     if told:
-        assert f"with other seeds, some of them the same ({told} in number): if these 5 were chosen after" in found[0]
+        assert f"some of them the same as now (number of seeds: {told}). If these 5 were chosen after" in found[0]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,8 @@ def test_too_few_examples_are_told(labels, p, reason):
 def test_an_arm_with_other_batches_is_told():
     arms = make_arms(load_config("starter"), ["plain", "rdrop"], ["big:train.batch_size=64,train.lr=2e-4"], "steps")
     assert cautions([outcome()], arms, [NOW]) == [
-        "big and plain share their seeds, but not their batches or heads: train.batch_size differs"
+        "big and plain have the same seeds, but not the same batches or initial heads, because they differ in"
+        " train.batch_size"
     ]
 
 

@@ -47,7 +47,7 @@ def test_the_sources_names_of_its_ids_come_first():
 def test_the_positive_class_gets_the_second_id():
     reading = read_training_labels(["ham", "spam"], positive="ham")
     assert (reading.labels.names, reading.ids) == (("spam", "ham"), {"ham": 1, "spam": 0})
-    with pytest.raises(DataError, match="for two classes, this data has 3"):
+    with pytest.raises(DataError, match="needs exactly two classes, but this data has 3"):
         read_training_labels(["a", "b", "c"], positive="a")
 
 
@@ -83,7 +83,7 @@ def test_a_label_map_is_parsed():
 
 @pytest.mark.parametrize("labels", [["0.5", "3.8"], ["0", "2.4", "5"], ["1e-3", "0.25"]])
 def test_scores_are_no_classes(labels):
-    with pytest.raises(DataError, match="the labels are scores, such as"):
+    with pytest.raises(DataError, match="the labels are scores such as"):
         read_training_labels(labels)
     assert read_training_labels(["4.5", "5", "4.5"], names=["4.5", "5"]).ids == {"4.5": 0, "5": 1}
 

@@ -33,9 +33,9 @@ def test_unusable_rows_are_rejected_by_line(tmp_path):
     assert [(row["line"], row["reason"]) for row in data.rejected] == [
         (3, "text is empty"),
         (4, "label is missing"),
-        (5, "3 fields where the header has 2"),
+        (5, "3 fields, but the header has 2"),
         (6, "not valid UTF-8 (Latin-1 or Windows-1252? save it as UTF-8)"),
-        (7, "1 fields where the header has 2"),
+        (7, "1 fields, but the header has 2"),
     ]
     assert sum(map(len, data.splits.values())) == 41
     with (data.folder / "rejected.jsonl").open() as stream:
@@ -92,9 +92,9 @@ def test_label_names_order_the_classes(tmp_path):
 
 def test_a_missing_column_names_those_that_are_there(tmp_path):
     path = write_csv(tmp_path / "r.csv", make_reviews(20), header=("words", "stars"))
-    with pytest.raises(DataError, match=r"no text column .*it has 'words', 'stars'\. Name it with --text-column"):
+    with pytest.raises(DataError, match=r"no text column .*found 'words', 'stars'\. Name it with --text-column"):
         prepare(path)
-    with pytest.raises(DataError, match=r"no column 'star'; it has 'words', 'stars'\. Name it with --label-column"):
+    with pytest.raises(DataError, match=r"no column 'star'; found 'words', 'stars'\. Name it with --label-column"):
         prepare(path, text_column="words", label_column="star")
     assert prepare(path, text_column="words", label_column="stars").columns["text"] == "words"
 
@@ -110,7 +110,7 @@ def test_a_damaged_prepared_folder_is_noticed(tmp_path):
     data = prepare(write_csv(tmp_path / "r.csv", make_reviews(60)))
     other = prepare(write_csv(tmp_path / "s.csv", make_reviews(60, seed=5)))
     (data.folder / "test.parquet").write_bytes((other.folder / "test.parquet").read_bytes())
-    with pytest.raises(DataError, match="not those that were prepared"):
+    with pytest.raises(DataError, match="have changed since they were prepared"):
         load_prepared(data.folder)
     (data.folder / "test.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="damaged prepared folder"):
@@ -169,7 +169,7 @@ def test_half_a_character_is_rejected_and_not_fatal(tmp_path):
     rows = [json.dumps({"text": text, "label": label}) for text, label in make_reviews(40)]
     (tmp_path / "r.jsonl").write_text("\n".join([*rows, '{"text": "cut \\ud83d", "label": 1}']))
     (row,) = prepare("r.jsonl").rejected
-    assert (row["line"], row["reason"]) == (41, "text holds half a character (a lone surrogate)")
+    assert (row["line"], row["reason"]) == (41, "text contains an invalid character (a lone surrogate)")
 
 
 def test_settings_that_a_prepared_folder_cannot_follow_are_refused(tmp_path):
@@ -177,7 +177,7 @@ def test_settings_that_a_prepared_folder_cannot_follow_are_refused(tmp_path):
     plain = load_config(None, [("data.source", str(folder)), ("model.name", "starter")])
     assert check_configuration(plain).data.validation == 0.1
     changed = load_config(None, [("data.source", str(folder)), ("data.validation", 0.3)])
-    with pytest.raises(ConfigError, match=r"is prepared already, so data.validation has no effect"):
+    with pytest.raises(ConfigError, match=r"is already prepared, so data.validation has no effect"):
         check_configuration(changed)
 
 

@@ -41,7 +41,7 @@ def test_lines_are_those_of_the_file_even_behind_a_text_of_two_lines(tmp_path):
     (tmp_path / "r.csv").write_text('text,label\n"two\nlines",a\nshort\nlast,b\n')
     rows = list(read_rows(tmp_path / "r.csv"))
     assert [(row.line, row.problem) for row in rows] == [
-        (2, None), (4, "1 fields where the header has 2"), (5, None),
+        (2, None), (4, "1 fields, but the header has 2"), (5, None),
     ]  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def test_a_broken_json_line_does_not_stop_the_others(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.docx", b"", "unknown kind of file"),
+        ("x.docx", b"", "unknown file type"),
         ("x.json", b"{", "not valid JSON"),
         ("x.json", b'{"a": 1}', "expected an array"),
         ("x.parquet", b"no", "not a parquet file"),

@@ -54,7 +54,7 @@ def test_files_named_after_splits(tmp_path):
 def test_two_files_for_one_split_are_refused(tmp_path):
     for name in ("train.csv", "dev.csv", "valid.csv"):
         write_csv(tmp_path / name, make_reviews(10))
-    with pytest.raises(DataError, match=r"dev.csv and valid.csv would be the validation split"):
+    with pytest.raises(DataError, match=r"dev.csv and valid.csv are named as the validation split"):
         open_source(str(tmp_path))
 
 
@@ -89,7 +89,9 @@ def test_an_empty_folder_says_what_was_expected(tmp_path):
 def test_a_hub_id_offline_and_not_cached(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(HubError, match=r"dataset some/set: offline, and not in the cache\. Use a local file"):
+    with pytest.raises(
+        HubError, match=r"dataset some/set: not in the cache, and offline mode is on\. Use a local file"
+    ):
         open_source("some/set")
 
 

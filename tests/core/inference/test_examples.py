@@ -43,5 +43,5 @@ def test_named_columns_are_read_where_the_first_row_has_none(tmp_path):
 
 
 def test_a_checkpoint_without_a_run_has_no_data_of_its_own():
-    with pytest.raises(CheckpointError, match="no run is known"):
+    with pytest.raises(CheckpointError, match="not part of a run"):
         examples_of_run(Checkpoint("a/b"), "test", lambda *_: None)

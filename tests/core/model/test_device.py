@@ -47,11 +47,11 @@ def test_a_gpu_is_chosen_by_its_number(gpus):
 @pytest.mark.parametrize(
     ("wanted", "count", "cause"),
     [
-        ("cuda", 0, "there is no CUDA GPU here"),
-        ("cuda:0", 0, "there is no CUDA GPU here"),
-        ("cuda:1", 1, "there is one GPU here, cuda:0"),
-        ("cuda:7", 2, "there are 2 GPUs here"),
-        ("mps", 2, "there is no Apple GPU here"),
+        ("cuda", 0, "no CUDA GPU found"),
+        ("cuda:0", 0, "no CUDA GPU found"),
+        ("cuda:1", 1, "not found; the only GPU is cuda:0"),
+        ("cuda:7", 2, "not found; the GPUs are cuda:0 to cuda:1"),
+        ("mps", 2, "no Apple GPU found"),
     ],
 )
 def test_a_device_that_is_not_there_is_refused(gpus, wanted, count, cause):
@@ -64,7 +64,7 @@ def test_several_processes_have_a_gpu_each(gpus, monkeypatch):
     gpus(2)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="has a GPU of its own"):
+    with pytest.raises(ConfigError, match="since each needs its own"):
         devices.pick_device("cuda:1")
 
 

@@ -79,8 +79,8 @@ def test_a_busy_machine_gets_the_number_that_was_fastest():
     found = torch_threads.busy(8, time_with=Clock({8: 9.0, 1: 6.0}, {8: 0.020, 4: 0.015, 2: 0.009, 1: 0.012}))
     assert found == Busy(8, 0.020, 0.012, best=2)
     assert str(found) == (
-        "The machine is busy: 8 threads are slower than one (20 ms against 12 ms), so this training uses 2; set"
-        " --threads to choose"
+        "The machine is busy: 8 threads are slower than one (20 ms instead of 12 ms), so this training uses 2; set"
+        " --threads to override"
     )
 
 
@@ -144,11 +144,11 @@ def test_a_resumed_run_keeps_its_number_unless_another_is_asked_for():
     assert settle(resume=True, recorded=8) == (Threads(8, "run"), [])
     found, told = settle(resume=True, recorded=2)
     assert found == Threads(2, "run")
-    assert told == ["Threads: 2, as this run used so far; set --threads to choose"]
+    assert told == ["This run continues with 2 threads, as before; set --threads to change that"]
     os.environ["OMP_NUM_THREADS"] = "3"
     found, told = settle(resume=True, recorded=2)
     assert found == Threads(3, "asked")
-    assert len(told) == 1 and told[0].startswith("Threads: 2 so far, 3 from here on;")
+    assert len(told) == 1 and told[0].startswith("This run used 2 threads before and continues with 3,")
     assert settle(resume=True, recorded=3)[1] == []
 
 

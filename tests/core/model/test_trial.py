@@ -38,7 +38,7 @@ def save(tmp_path, tiny_model):
 def test_positions_that_cannot_be_used_are_not_counted(config, save, family, usable, tmp_path):
     """They count from behind the padding's index: the tokenizer's, 0 here, but for MPNet, where it is always 1."""
     settings = config(**{"model.name": save(family), "model.max_length": 40})
-    refused = rf"model.max_length 40 is more than the model's {usable} positions. Use --max-length {usable} or less"
+    refused = rf"model.max_length 40 exceeds the model's {usable} positions. Use --max-length {usable} or less"
     with pytest.raises(ConfigError, match=refused):
         TrainingRun(settings, tmp_path / "run").set_up()
     fits = config(**{"model.name": save(family), "model.max_length": usable, "train.epochs": 1})
@@ -53,7 +53,7 @@ def test_a_precision_that_fails_falls_back_and_is_recorded(config, save, tmp_pat
     training = TrainingRun(settings, run, observer=hears)
     assert (training.set_up().precision, len(hears.said)) == ("float32", 1)
     assert "bfloat16 does not work for this model on CPU" in hears.said[0]
-    assert "float32 is used instead" in hears.said[0]
+    assert "so float32 is used" in hears.said[0]
 
     with pytest.raises(TrainingInterrupted):
         TrainingRun(settings, run, observer=SignalAt(4)).start()
@@ -77,7 +77,7 @@ def no_kernel(module, query, key, value, mask, **kwargs):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "cause"), [(other_results, "give other results"), (no_kernel, "no kernel for this device")]
+    ("kernel", "cause"), [(other_results, "give different results"), (no_kernel, "no kernel for this device")]
 )
 def test_kernels_that_fail_or_differ_give_way_to_the_stock_ones(config, tmp_path, monkeypatch, kernel, cause):
     """They pass when the model is prepared in float32, and fail where it will run."""

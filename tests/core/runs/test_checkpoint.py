@@ -57,7 +57,7 @@ def test_a_run_without_a_finished_epoch_says_how_to_go_on():
 
 def test_a_folder_that_is_neither():
     Path("other").mkdir()
-    with pytest.raises(CheckpointError, match=r"no model here \(config.json is missing\)"):
+    with pytest.raises(CheckpointError, match=r"no model in this folder \(config.json is missing\)"):
         find_checkpoint("other")
 
 

@@ -76,7 +76,7 @@ def test_a_run_gives_way_only_when_asked():
 def test_what_is_no_run_never_gives_way():
     Path("home").mkdir()
     Path("home/diary.txt").write_text("dear diary")
-    with pytest.raises(CheckpointError, match=r"holds diary\.txt, which is not of a run"):
+    with pytest.raises(CheckpointError, match=r"contains diary\.txt, which is not part of a run"):
         open_run(None, [], out=Path("home"), resume=False, overwrite=True)
 
 
@@ -85,7 +85,7 @@ def test_a_project_with_a_configuration_of_its_own_is_no_run(foreign):
     folder = begun("project")
     (folder / foreign).parent.mkdir(exist_ok=True)
     (folder / foreign).write_text("service: web\n")
-    with pytest.raises(CheckpointError, match=f"holds {foreign.partition('/')[0]}, which is not of a run"):
+    with pytest.raises(CheckpointError, match=f"contains {foreign.partition('/')[0]}, which is not part of a run"):
         open_run(None, [], out=folder, resume=False, overwrite=True)
 
 

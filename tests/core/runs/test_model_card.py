@@ -69,7 +69,7 @@ def test_names_from_the_data_do_not_break_its_head(name, tmp_path):
     shown = "".join(character if character.isprintable() else " " for character in name)
     assert parsed.data.tags == ["r-drop", "text-classification"]
     assert parsed.data.eval_results[0].dataset_name == f"{shown}.csv"
-    assert "Trained by rdrop" in parsed.text
+    assert "Trained with rdrop" in parsed.text
     parsed.save(tmp_path / "README.md")
     assert ModelCard.load(tmp_path / "README.md").data.to_dict() == parsed.data.to_dict()
 

@@ -24,7 +24,7 @@ def test_predictions_come_back_to_the_last_bit(tmp_path):
 
 def test_without_a_test_split_there_are_none(tmp_path):
     save_outputs(tmp_path, None, {})
-    with pytest.raises(CheckpointError, match=r"test-predictions.parquet: missing"):
+    with pytest.raises(CheckpointError, match=r"test-predictions.parquet: file not found"):
         load_predictions(tmp_path)
 
 

@@ -11,13 +11,13 @@ import pytest
 from hub_server import serving
 
 TROUBLES = {
-    "no/such": "the hub has no such model, or it is private",
-    "401/model": "the hub answers 401 Unauthorized, as if you were not logged in (hf auth login)",
-    "403/model": "its owner wants its terms accepted, and you logged in (hf auth login)",
-    "500/model": "the hub answers 500 Internal Server Error",
-    "half/model": "the connection broke",
-    "wrong/model": "model.safetensors did not arrive as the hub has it (its hash differs)",
-    "pickled/model": "it has no safetensors weights, and pickled ones can run code when loaded",
+    "no/such": "not found on the hub, or private",
+    "401/model": "the hub answered 401 Unauthorized; you may not be logged in (hf auth login)",
+    "403/model": "you must accept its terms on the hub and log in (hf auth login)",
+    "500/model": "the hub answered 500 Internal Server Error",
+    "half/model": "the connection failed",
+    "wrong/model": "the downloaded model.safetensors is damaged (its hash differs from the hub's)",
+    "pickled/model": "no safetensors weights found; pickled weights can run code when loaded and are refused",
     "empty/model": "config.json is missing",
 }
 SCRIPT = """
@@ -79,4 +79,4 @@ def test_what_arrived_damaged_does_not_stay_in_the_cache(answers):
 
 
 def test_pickled_weights_come_with_where_to_look_for_others(answers):
-    assert "--set model.revision=refs/pr/N, where pickled/model/discussions lists N" in answers[0]["pickled/model"]
+    assert "under pickled/model/discussions and use --set model.revision=refs/pr/N" in answers[0]["pickled/model"]

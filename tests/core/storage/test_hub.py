@@ -115,7 +115,7 @@ def test_a_probe_that_hangs_is_left_behind(monkeypatch):
     """As looking up a name can, for half a minute."""
     monkeypatch.setattr(hub, "_PROBE_SECONDS", 0.05)
     monkeypatch.setattr(hub, "_ask", lambda endpoint: time.sleep(30))
-    assert hub.probe("http://nowhere") == "http://nowhere does not answer within 0.05 seconds"
+    assert hub.probe("http://nowhere") == "http://nowhere did not answer within 0.05 seconds"
 
 
 def test_an_endpoint_that_says_nothing_is_given_up_before_anything_heavy_is_loaded(tmp_path):

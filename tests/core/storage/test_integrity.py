@@ -26,10 +26,10 @@ def test_a_whole_folder_has_no_damage(folder):
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("weights", b"1234", "weights has 4 bytes, 5 were written"),
-        ("weights", b"12346", "weights is not what was written (its SHA-256 differs)"),
+        ("weights", b"1234", "weights has 4 bytes instead of 5"),
+        ("weights", b"12346", "weights has changed since it was written (its SHA-256 differs)"),
         ("weights", None, "weights is missing"),
-        ("below/more", b"68", "below/more is not what was written (its SHA-256 differs)"),
+        ("below/more", b"68", "below/more has changed since it was written (its SHA-256 differs)"),
         (MANIFEST, b"{", "manifest.json is damaged"),
         (MANIFEST, b'{"files": {"weights": 5}}', "manifest.json is damaged"),
         (MANIFEST, b"[]", "manifest.json is damaged"),

@@ -424,11 +424,11 @@ def test_a_share_of_nothing_but_filling_has_no_gradient(tmp_path, alpha):
 def test_ignored_labels_are_refused_before_anything_is_trained(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.train_dataset.labels[[3, 5]] = NO_EXAMPLE
-    with pytest.raises(ValueError, match=r"2 training examples have the label -100.*number 3"):
+    with pytest.raises(ValueError, match=r"2 training examples have the label -100.*index 3"):
         trainer.train()
 
     trainer.train_dataset = [{"input_ids": [1, 2], "labels": 0}, {"input_ids": [3], "labels": torch.tensor(-100)}]
-    with pytest.raises(ValueError, match=r"1 training examples .*number 1"):
+    with pytest.raises(ValueError, match=r"1 training examples .*index 1"):
         trainer.train()
 
 

@@ -98,10 +98,10 @@ class Notices(Observer):
     [
         (
             {"rdrop.alpha": 1e-4},
-            ["KL is 0.00% of the loss: R-Drop does next to nothing. Raise --alpha (now 0.0001), or"],
+            ["KL is only 0.00% of the loss, so R-Drop has almost no effect: raise --alpha (now 0.0001), or"],
         ),
         ({"rdrop.alpha": 2.0}, []),
-        ({"rdrop.alpha": 1000.0}, ["A large alpha can hold a model back: lower --alpha (now 1000)"]),
+        ({"rdrop.alpha": 1000.0}, ["A large alpha can prevent learning: lower --alpha (now 1000)"]),
         ({"rdrop.alpha": 0.0}, []),
     ],
 )

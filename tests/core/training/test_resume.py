@@ -57,8 +57,8 @@ def test_a_damaged_checkpoint_is_reported_and_passed_over(interrupted, name):
     notices = Notices()
     resumed = TrainingRun(settings, run, resume=True, observer=notices).start()
     assert resumed.first_step == 20
-    (said,) = (line for line in notices.said if "passed over" in line)
-    assert "checkpoint-23 is passed over: " + name in said
+    (said,) = (line for line in notices.said if "is skipped" in line)
+    assert "checkpoint-23 is skipped: " + name in said
     assert resumed.metrics == whole.metrics
     assert history(run) == history(whole.run)
     assert all(torch.equal(value, weights(run)[name]) for name, value in weights(whole.run).items())
@@ -117,8 +117,8 @@ def test_changed_data_is_refused_with_the_difference(interrupted, reviews):
     settings = override(settings, {"data.source": str(reviews)}, "test")
     with pytest.raises(DataError) as error:
         TrainingRun(settings, run, resume=True).start()
-    assert "its data has changed since: " in str(error.value)
-    assert "examples are new" in str(error.value)
+    assert "the data has changed since this run began: " in str(error.value)
+    assert "examples added" in str(error.value)
     assert "grand" in str(error.value)
 
 
@@ -144,7 +144,9 @@ def test_a_changed_model_is_refused_with_the_difference(interrupted, tiny_model,
     content = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**content, "hidden_dropout_prob": 0.5}))
     changed = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(copy)})})
-    with pytest.raises(ModelError, match=r"its model has changed since: hidden_dropout_prob: 0.1 -> 0.5\."):
+    with pytest.raises(
+        ModelError, match=r"the model has changed since this run began: hidden_dropout_prob: 0.1 -> 0.5\."
+    ):
         TrainingRun(changed, run, resume=True).start()
 
 
@@ -154,7 +156,7 @@ def test_other_base_weights_are_refused_where_the_run_recorded_its_own(interrupt
     stored = load_file(copy / "model.safetensors")
     save_file({name: value * 2 for name, value in stored.items()}, copy / "model.safetensors", {"format": "pt"})
     changed = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(copy)})})
-    with pytest.raises(ModelError, match=r"its model has changed since: other weights\."):
+    with pytest.raises(ModelError, match=r"the model has changed since this run began: other weights\."):
         TrainingRun(changed, run, resume=True).start()
     record = json.loads((run / "data.json").read_text())
     del record["sha256"], record["model"]["weights"]  # as an earlier version wrote it

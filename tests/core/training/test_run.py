@@ -123,7 +123,7 @@ def test_changed_data_is_not_resumed(config, reviews, tmp_path):
     with pytest.raises(TrainingInterrupted):
         TrainingRun(settings, tmp_path / "run", observer=SignalAt(3)).start()
     reviews.write_text(reviews.read_text().replace("great", "fine"))
-    with pytest.raises(DataError, match="its data has changed"):
+    with pytest.raises(DataError, match="the data has changed"):
         TrainingRun(settings, tmp_path / "run", resume=True).start()
 
 
@@ -191,7 +191,7 @@ def test_inputs_longer_than_the_positions_are_refused(config, tmp_path):
 
 
 def test_selection_needs_a_validation_split(config, tmp_path):
-    with pytest.raises(DataError, match="never chosen on test"):
+    with pytest.raises(DataError, match="never uses test for that"):
         TrainingRun(config(**{"data.validation": 0.0}), tmp_path / "run").set_up()
 
 
@@ -219,7 +219,7 @@ def test_running_out_of_memory_says_what_to_make_smaller(error, config, tmp_path
 
 
 def test_weights_that_do_not_fit_the_encoder_are_refused(config, tmp_path):
-    with pytest.raises(ModelError, match=r"of the encoder's weights are missing or of another shape"):
+    with pytest.raises(ModelError, match=r"of the encoder's weights are missing or have another shape"):
         TrainingRun(config(**{"model.config": {"intermediate_size": 128}}), tmp_path / "run").set_up()
 
 
@@ -241,7 +241,7 @@ def test_a_second_training_into_a_folder_that_began_meanwhile_is_refused(config,
     late = TrainingRun(config(), tmp_path / "run")
     late.set_up()
     TrainingRun(config(), tmp_path / "run").start()
-    with pytest.raises(CheckpointError, match="another training has begun here"):
+    with pytest.raises(CheckpointError, match="another training has begun in this folder"):
         late.start()
 
 
