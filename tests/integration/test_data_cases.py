@@ -244,7 +244,7 @@ CASES = [
         classes={"entailment": 40, "not_entailment": 40},
         splits={"train": 54, "validation": 20, "test": 6},
         columns=("question", "sentence", "label"),
-        said="The test split is left out: none of its 20 rows has a label",
+        said="The test split was left out: none of its 20 rows has a label",
     ),
     Case(
         "QQP: is_duplicate",
@@ -270,7 +270,7 @@ CASES = [
         classes=even("01", 80),
         splits={"train": 54, "validation": 20, "test": 6},
         columns=("sentence", None, "label"),
-        said="The test split is left out: none of its 20 rows has a label",
+        said="The test split was left out: none of its 20 rows has a label",
     ),
     # Splits
     Case(
@@ -278,14 +278,14 @@ CASES = [
         {"train.csv": plain([0, 1]), "test.csv": plain([-1], count=20, start=60)},
         source=".",
         classes=even("01", 60),
-        said="The test split is left out: none of its 20 rows has a label",
+        said="The test split was left out: none of its 20 rows has a label",
     ),
     Case(
         "a test split whose labels are all empty",
         {"train.csv": plain([0, 1]), "test.csv": plain([""], count=20, start=60)},
         source=".",
         classes=even("01", 60),
-        said="The test split is left out: none of its 20 rows has a label",
+        said="The test split was left out: none of its 20 rows has a label",
     ),
     Case(
         "a label in test that train lacks",
@@ -464,7 +464,7 @@ HUB_CASES = [  # the case, its splits, its classes
             classes=even(["negative", "positive"], 80),
             splits={"train": 54, "validation": 20, "test": 6},
             columns=("sentence", None, "label"),
-            said="The test split is left out: none of its 20 rows has a label",
+            said="The test split was left out: none of its 20 rows has a label",
         ),
         SST2,
         ["negative", "positive"],

@@ -178,4 +178,4 @@ def test_a_batch_that_cannot_be_shared_is_refused_once(tiny_model, tmp_path):
     data = write_csv(tmp_path / "reviews.csv", make_reviews(40))
     _, err = finish(launch(2, "train", data, "--model", tiny_model, "--batch-size", "7"), code=1)
 
-    assert err.count("train.batch_size 7 cannot be divided by 2 processes") == 1
+    assert err.count("train.batch_size 7 cannot be divided evenly among 2 processes") == 1

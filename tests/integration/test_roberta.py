@@ -134,6 +134,6 @@ def test_the_reference_recipe_from_a_mirror_and_then_from_the_cache(hub, tmp_pat
         missing = [*command[:3], "predict", "text", "--checkpoint", "nobody/nothing"]
         done = subprocess.run(missing, env={**environment, "HF_ENDPOINT": endpoint}, capture_output=True, text=True)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-        assert "model nobody/nothing: the hub has no such model" in done.stderr
+        assert "model nobody/nothing: not found on the hub" in done.stderr
     cached = run("http://127.0.0.1:9")
     assert cached["metrics"] == fetched["metrics"]

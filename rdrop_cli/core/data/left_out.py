@@ -19,7 +19,7 @@ def by_reason(reasons: Iterable[str]) -> dict[str, int]:
 
 
 def record(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What was left out, in the form that a run's records and `--json` have.
+    """The rows that were left out, in the form of a run's records and of `--json`.
 
     Args:
         report: The report of prepared data; reports of earlier versions have fewer keys.

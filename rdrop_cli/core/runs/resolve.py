@@ -67,8 +67,7 @@ MEMORY_ONLY = (
     "train.num_workers",
     "train.device",
 )
-"""Keys that may change when a run resumes, for instance after it ran out of memory. They do not affect the results'
-mathematics."""
+"""Keys that may change when a run resumes, for instance after it ran out of memory: the mathematics stays the same."""
 
 
 def open_run(
