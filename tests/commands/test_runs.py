@@ -62,7 +62,7 @@ def test_another_folder_and_what_is_not_listed(rdrop, run):
 def test_one_run_is_shown(rdrop, run):
     (run / "data.json").rename("data.json")
     shown = rdrop("runs", "show", "mine").stdout
-    assert "runs/mine/data.json: missing" in shown
+    assert "runs/mine/data.json: file not found" in shown
     assert "Next: rdrop runs verify runs/mine" in shown
     Path("data.json").rename(run / "data.json")
     shown = " ".join(rdrop("runs", "show", "runs/mine").stdout.split())
@@ -107,7 +107,7 @@ def test_checkpoints_alone_are_removed(rdrop, run):
     assert "Removed the checkpoints of 1 run" in shown
     assert not (run / "checkpoints").exists()
     rdrop("predict", "great movie", "--checkpoint", "mine")
-    assert "this run has finished" in rdrop.error("train", "--resume", "--out", "runs/mine")
+    assert "this run has already finished" in rdrop.error("train", "--resume", "--out", "runs/mine")
 
 
 def test_mistakes_remove_nothing(rdrop, run):
@@ -125,7 +125,7 @@ def test_verifying(rdrop, run):
     assert rdrop("runs", "verify").stdout.splitlines()[-1] == "2 runs: 2 whole"
     harm(run / "checkpoints/checkpoint-10/optimizer.pt")
     shown = rdrop("runs", "verify", code=1).stdout
-    assert "runs/mine/checkpoints/checkpoint-10: optimizer.pt is not what was written (its SHA-256 differs)" in shown
+    assert "runs/mine/checkpoints/checkpoint-10: optimizer.pt has changed since it was written (its SHA-256 differs)" in shown
     assert "rdrop runs rm --checkpoints runs/mine" in shown
     assert shown.splitlines()[-1] == "2 runs: 1 whole, 1 damaged"
     told = rdrop.json("runs", "verify", "mine", code=1)

@@ -83,7 +83,7 @@ def recorded_config(run: Path) -> Config:
         ConfigError: it does not hold.
     """
     if not (run / layout.CONFIG).is_file():
-        raise CheckpointError(f"{run / layout.CONFIG}: missing")
+        raise CheckpointError(f"{run / layout.CONFIG}: file not found")
     return load_config(str(run / layout.CONFIG))
 
 

@@ -118,7 +118,7 @@ def summarize(run: Path, name: str | None = None) -> Summary:
     record = attempt(lambda: read_record(run)) if is_finished or is_there(run / layout.DATA) else {}
     metrics = attempt(lambda: read_metrics(run)) if is_finished else {}
     if is_finished and not is_there(run / layout.BEST):
-        attempt.faults.append(f"{run / layout.BEST}: missing")
+        attempt.faults.append(f"{run / layout.BEST}: folder not found")
     step, epoch = (None, None) if is_finished else (_logged(run) if in_use else _saved(run))
     state: State = "in use" if in_use else "damaged" if attempt.faults else "finished" if is_finished else "unfinished"
     return Summary(

@@ -188,7 +188,7 @@ def _record_faults(run: Path) -> dict[Path, str]:
 
 def _check_best(run: Path) -> None:
     if not (run / layout.BEST).is_dir():
-        raise CheckpointError("missing")
+        raise CheckpointError("folder not found")
 
 
 def _check_history(run: Path) -> None:

@@ -130,7 +130,7 @@ def test_checkpoints_alone(run):
     remove(planned)
     assert before - {path.name for path in run.iterdir()} == {"checkpoints"}
     remove_all("mine", checkpoints_only=True)  # nothing is left to remove
-    with pytest.raises(CheckpointError, match="this run has finished"):
+    with pytest.raises(CheckpointError, match="this run has already finished"):
         open_run(None, [], out=run, resume=True)
     with pytest.raises(CheckpointError, match="or --overwrite to replace it"):
         open_run(None, [], out=run, resume=False)

@@ -66,7 +66,7 @@ def test_a_damaged_record_is_named_and_the_rest_is_told(run, name, content):
 
 def test_a_finished_run_without_its_model_is_damaged(run):
     shutil.rmtree(run / "best")
-    assert summarize(run).faults == ("runs/mine/best: missing",)
+    assert summarize(run).faults == ("runs/mine/best: folder not found",)
 
 
 def test_a_run_is_described(run):

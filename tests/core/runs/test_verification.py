@@ -64,7 +64,8 @@ def test_a_record_that_cannot_be_read_is_named(run, name):
 @pytest.mark.parametrize("name", ["config.yaml", "data.json", "training.json", "test-predictions.parquet", "best"])
 def test_what_is_missing_is_named(run, name):
     shutil.rmtree(run / name) if name == "best" else (run / name).unlink()
-    assert faults(verify("mine")) == {name: "missing"}
+    kind = "folder" if name == "best" else "file"
+    assert faults(verify("mine")) == {name: f"{kind} not found"}
 
 
 def test_a_folder_without_a_manifest_is_not_damaged(run):
