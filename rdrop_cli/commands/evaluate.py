@@ -149,6 +149,7 @@ def _show(screen: Screen, evaluated: Evaluation) -> None:
     from rdrop_cli.terminal.tables import metrics_table
 
     examples, result = evaluated.examples, evaluated.measured
+    screen.say(f"Columns: {in_words(examples.columns)}")
     title = f"{evaluated.name} on {examples.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
     screen.show(metrics_table({examples.split: result.metrics}, evaluated.intervals), title=title)
     if weak := weakness([result.predictions]):
@@ -159,7 +160,6 @@ def _show(screen: Screen, evaluated: Evaluation) -> None:
     screen.show(classes, title=title)
     title, confusion = confusion_table(result.labels, result.confusion_matrix, screen.fits)
     screen.show(confusion, title=title)
-    screen.say(f"Columns: {in_words(examples.columns)}")
     if result.label_note:
         screen.say(result.label_note)
     _show_left_out(screen, examples)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rdrop_cli.core.runs.verification import Verified
 
 _STYLES = {"unfinished": "yellow", "in use": "cyan", "damaged": "red", "unreadable": "red"}
-_OUTCOMES = ("whole", "damaged", "unreadable", "in use")
+_OUTCOMES = ("intact", "damaged", "unreadable", "in use")
 _ANY = 10_000
 """Columns of a terminal on which everything fits."""
 _GAPS = (2, 1)
@@ -175,7 +175,7 @@ def verified_table(found: Sequence[Verified]) -> Table:
     """One row a run: how much was checked, and the result."""
     made = table("run", "checked", "result")
     for run in found:
-        checked = count(len(run.checked), "folder") if run.outcome in ("whole", "damaged") else "–"
+        checked = count(len(run.checked), "folder") if run.outcome in ("intact", "damaged") else "–"
         more = f", {len(run.unsealed)} without manifest" if run.unsealed else ""
         add_row(made, run.name, checked + more, Text(run.outcome, style=_STYLES.get(run.outcome, "")))
     return made

@@ -122,12 +122,12 @@ def test_mistakes_remove_nothing(rdrop, run):
 
 def test_verifying(rdrop, run):
     shutil.copytree(run, "runs/other")
-    assert rdrop("runs", "verify").stdout.splitlines()[-1] == "2 runs: 2 whole"
+    assert rdrop("runs", "verify").stdout.splitlines()[-1] == "2 runs: 2 intact"
     harm(run / "checkpoints/checkpoint-10/optimizer.pt")
     shown = rdrop("runs", "verify", code=1).stdout
     assert "runs/mine/checkpoints/checkpoint-10: optimizer.pt has changed since it was written (its SHA-256 differs)" in shown
     assert "rdrop runs rm --checkpoints runs/mine" in shown
-    assert shown.splitlines()[-1] == "2 runs: 1 whole, 1 damaged"
+    assert shown.splitlines()[-1] == "2 runs: 1 intact, 1 damaged"
     told = rdrop.json("runs", "verify", "mine", code=1)
     assert (told["damaged"], told["runs"][0]["outcome"]) == (1, "damaged")
     (run / "best/manifest.json").unlink()
@@ -135,7 +135,7 @@ def test_verifying(rdrop, run):
     with only_writer(run):
         shown = rdrop("runs", "verify").stdout
     assert "runs/mine: skipped, as it is being written now" in shown
-    assert shown.splitlines()[-1] == "2 runs: 1 whole, 1 in use"
+    assert shown.splitlines()[-1] == "2 runs: 1 intact, 1 in use"
 
 
 def test_names_are_shown_escaped(rdrop, run):

@@ -12,57 +12,57 @@ from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.core.storage.numbered import numbered_checkpoints
 from rdrop_cli.errors import CheckpointError
 
-UNREADABLE = "Look into the permissions and the disk, then verify it again; what cannot be read need not be damaged."
+UNREADABLE = "Check the permissions and the disk, then verify it again; a file that cannot be read need not be damaged."
 
 
-def advise(run: Path, faulty: Collection[Path], whole: Collection[Path]) -> str:
+def advise(run: Path, faulty: Collection[Path], intact: Collection[Path]) -> str:
     """A sentence or two: what brings the run back, or what can be done without.
 
     Args:
         faulty: Records, best/ and checkpoints with a fault.
-        whole: best/ and checkpoints that were found to be as they were written.
+        intact: best/ and checkpoints that were found to be as they were written.
     """
     best = run / layout.BEST
     checkpoints = numbered_checkpoints(run / layout.CHECKPOINTS)
-    usable = f" best/ is whole and can be used: {_command('predict', '--checkpoint', best)}." if best in whole else ""
+    usable = f" best/ is intact and can be used: {_command('predict', '--checkpoint', best)}." if best in intact else ""
     if run / layout.CONFIG in faulty:
-        return f"Bring the file back from a copy, or train again.{usable}"
+        return f"Restore the file from a copy, or train again.{usable}"
     if run / layout.DATA in faulty:
         return f"{_again(run)}{usable}"
     if not (run / layout.METRICS).exists():
-        return _resuming(run, checkpoints, whole)
+        return _resuming(run, checkpoints, intact)
     if all(path in checkpoints for path in faulty):
         removing = shell.join(["rdrop", "runs", "rm", "--checkpoints", str(run)])
-        return f"The run has finished and needs its checkpoints no more; remove them with: {removing}."
-    source = _source(checkpoints, whole, best in whole)
+        return f"The run has finished and no longer needs its checkpoints; remove them with: {removing}."
+    source = _source(checkpoints, intact, best in intact)
     if source is not None:
         resume = layout.resume_command(run)
-        return f"Delete {run / layout.METRICS}; then {resume} {source} and measures it again."
-    if best in whole:
-        return f"{usable.lstrip()} To measure it again: {_command('evaluate', run)}. {_again(run)}"
+        return f"Delete {run / layout.METRICS}; then {resume} {source} and evaluates it again."
+    if best in intact:
+        return f"{usable.lstrip()} To evaluate it again: {_command('evaluate', run)}. {_again(run)}"
     return _again(run)
 
 
-def _resuming(run: Path, checkpoints: Collection[Path], whole: Collection[Path]) -> str:
+def _resuming(run: Path, checkpoints: Collection[Path], intact: Collection[Path]) -> str:
     sentence = f"Resume with: {layout.resume_command(run)};"
-    if not any(path in whole for path in checkpoints):
-        return f"{sentence} no checkpoint is whole, so it begins again."
-    return f"{sentence} it passes over damaged checkpoints and makes a damaged best/ again."
+    if not any(path in intact for path in checkpoints):
+        return f"{sentence} no checkpoint is intact, so it begins again."
+    return f"{sentence} it skips damaged checkpoints and restores a damaged best/."
 
 
-def _source(checkpoints: Collection[Path], whole: Collection[Path], is_best_whole: bool) -> str | None:
+def _source(checkpoints: Collection[Path], intact: Collection[Path], is_best_intact: bool) -> str | None:
     """What resuming a finished run makes its best model from; None where nothing is left to make it from."""
-    newest = next((path for path in checkpoints if path in whole), None)
+    newest = next((path for path in checkpoints if path in intact), None)
     if newest is None:
         return None
     try:
         step = layout.read_json(newest / layout.STATE).get("best_global_step")
     except CheckpointError:
         return None
-    if is_best_whole:
+    if is_best_intact:
         return f"resumes from {newest.name}"
     source = newest.with_name(f"checkpoint-{step}")
-    return f"makes best/ again from {source.name}" if source in whole else None
+    return f"restores best/ from {source.name}" if source in intact else None
 
 
 def _again(run: Path) -> str:

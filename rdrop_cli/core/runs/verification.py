@@ -1,4 +1,4 @@
-"""Whether runs are whole: weights and checkpoints by their manifests, records by being read. Only reads."""
+"""Whether runs are intact: weights and checkpoints by their manifests, records by being read. Only reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rdrop_cli.core.progress import Progress
 
-Outcome = Literal["whole", "damaged", "unreadable", "in use"]
+Outcome = Literal["intact", "damaged", "unreadable", "in use"]
 _STAGE = "Verifying files"
 
 
@@ -76,7 +76,7 @@ def verify_runs(
 
 
 class _Meter:
-    """Tells of files that are done; a folder counts whole when it is done, whatever was read of it."""
+    """Tells of files that are done; a folder counts intact when it is done, whatever was read of it."""
 
     def __init__(self, total: int, tell: Progress | None) -> None:
         self.total, self.tell = total, tell
@@ -142,9 +142,9 @@ def _verify_files(run: Path, name: str, meter: _Meter) -> Verified:
         meter.folder(_count_files(folder))
     if faults and has_writer(run):  # a training has begun to write meanwhile, and may have removed what was missing
         return Verified(name, run, "in use")
-    whole = [folder for folder in checked if folder not in faults]
-    advice = remedy.advise(run, faults, whole) if faults else None
-    return Verified(name, run, "damaged" if faults else "whole", tuple(checked), tuple(unsealed), faults, advice)
+    intact = [folder for folder in checked if folder not in faults]
+    advice = remedy.advise(run, faults, intact) if faults else None
+    return Verified(name, run, "damaged" if faults else "intact", tuple(checked), tuple(unsealed), faults, advice)
 
 
 def _folder_fault(folder: Path, on_file: Callable[[], None]) -> str | None:

@@ -34,7 +34,7 @@ def test_a_whole_run_is_whole_and_nothing_is_written(run):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     told = []
     (found,) = verify_runs(on_progress=lambda *progress: told.append(progress))
-    assert (found.outcome, found.name, len(found.checked), found.remedy) == ("whole", "mine", 3, None)
+    assert (found.outcome, found.name, len(found.checked), found.remedy) == ("intact", "mine", 3, None)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
     files = sum(len(list(folder.iterdir())) for folder in found.checked)
     assert told[-1] == ("Verifying files", files, files)
@@ -71,7 +71,7 @@ def test_what_is_missing_is_named(run, name):
 def test_a_folder_without_a_manifest_is_not_damaged(run):
     (run / "best" / integrity.MANIFEST).unlink()
     found = verify("mine")
-    assert (found.outcome, found.unsealed) == ("whole", (run / "best",))
+    assert (found.outcome, found.unsealed) == ("intact", (run / "best",))
 
 
 def test_a_run_that_is_being_written_is_skipped(run):
@@ -91,8 +91,8 @@ def test_a_training_that_begins_meanwhile_is_not_called_damage(run, monkeypatch)
 def test_runs_of_earlier_versions_are_whole(run):
     for name in ("training.json", "test-predictions.parquet"):
         (run / name).unlink()
-    assert verify().outcome == "whole"
-    assert verify(str(unfinished_without_data(run))).outcome == "whole"
+    assert verify().outcome == "intact"
+    assert verify(str(unfinished_without_data(run))).outcome == "intact"
 
 
 def unfinished_without_data(run):
@@ -144,15 +144,15 @@ def test_a_name_that_is_no_run_is_refused(run):
 def command_in(remedy):
     """The command of a remedy that names one."""
     words = shlex.split(remedy[remedy.index("rdrop ") :].replace(";", " ;"))
-    return words[1 : next((i for i, word in enumerate(words) if word in (";", "makes", "resumes")), None)]
+    return words[1 : next((i for i, word in enumerate(words) if word in (";", "restores", "resumes")), None)]
 
 
 def test_resuming_restores_a_damaged_best_model(run, rdrop):
     harm(unfinished(run) / "best" / "model.safetensors")
     found = verify()
-    assert "makes a damaged best/ again" in found.remedy
+    assert "restores a damaged best" in found.remedy
     rdrop(*command_in(found.remedy))
-    assert verify().outcome == "whole"
+    assert verify().outcome == "intact"
 
 
 @pytest.mark.parametrize("name", ["best/model.safetensors", "test-predictions.parquet"])
@@ -163,7 +163,7 @@ def test_a_finished_run_is_restored_from_its_checkpoint(run, rdrop, name):
     assert found.remedy.startswith("Delete runs/mine/metrics.json; then rdrop train --resume --out runs/mine ")
     (run / "metrics.json").unlink()
     rdrop(*command_in(found.remedy))
-    assert verify().outcome == "whole"
+    assert verify().outcome == "intact"
     assert json.loads((run / "metrics.json").read_text()) == before
     assert (run / "best/model.safetensors").read_bytes() == weights
 
@@ -171,7 +171,7 @@ def test_a_finished_run_is_restored_from_its_checkpoint(run, rdrop, name):
 def test_damaged_checkpoints_of_a_finished_run_may_go(run, rdrop):
     harm(newest(run) / "optimizer.pt")
     rdrop(*command_in(verify().remedy.rstrip(".")), "--yes")
-    assert verify().outcome == "whole"
+    assert verify().outcome == "intact"
 
 
 def test_what_nothing_is_left_to_make_again_from_is_trained_again(run):
@@ -188,5 +188,5 @@ def test_what_nothing_is_left_to_make_again_from_is_trained_again(run):
 def test_a_whole_best_model_can_be_used_whatever_else_is_damaged(run, rdrop):
     (run / "config.yaml").unlink()
     remedy = verify().remedy
-    assert "best/ is whole and can be used: rdrop predict --checkpoint runs/mine/best" in remedy
+    assert "best/ is intact and can be used: rdrop predict --checkpoint runs/mine/best" in remedy
     rdrop(*command_in(remedy.rstrip(".")), "great movie")
