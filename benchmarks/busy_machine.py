@@ -13,7 +13,7 @@ are stopped (SIGSTOP) meanwhile. In each round they are timed in turn on the qui
 * loop: a PyTorch loop of two threads, as it comes,
 * training: a training of the version before, if one is given.
 
-With --fresh they are started anew for every figure, while the other work goes on, so that they can notice it: slower.
+With --fresh they are started anew for every figure, while the other work runs, so that they can notice it: slower.
 
 Batches differ in length, and which ones a window of time meets differs too. So what is counted are real tokens, and
 examples/s are those of texts of mean length.
