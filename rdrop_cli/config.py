@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,45 +16,12 @@ from pydantic import ValidationError
 
 from rdrop_cli.errors import ConfigError
 from rdrop_cli.schema import Config, Precision
+from rdrop_cli.strict_yaml import ConfigDumper, parse_yaml
 
 _SHOWN = 80
 """Most characters of an invalid value to show in a message."""
 _MAX_BYTES = 2**20
 """A configuration is about a page long; a larger file is something else."""
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses repeated keys and aliases, and reads 2e-5 as a number (in YAML 1.1 it is a string)."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Like the base class, but refuse aliases: a few lines of them can expand to billions of values."""
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", mark)
-        return super().compose_node(parent, index)
-
-
-class ConfigDumper(yaml.SafeDumper):
-    """SafeDumper that quotes a text such as 2e-5, which `_Loader` would read as a number."""
-
-
-def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str | int | float | bool | None):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} appears twice", key_node.start_mark)
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
-for _kind in (_Loader, ConfigDumper):
-    _kind.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-    )
 
 
 def parse_precision(name: str | None) -> Precision | None:
@@ -112,29 +78,6 @@ def find_config(name: str, option: str = "--config ") -> Path:
     near = difflib.get_close_matches(name, recipe_names(), n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Recipes: {', '.join(recipe_names())}; or give a YAML file."
     raise ConfigError(f"{option}{name}: no such recipe or file", hint)
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Read YAML safely.
-
-    Raises:
-        ConfigError: it is not valid YAML, a key is repeated, or a tag would construct an object.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{where}{line}: {error.problem or 'not valid YAML'}") from error
-    except (
-        yaml.YAMLError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
-        raise ConfigError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from error
 
 
 def parse_assignment(text: str, option: str = "--set ") -> tuple[str, Any]:

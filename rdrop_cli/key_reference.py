@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from rdrop_cli.config import ConfigDumper
 from rdrop_cli.schema import Config
+from rdrop_cli.strict_yaml import ConfigDumper
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NO_REAL_LIMIT = 2**31

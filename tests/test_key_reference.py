@@ -3,9 +3,10 @@
 import pytest
 from jsonschema import Draft202012Validator
 
-from rdrop_cli.config import dotted_keys, load_config, parse_yaml, recipe_folder, recipe_names
+from rdrop_cli.config import dotted_keys, load_config, recipe_folder, recipe_names
 from rdrop_cli.errors import ConfigError
 from rdrop_cli.key_reference import changed_keys, json_schema, key_groups, yaml_value
+from rdrop_cli.strict_yaml import parse_yaml
 
 GROUPS = key_groups()
 KEYS = {key.name: key for group in GROUPS for key in group.keys}

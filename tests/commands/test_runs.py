@@ -125,7 +125,10 @@ def test_verifying(rdrop, run):
     assert rdrop("runs", "verify").stdout.splitlines()[-1] == "2 runs: 2 intact"
     harm(run / "checkpoints/checkpoint-10/optimizer.pt")
     shown = rdrop("runs", "verify", code=1).stdout
-    assert "runs/mine/checkpoints/checkpoint-10: optimizer.pt has changed since it was written (its SHA-256 differs)" in shown
+    assert (
+        "runs/mine/checkpoints/checkpoint-10: optimizer.pt has changed since it was written (its SHA-256 differs)"
+        in shown
+    )
     assert "rdrop runs rm --checkpoints runs/mine" in shown
     assert shown.splitlines()[-1] == "2 runs: 1 intact, 1 damaged"
     told = rdrop.json("runs", "verify", "mine", code=1)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from rdrop_cli.config import load_config, parse_yaml
+from rdrop_cli.config import load_config
 from rdrop_cli.key_reference import key_groups
+from rdrop_cli.strict_yaml import parse_yaml
 from rdrop_cli.terminal.config_view import annotated_yaml
 
 ODD = [
