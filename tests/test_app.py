@@ -5,27 +5,18 @@ import sys
 
 import pytest
 
-from conftest import run_python
+from conftest import HEAVY, heavy_imports, run_python
 from rdrop_cli import __version__
 from rdrop_cli.core.runs import checkpoint
 
 COMMANDS = ("prepare", "train", "evaluate", "predict", "compare", "config", "doctor")
-HEAVY = ("torch", "transformers", "datasets", "sklearn", "pandas", "scipy", "huggingface_hub", "psutil")
 
 
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["config", "show", "--help"], *([name, "--help"] for name in COMMANDS)]
 )
 def test_help_imports_nothing_heavy(arguments):
-    code = (
-        "import sys\n"
-        "from rdrop_cli.app import app\n"
-        f"try: app({arguments!r}, prog_name='rdrop')\n"
-        "except SystemExit as stop: assert not stop.code, stop.code\n"
-        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    done = run_python(code)
-    assert done.stdout.endswith("HEAVY []\n")
+    assert heavy_imports(arguments) == "[]"
 
 
 @pytest.mark.parametrize(
