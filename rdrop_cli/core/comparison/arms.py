@@ -122,12 +122,15 @@ def _twice(arm: Arm) -> Arm:
 
 
 def shown_settings(arm: Arm, others: Sequence[Arm]) -> Mapping[str, Any]:
-    """This arm's values of the dotted keys in which the arms differ, and of R-Drop's main keys."""
+    """This arm's values of the dotted keys in which the arms differ, and of R-Drop's main keys.
+
+    Keys of a mapping such as model.config are left out where the arm has none.
+    """
     trees = [flatten(other.config.model_dump()) for other in others]
     keys = dict.fromkeys(key for tree in trees for key in tree)
     shown = [key for key in keys if key in _OF_RDROP or len({repr(tree.get(key)) for tree in trees}) > 1]
     own = flatten(arm.config.model_dump())
-    return {key: own.get(key) for key in shown}
+    return {key: own[key] for key in shown if own.get(key, {}) != {}}
 
 
 def shared_settings(arms: Sequence[Arm]) -> Mapping[str, Any]:

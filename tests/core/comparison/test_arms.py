@@ -39,6 +39,13 @@ def test_what_an_arm_changes_is_told_by_key():
     assert shown_settings(found[1], found) == {"rdrop.alpha": 5.0, "train.label_smoothing": 0.1}
 
 
+def test_an_arm_without_a_key_of_the_model_does_not_show_it():
+    plain, dropout = arms(["plain"], ["dropout:model.config.mlp_dropout=0.1"]).values()
+    assert "model.config.mlp_dropout" not in shown_settings(plain, [plain, dropout])
+    assert "model.config" not in shown_settings(plain, [plain, dropout])
+    assert shown_settings(dropout, [plain, dropout])["model.config.mlp_dropout"] == 0.1
+
+
 @pytest.mark.parametrize(
     ("names", "own", "said"),
     [
