@@ -65,6 +65,20 @@ class DataConfig(_Group):
             return value
         return {_label(key): _label(name) for key, name in value.items()}
 
+    @field_validator(
+        "label_names", mode="before", json_schema_input_type=Annotated[list[Name | float], Field(min_length=2)] | None
+    )
+    @classmethod
+    def _numbers_are_names_too(cls, value: object) -> object:
+        """YAML reads 1 and 1.5 as numbers."""
+        return [_label(name) for name in value] if isinstance(value, list) else value
+
+    @field_validator("positive_label", mode="before", json_schema_input_type=Name | float | None)
+    @classmethod
+    def _a_number_is_a_name_too(cls, value: object) -> object:
+        """As for the names of classes."""
+        return _label(value)
+
     @model_validator(mode="after")
     def _label_names_differ(self) -> DataConfig:
         if self.label_names is not None and len(set(self.label_names)) < len(self.label_names):
@@ -79,7 +93,7 @@ class DataConfig(_Group):
 
 
 def _label(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class ModelConfig(_Group):

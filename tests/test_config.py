@@ -141,3 +141,8 @@ def test_any_other_micro_batch_is_refused_once(text):
     with pytest.raises(ConfigError) as raised:
         load_config(None, [("train.micro_batch_size", parse_micro_batch(text))])
     assert raised.value.message.count("train.micro_batch_size") == 1
+
+
+def test_numbers_are_names_of_classes_too():
+    config = load_config("starter", [("data.label_names", [1, 2.5]), ("data.positive_label", 1)])
+    assert (config.data.label_names, config.data.positive_label) == (["1", "2.5"], "1")

@@ -228,7 +228,7 @@ def _show_inputs(screen: Screen, rows: Inputs) -> None:
 
 def _show_written(screen: Screen, output: Path, counts: Counter[str], labels: tuple[str, ...]) -> None:
     names = labels if len(labels) <= SHOWN_CLASSES else [name for name, _ in counts.most_common(SHOWN_CLASSES)]
-    summary = ", ".join(f"{name} {counts[name]:,}" for name in names)
+    summary = ", ".join(f"{name}: {counts[name]:,}" for name in names)
     if len(counts) > len(names):
         summary += f" and {len(counts) - len(names):,} more classes"
     screen.say(f"{sum(counts.values()):,} predictions in {output}: {summary}")

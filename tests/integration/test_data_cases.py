@@ -204,7 +204,7 @@ CASES = [
             {"data.csv": paired(f"{first} {second} label", ["no", "yes"])},
             classes=even(["no", "yes"], 60),
             columns=(first, second, "label"),
-            said=f"columns: text {first}, second text {second}, label label",
+            said=f"columns: text '{first}', second text '{second}', label 'label'",
         )
         for first, second in map(str.split, USUAL_PAIRS)
     ),

@@ -123,8 +123,8 @@ def test_the_data_is_shown_before_and_the_weighing_after(is_live):
         view.stage("Resampling", 2, 2)
     shown = buffer.getvalue()
     lines = [
-        "Data   columns: text words, label stars",
-        "Labels bad 1, good 2",
+        "Data   columns: text 'words', label 'stars'",
+        "Labels bad: 1, good: 2",
         "Labels were read as ids",
         "Left ",
         "Resam",

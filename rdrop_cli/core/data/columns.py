@@ -163,7 +163,7 @@ def _has_partner(text: str, available: Iterable[str]) -> bool:
 def in_words(columns: Mapping[str, str | None]) -> str:
     """The columns in use, as text for display."""
     roles = (("text", "text"), ("text_pair", "second text"), ("label", "label"))
-    return ", ".join(f"{word} {columns[role]}" for role, word in roles if columns.get(role))
+    return ", ".join(f"{word} {columns[role]!r}" for role, word in roles if columns.get(role))
 
 
 def check_row(

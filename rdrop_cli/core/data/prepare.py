@@ -111,8 +111,24 @@ def check_rejects(data: Prepared, config: Config) -> None:
 
 def data_notes(data: Prepared) -> list[str]:
     """One sentence for everything that was inferred about the data or left out of it."""
-    inferred = [note] if (note := data.report.get("label_note")) else []
-    return inferred + left_out.sentences(left_out.record(data.report))
+    return [*label_notes(data.report), *left_out.sentences(left_out.record(data.report))]
+
+
+def label_notes(report: Mapping[str, Any]) -> list[str]:
+    """What was inferred about the labels, and what looks like a mistake in them."""
+    inferred = [note] if (note := report.get("label_note")) else []
+    return inferred + _rare_classes(report)
+
+
+def _rare_classes(report: Mapping[str, Any]) -> list[str]:
+    """A warning about classes with one training example and none elsewhere, as a mistyped label gives."""
+    train, *others = report.get("classes", {"train": {}}).values()
+    rare = [name for name, count in train.items() if count == 1 and not any(split.get(name) for split in others)]
+    if not rare:
+        return []
+    shown = ", ".join(f"'{name}'" for name in rare[:5]) + (f" and {len(rare) - 5:,} more" if len(rare) > 5 else "")
+    which = "Class" if len(rare) == 1 else "Classes"
+    return [f"{which} with a single example: {shown}. If that is a typing mistake: --label-map {rare[0]}=CLASS"]
 
 
 def is_local(source: str) -> bool:
@@ -157,7 +173,7 @@ def _refuse_unknown_labels(reading: LabelReading, split: str, examples: list[Exa
         raise DataError(
             f"{first.file}, line {first.line}: {reading.labels.explain_unknown(first.label)}"
             f" ({len(unknown):,} such rows{of})",
-            f"Map it to a class with --label-map '{first.label}={reading.labels.names[0]}', or remove these rows.",
+            f"Map it to a class with --label-map '{first.label}=CLASS', or remove these rows.",
         )
 
 

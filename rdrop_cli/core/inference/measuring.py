@@ -112,7 +112,7 @@ def true_classes(
         label = examples.labels[unknown]
         raise DataError(
             f"{examples.where(unknown)}: {labels.explain_unknown(label)}",
-            f"Map it to a class with --label-map '{label}={labels.names[0]}', or remove such rows.",
+            f"Map it to a class with --label-map '{label}=CLASS', or remove such rows.",
         )
     return np.array([reading.ids[label] for label in examples.labels], dtype=np.int64), reading.note
 

@@ -67,6 +67,22 @@ class WholeCheckpoints(Trainer):
             self.remove_old(folder)
         processes.barrier()
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """As the base class; of evaluations with the same metric, the one with the lower loss is the best.
+
+        Ties are common on small validation sets, and the first of them is the one that has learned least.
+        """
+        if super()._determine_best_metric(metrics, trial):
+            return True
+        if metrics.get(f"eval_{self.args.metric_for_best_model}") != self.state.best_metric:
+            return False
+        steps = {row["step"]: row["eval_loss"] for row in self.state.log_history if "eval_loss" in row}
+        before = steps.get(self.state.best_global_step)
+        if before is None or not metrics.get("eval_loss", before) < before:
+            return False
+        self.state.best_global_step = self.state.global_step
+        return True
+
     def _check_weights(self, model: nn.Module) -> None:
         """Refuse to save weights that a run could not resume from.
 

@@ -80,10 +80,15 @@ def diagnose(
     alpha = config.rdrop.alpha
     learned = (bounds.chance - ce) / (bounds.chance - bounds.perfect) if bounds.chance > bounds.perfect else 1.0
     if learned < _STUCK:
+        cause = (
+            f"With KL at {share:.1%} of the loss, alpha is not the cause: train longer (--epochs), or change --lr"
+            if share < NEGLIGIBLE
+            else f"KL is {share:.1%} of the loss, and a large alpha can prevent learning: lower --alpha (now"
+            f" {alpha:g}), train longer (--epochs), or change --lr"
+        )
         return "stuck", (
             f"The model has not learned yet: its cross-entropy is {ce:.3f} nats, as if it knew only the class"
-            f" frequencies, and KL is {share:.0%} of the loss. A large alpha can prevent learning: lower --alpha (now"
-            f" {alpha:g}), or change --lr"
+            f" frequencies. {cause}"
         )
     if share < NEGLIGIBLE:
         return "negligible", (

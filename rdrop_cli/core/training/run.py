@@ -57,6 +57,7 @@ class TrainingResult:
         seconds: Training time of this session.
         examples_per_second: Training rate of this session.
         steps: Optimizer steps of the whole run.
+        planned_steps: What they would have been without early stopping.
         first_step: The steps that had been done when this session began.
         best_epoch: The epoch of the best model; a fraction within an epoch.
     """
@@ -67,8 +68,14 @@ class TrainingResult:
     seconds: float
     examples_per_second: float
     steps: int
+    planned_steps: int
     first_step: int
     best_epoch: float
+
+    @property
+    def stopped_early(self) -> bool:
+        """True if the validation metric ended the training before its last epoch."""
+        return self.steps < self.planned_steps
 
 
 class TrainingRun:
@@ -240,6 +247,7 @@ class TrainingRun:
             seconds=seconds,
             examples_per_second=steps * len(ready.datasets["train"]) / (ready.steps_in_epoch * seconds),
             steps=state.global_step,
+            planned_steps=state.max_steps,
             first_step=begin.step,
             best_epoch=(state.best_global_step or state.global_step) / ready.steps_in_epoch,
         )
@@ -254,6 +262,7 @@ class TrainingRun:
             "wall_seconds": time.perf_counter() - self._began,
             "examples_per_second": result.examples_per_second,
             "steps": result.steps,
+            "planned_steps": result.planned_steps,
             "resumed_from_step": result.first_step or None,
             "best_epoch": result.best_epoch,
             "device": devices.describe(ready.device),

@@ -243,3 +243,12 @@ def test_tokens_of_a_tokenizer_without_a_backend_are_made_anew(tmp_path, tiny_mo
     assert not (data.folder / "tokens").exists()
     data.tokens("train", tokenizer, max_length=8)
     assert (data.folder / "tokens").exists()
+
+
+def test_a_class_of_one_example_is_pointed_out_as_a_possible_typing_mistake(in_empty_folder):
+    rows = [
+        (text, "five" if number == 7 else str(1 + 4 * label)) for number, (text, label) in enumerate(make_reviews(60))
+    ]
+    notes = data_notes(prepare(write_csv(in_empty_folder / "stars.csv", rows)))
+    assert notes == ["Class with a single example: 'five'. If that is a typing mistake: --label-map five=CLASS"]
+    assert data_notes(prepare(write_csv(in_empty_folder / "fine.csv", make_reviews(60)))) == []

@@ -41,6 +41,14 @@ def test_a_model_that_learned_nothing_is_not_told_to_raise_alpha():
     assert finding((1.9, 0.9, 0.692), (2.0, 0.9, 0.70)) == "stuck"
 
 
+@pytest.mark.parametrize(("share", "blamed"), [(0.001, False), (0.9, True)])
+def test_alpha_is_blamed_for_a_model_that_learned_nothing_only_if_kl_weighs(share, blamed):
+    rows = [{"epoch": 2.0, "kl_share": share, "ce": 0.692}]
+    _, sentence = diagnose(rows, config=load_config("starter"), bounds=Bounds(0.2, 0.69), dropout_key="x")
+    assert ("lower --alpha" in sentence) == blamed
+    assert "train longer (--epochs)" in sentence
+
+
 def test_plain_training_has_nothing_to_diagnose():
     config = load_config("starter", [("rdrop.alpha", 0.0)])
     assert diagnose([{"epoch": 2.0, "ce": 0.7}], config=config, bounds=Bounds(0.2, 0.69), dropout_key="x") is None
@@ -101,7 +109,7 @@ class Notices(Observer):
             ["KL is only 0.00% of the loss, so R-Drop has almost no effect: raise --alpha (now 0.0001), or"],
         ),
         ({"rdrop.alpha": 2.0}, []),
-        ({"rdrop.alpha": 1000.0}, ["A large alpha can prevent learning: lower --alpha (now 1000)"]),
+        ({"rdrop.alpha": 1000.0}, ["a large alpha can prevent learning: lower --alpha (now 1000)"]),
         ({"rdrop.alpha": 0.0}, []),
     ],
 )

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,7 +104,13 @@ def test_a_checkpoint_whose_best_model_is_lost_is_passed_over(interrupted):
 
 
 def test_the_best_checkpoint_is_never_removed(config, tmp_path):
-    settings = config(**{"train.epochs": 5, "train.keep_checkpoints": 1, "train.early_stopping": {"patience": 0}})
+    noisy = [(text, zlib.crc32(text.encode()) % 2) for text, _ in make_reviews(200)]
+    settings = config(
+        **{
+            "data.source": str(write_csv(tmp_path / "noisy.csv", noisy)), "train.metric": "nll", "train.epochs": 5,
+            "train.keep_checkpoints": 1, "train.early_stopping": {"patience": 0},
+        }
+    )  # fmt: skip
     result = TrainingRun(settings, tmp_path / "run").start()
     kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert result.best_epoch < 5, "or this test shows nothing"

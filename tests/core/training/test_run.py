@@ -50,6 +50,19 @@ def test_the_final_table_is_measured_as_the_best_epoch_was(config, tmp_path):
     assert best == pytest.approx(float(rows[round(result.best_epoch) - 1]["validation_f1"]), abs=1e-12)
 
 
+def test_of_epochs_with_the_same_metric_the_one_with_the_lower_cross_entropy_is_the_best(config, tmp_path):
+    run = tmp_path / "run"
+    settings = config(**{"train.epochs": 6, "train.early_stopping.patience": 0, "train.keep_checkpoints": 9})
+    result = TrainingRun(settings, run).start()
+    rows = [row for row in history(run) if row["validation_f1"]]
+    ties = [row for row in rows if row["validation_f1"] == max(row["validation_f1"] for row in rows)]
+    assert len(ties) > 1, "or this test shows nothing"
+    best = min(ties, key=lambda row: float(row["validation_nll"]))
+    assert best != ties[0], "or this test shows nothing"
+    assert result.best_epoch == float(best["epoch"])
+    assert result.metrics["validation"]["nll"] == pytest.approx(float(best["validation_nll"]), abs=1e-6)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("step", "micro"), [(4, None), (10, None), (13, 4)])
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(config, tmp_path, precision, step, micro):
@@ -107,7 +120,7 @@ def test_early_stopping_ends_a_run_and_a_resume_does_not_go_on(config, tmp_path)
         **{"train.epochs": 6, "train.lr": 1e-9, "train.early_stopping": {"patience": 2, "threshold": 0.01}}
     )
     result = TrainingRun(settings, run).start()
-    assert result.steps == 3 * 10
+    assert (result.steps, result.planned_steps, result.stopped_early) == (3 * 10, 6 * 10, True)
     (run / "metrics.json").unlink()
     assert TrainingRun(settings, run, resume=True).start().steps == result.steps
 
