@@ -96,6 +96,22 @@ def test_the_benchmark_for_gpus_says_which_wheels_to_bring(monkeypatch):
     assert "pip download --dest wheels" in gpu_setup.explain([lacking])
 
 
+@pytest.mark.parametrize(("difference", "answer"), [(0.02, "At least one"), (-0.02, "None"), (0.0, "None")])
+def test_the_results_page_counts_a_better_f1_only(monkeypatch, difference, answer):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import results_page
+
+    def with_clear_differences(name):
+        kept = load_kept(name)
+        for gap in kept["differences"]:
+            gap |= {"difference": difference, "p_holm": 0.001}
+        return kept
+
+    load_kept = results_page.load_kept
+    monkeypatch.setattr(results_page, "load_kept", with_clear_differences)
+    assert f"\n{answer} of these comparisons shows that an arm classifies more test" in results_page.make_page()
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_the_performance_page_shows_the_kept_results(path):
     kept = json.loads(path.read_text(encoding="utf-8"))

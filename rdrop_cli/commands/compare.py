@@ -19,8 +19,8 @@ EXAMPLES = """[bold]Examples[/]
 rdrop compare reviews.csv                        [dim]# four arms, 5 seeds each[/]
 rdrop compare reviews.csv --seeds 10             [dim]# trains only what is new[/]
 rdrop compare --budget compute                   [dim]# the same computing time[/]
-rdrop compare --arm strong:rdrop.alpha=10        [dim]# an arm of your own[/]
 rdrop compare reviews.csv --dry-run              [dim]# how long would it take?[/]
+rdrop compare --arms rdrop+smoothing --arm strong:rdrop.alpha=10  [dim]# alpha only[/]
 """
 
 ALL_EPOCHS = ("train.early_stopping.patience", 0)
@@ -65,7 +65,7 @@ def compare(
         Literal["steps", "compute"],
         typer.Option(
             metavar="steps|compute",
-            help="steps (default): the same for all arms. compute: twice the epochs without R-Drop.",
+            help="steps (default): the same for all arms. compute: arms without R-Drop train twice the epochs.",
             show_default=False,
             rich_help_panel=help_pages.EVERYDAY,
         ),

@@ -51,6 +51,7 @@ def prepare(
         bool,
         typer.Option("--strict", help="Refuse data with unusable rows.", rich_help_panel=help_pages.DATA),
     ] = False,
+    no_strict: Annotated[bool, typer.Option("--no-strict", hidden=True)] = False,  # the default, once an option
     out: options.OutOption = None,
     overwrite: Annotated[
         bool,

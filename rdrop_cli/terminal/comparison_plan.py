@@ -24,15 +24,15 @@ def describe_plan(plan: ComparisonPlan, cells: Sequence[Cell]) -> list[str]:
     lines = [
         *(f"{'Arms' if arm is arms[0] else '':<6} {arm.name}: {describe_settings(arm, arms)}" for arm in arms),
         f"Runs   {count(len(cells), 'run')}: {count(len(arms), 'arm')}, {spread}" + (f"; {done} done" if done else ""),
-        f"Best   by validation {config.train.metric}; the test split is opened once a run",
+        f"Best   by validation {config.train.metric}; the test split is used once a run",
     ]
     if len(seeds) == 1:
         lines.append("Note   one seed shows nothing, as there is no spread to judge by: use --seeds 5 or more")
     if plan.cells:
         total, disk = duration(sum(plan.seconds)), size(plan.disk)
-        lines.append(f"Left   {count(len(plan.cells), 'run')}, about {total}; disk {disk} at most")
+        lines.append(f"To do  {count(len(plan.cells), 'run')}, about {total}; disk {disk} at most")
     else:
-        lines.append("Left   nothing to train: every run is done")
+        lines.append("To do  nothing: every run is done")
     return lines
 
 

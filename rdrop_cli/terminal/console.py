@@ -198,11 +198,11 @@ def make_console(*, stderr: bool = False) -> Console:
 def show_error(message: str, *, prefix: str = "error: ", shared: bool = True) -> None:
     """One line on stderr.
 
-    What several processes meet alike is said once: the main one says it, and by the time another would, the launcher
-    has ended it. What only another meets, it says with its number.
+    An error that all processes meet is printed once: the main process prints it, and the launcher has ended the others
+    by the time they would. An error that only another process meets is printed with that process's number.
 
     Args:
-        shared: Other processes may well meet the same.
+        shared: Other processes may well meet the same error.
     """
     if not processes.is_main_process():
         time.sleep(2 if shared else 0)

@@ -38,7 +38,7 @@ def describe_plan(plan: TrainingPlan) -> list[str]:
         f"Labels {describe_classes(plan.classes)}",
         f"Loss   {loss}, label smoothing {plan.label_smoothing:g}",
         f"Steps  {plan.steps:,} in {count(plan.epochs, 'epoch')}, {plan.batch_size} examples each{micro}",
-        f"Best   by validation {plan.metric}; the test split is opened once, at the end",
+        f"Best   by validation {plan.metric}; the test split is used once, at the end",
         f"Run    {plan.run}",
     ]
     if plan.first_step:

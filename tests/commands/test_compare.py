@@ -41,7 +41,7 @@ def test_a_comparison_ends_with_tables_a_verdict_and_its_files(rdrop, args):
         "Arms   plain: alpha 0.0, label_smoothing 0.0\n       rdrop+smoothing: alpha 5.0, label_smoothing 0.1" in shown
     )
     assert "Runs   4 runs: 2 arms, seeds 42 to 43" in shown
-    assert "Left   4 runs, about " in shown
+    assert "To do  4 runs, about " in shown
     assert "[1/4] plain seed 42  validation: accuracy " in shown
     assert "[4/4] rdrop+smoothing seed 43" in shown
     assert "Test, 20 examples, means ± standard deviations of 2 seeds" in shown

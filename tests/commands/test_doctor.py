@@ -1,8 +1,10 @@
 """`rdrop doctor` on machines that are well and on others."""
 
+import http.client
 import os
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ import torch
 from conftest import run_python
 from rdrop_cli import threads
 from rdrop_cli.core.doctor import resources, software
+from rdrop_cli.core.model import device
 from rdrop_cli.core.storage import hub
 
 GIB = 2**30
@@ -63,8 +66,8 @@ def test_a_machine_that_is_well(rdrop):
     for name in ("rdrop", "python", "torch", "transformers", "starter", "processor", "memory", "runs"):
         assert f"\n  {name} " in shown
     assert lines_of(shown, "gpu") == "gpu none visible, as CUDA_VISIBLE_DEVICES hides all"
-    assert lines_of(shown, "threads") == "threads 1 in a training, as OMP_NUM_THREADS says"
-    assert lines_of(shown, "hub") == "hub offline, as HF_HUB_OFFLINE says"
+    assert lines_of(shown, "threads") == "threads 1 in a training, set by OMP_NUM_THREADS"
+    assert lines_of(shown, "hub") == "hub offline (HF_HUB_OFFLINE is set)"
 
 
 def test_the_document_has_the_same(rdrop):
@@ -103,12 +106,73 @@ def test_a_package_that_cannot_be_imported_is_said_in_a_line_and_the_rest_is_sti
     assert (found["machine"]["device"] == "unknown, as PyTorch cannot be imported") == (name == "torch")
 
 
+@pytest.mark.parametrize("endpoint", ["http://[::1", "https://u:wonder/land@host"])
+def test_an_endpoint_that_is_no_address_is_the_cause_rather_than_transformers(rdrop, monkeypatch, endpoint):
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    shown = rdrop("doctor", code=1).stdout
+    assert lines_of(shown, "transformers").endswith(
+        " It cannot be imported because HF_ENDPOINT is not a valid address. Correct the variable, or unset it."
+    )
+    assert "reinstall" not in shown
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert rdrop.json("doctor", code=1)["problems"][-1] == {
+        "where": "network.hub", "problem": "Correct HF_ENDPOINT, or unset it.", "prevents_training": False
+    }  # fmt: skip
+    assert shown.splitlines()[-1] == "1 problem, 1 of which must be solved before training"
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        (OSError("libtorch.so: cannot open"), "Reinstall it: pip install "),
+        (ValueError("bad setting"), "The cause may be an environment variable or another package."),
+    ],
+)
+def test_only_a_broken_package_is_to_be_reinstalled(rdrop, monkeypatch, fault, advice):
+    def fail(name):
+        raise fault
+
+    monkeypatch.setattr(software.importlib, "import_module", fail)
+    (found, *_) = rdrop.json("doctor", code=1)["problems"]
+    assert found["problem"].startswith(f"It cannot be imported: {type(fault).__name__}: {fault}. {advice}")
+    assert ("reinstall" in found["problem"]) == isinstance(fault, OSError)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not let a working directory be removed")
+def test_a_working_directory_that_is_gone_is_said_before_anything_is_loaded(tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    code = (
+        "import os, sys\n"
+        "from rdrop_cli.app import app\n"
+        "os.rmdir(os.getcwd())\n"
+        "try: app(['doctor'], prog_name='rdrop')\n"
+        "except SystemExit as stop: print('EXIT', stop.code, 'torch' in sys.modules)"
+    )
+    done = run_python(code, cwd=folder)
+    assert done.stdout == "EXIT 1 False\n"
+    assert done.stderr == "error: the working directory no longer exists. Change to another folder.\n"
+
+
 @pytest.mark.parametrize(("name", "unknown"), [("psutil", "load"), ("packaging.requirements", "packages")])
 def test_without_what_it_needs_itself_it_still_reports(rdrop, monkeypatch, name, unknown):
     monkeypatch.setitem(sys.modules, name, None)
     shown = rdrop("doctor", code=1).stdout
     assert lines_of(shown, unknown).startswith(f"! {unknown} unknown It could not be examined: ")
     assert "\n  processor " in shown
+
+
+@pytest.mark.parametrize(
+    ("has", "precision"),
+    [
+        (True, "auto selects bfloat16: this CPU has bfloat16 matrix instructions"),
+        (False, "auto selects float32: this CPU has no bfloat16 matrix instructions"),
+        (None, "auto selects float32: nothing here says whether this CPU has bfloat16 matrix instructions"),
+    ],
+)
+def test_the_precision_has_a_reason(rdrop, monkeypatch, has, precision):
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: has)
+    assert lines_of(rdrop("doctor").stdout, "precision") == f"precision {precision}"
 
 
 def test_a_driver_that_fails_is_a_problem_of_its_own(rdrop, monkeypatch):
@@ -131,6 +195,19 @@ def test_more_threads_than_cores(rdrop, monkeypatch):
     (problem,) = rdrop.json("doctor")["problems"]
     assert problem["where"] == "machine.OMP_NUM_THREADS"
     assert f"set it to {threads.cores()}" in problem["problem"]
+
+
+@pytest.mark.parametrize("setting", ["abc", "0", "-2"])
+def test_threads_that_are_no_number(rdrop, monkeypatch, setting):
+    monkeypatch.setenv("OMP_NUM_THREADS", setting)
+    (problem,) = rdrop.json("doctor")["problems"]
+    assert problem["where"] == "machine.OMP_NUM_THREADS"
+    assert problem["problem"].startswith("This is not a number of threads, so it is ignored: unset ")
+
+
+def test_a_list_of_threads_is_fine(rdrop, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1,1")
+    assert rdrop.json("doctor")["problems"] == []
 
 
 def test_little_memory_and_a_full_disk(rdrop, monkeypatch):
@@ -177,6 +254,30 @@ def test_secrets_and_the_home_folder_are_not_in_the_report(rdrop, monkeypatch, t
     for output in (shown.stdout, shown.stderr):
         assert secret not in output and str(tmp_path) not in output
         assert "~/cache" in output and "mirror.example" in output and "proxy.example:3128" in output
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "proxy", "offline"),
+    [
+        ("https://u:wonder/land@host", "alice:wonder@proxy:3128", "0"),
+        ("https://u:wonder land@host", "http://bob:wonder@land@proxy", "0"),
+        ("u:wonder@host", "alice:wonder land@proxy:3128", "1"),
+    ],
+)
+def test_passwords_that_spoil_an_address_are_not_in_the_report(rdrop, monkeypatch, endpoint, proxy, offline):
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(urllib.request, "urlopen", refuse_address)
+    shown = rdrop("doctor", "--json", code=int("/land" in endpoint))
+    for output in (shown.stdout, shown.stderr):
+        assert "wonder" not in output and "land" not in output
+        assert "***@host" in output and "***@proxy" in output
+
+
+def refuse_address(request, timeout):
+    """As Python does where it takes a part of the password for the port."""
+    raise http.client.InvalidURL("nonnumeric port: 'wonder'")
 
 
 def test_text_that_could_act_on_a_terminal_is_escaped(rdrop, monkeypatch):

@@ -42,6 +42,12 @@ def test_rejected_rows_are_shown_and_kept(rdrop, tmp_path, tiny_model):
     assert not Path("never").exists()
 
 
+def test_the_old_name_of_the_default_is_still_taken(rdrop, reviews, tiny_model):
+    command = ["prepare", reviews, "--model", tiny_model, "--no-strict"]
+    assert rdrop.json(*command)["splits"]["test"] == 20
+    assert "--no-strict" not in rdrop("prepare", "--help").stdout
+
+
 def test_an_earlier_preparation_with_rejected_rows_does_not_satisfy_strict(rdrop, tmp_path, tiny_model):
     path = write_csv(tmp_path / "x.csv", [*make_reviews(40), ("", 1)])
     assert "rdrop train asks for --allow-rejects" in rdrop("prepare", path, "--model", tiny_model).stdout

@@ -52,7 +52,7 @@ def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_te
         view.training.stage("Resampling", 1, 2)
     shown = buffer.getvalue()
     assert "Runs   2 runs: 2 arms, seed 42" in shown
-    assert "Left   2 runs, about 2 min 40 s; disk 1.0 GiB at most" in shown
+    assert "To do  2 runs, about 2 min 40 s; disk 1.0 GiB at most" in shown
     assert "about 2 min 25 s left" in shown, "one of four steps of the first run is done"
     assert "about 1 min 15 s left" in shown, "and of the second"
     assert "plain seed 42: validation" in shown
@@ -105,7 +105,7 @@ def test_where_nothing_is_left_to_train_the_rest_still_shows_its_progress():
         view.plan(ComparisonPlan([], [], 0), cells)
         view.stage("Resampling", 1, 2)
     assert "Resampling" in buffer.getvalue()
-    assert "Left   nothing to train: every run is done" in buffer.getvalue()
+    assert "To do  nothing: every run is done" in buffer.getvalue()
 
 
 @pytest.mark.parametrize("is_live", [True, False])

@@ -1,5 +1,7 @@
 """A course of numbers as a few characters."""
 
+import math
+
 import pytest
 
 from rdrop_cli.terminal.sparkline import sparkline
@@ -12,6 +14,8 @@ from rdrop_cli.terminal.sparkline import sparkline
         ([3, 2, 1], 20, "█▅▁"),
         ([0.5, 0.5], 20, "▅▅"),
         ([1, None, 0], 20, "█ ▁"),
+        ([1, math.nan, math.inf, 0, -math.inf], 20, "█  ▁ "),
+        ([math.nan, 4, 0, math.inf], 2, "█▁"),
         ([None, None], 20, "  "),
         ([None, 4, 0, 0, 2, 2], 3, "█▁▅"),
         ([7], 1, "▅"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from rdrop_cli.core.doctor import machine, privacy, resources, software, surroundings
 from rdrop_cli.core.doctor.report import Finding, Section
 from rdrop_cli.core.storage import hub
-from rdrop_cli.errors import one_line
+from rdrop_cli.errors import StorageError, one_line
 
 
 def examine(runs: Path) -> list[Section]:
@@ -18,7 +18,14 @@ def examine(runs: Path) -> list[Section]:
 
     Args:
         runs: The folder that runs are written to.
+
+    Raises:
+        StorageError: the working directory was removed, in which PyTorch ends the process when it is imported.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise StorageError("the working directory no longer exists", "Change to another folder.") from error
     return [
         _section("software", rdrop=software.rdrop, packages=software.packages),
         _section("extras", extras=software.extras),

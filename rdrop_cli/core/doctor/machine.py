@@ -65,10 +65,10 @@ def devices() -> Iterator[Finding]:
             {"version": version, "driver": driver},
         )
     chosen = devices.pick_device("auto")
-    yield Finding("device", f"auto is {chosen}", {"auto": str(chosen)})
+    yield Finding("device", f"auto selects {chosen}", {"auto": str(chosen)})
     precision = devices.pick_precision("auto", chosen)
     reason = _reason(chosen)
-    yield Finding("precision", f"auto is {precision}, as {reason}", {"auto": precision, "reason": reason})
+    yield Finding("precision", f"auto selects {precision}: {reason}", {"auto": precision, "reason": reason})
 
 
 def _reason(device: torch.device) -> str:
@@ -83,7 +83,10 @@ def _reason(device: torch.device) -> str:
         return f"a GPU of compute capability {major}.{minor} has {what}"
     if device.type == "mps":
         return "Apple GPUs are used in float32"
-    return f"this CPU has {'' if cpu_has_bfloat16() else 'no '}instructions for products in bfloat16"
+    has = cpu_has_bfloat16()
+    if has is None:
+        return "nothing here says whether this CPU has bfloat16 matrix instructions"
+    return f"this CPU has {'' if has else 'no '}bfloat16 matrix instructions"
 
 
 def _cuda_gpu(index: int) -> Finding:

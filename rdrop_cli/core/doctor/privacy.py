@@ -6,9 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from rdrop_cli.core.storage.addresses import without_password
+
 HIDDEN = "(set, not shown)"
-_SECRET_NAME = re.compile(r"TOKEN(?!IZER)|KEY|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
-_IN_ADDRESS = re.compile(r"(?<=//)[^/@\s]+(?=@)")
+_SECRET_NAME = re.compile(r"TOKEN(?!IZER)|KEY|SECRET|PASS|_PW|CREDENTIAL|AUTH", re.IGNORECASE)
+_ADDRESS_NAME = re.compile(r"(?:PROXY|ENDPOINT)$", re.IGNORECASE)
+_WITH_AT_SIGN = re.compile(r"\S+@\S*")
+_PATH = re.compile(r"(?!.*//)(?:/|~/|\.\.?/|[A-Za-z]:\\)")
 _IN_QUERY = re.compile(r"(?<=[?&])([^=&\s]+)=[^&\s]+")
 _HUB_TOKEN = re.compile(r"\bhf_\w{8,}")
 
@@ -25,14 +29,16 @@ def without_secrets(value: Any) -> Any:
 
 
 def variable(name: str, value: str) -> str:
-    """An environment variable's value, unless its name says that it is a secret."""
-    return HIDDEN if value and _SECRET_NAME.search(name) else value
+    """An environment variable's value; by its name it may be a secret, or an address, which may have spaces."""
+    if value and _SECRET_NAME.search(name):
+        return HIDDEN
+    return without_password(value) if _ADDRESS_NAME.search(name) or "://" in value else value
 
 
 def _clean(text: str) -> str:
     for home in _homes():
         text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
-    text = _IN_ADDRESS.sub("***", text)
+    text = _WITH_AT_SIGN.sub(lambda word: word[0] if _PATH.match(word[0]) else without_password(word[0]), text)
     if "://" in text:
         text = _IN_QUERY.sub(r"\1=***", text)
     return _HUB_TOKEN.sub("hf_***", text)

@@ -28,14 +28,21 @@ def cores() -> Iterator[Finding]:
     limits += [f"{affinity} by this process's affinity"] if affinity < machine else []
     limits += [f"{quota:g} by the container's CPU quota"] if quota is not None else []
     value = {"machine": machine, "affinity": affinity, "quota": quota, "usable": usable}
-    asked = threads.chosen()
     yield Finding("cores", f"{usable} usable ({', '.join(limits)})", value)
-    if asked is not None and asked > usable:
+    yield from _threads_asked_for(usable)
+
+
+def _threads_asked_for(usable: int) -> Iterator[Finding]:
+    """What is wrong with OMP_NUM_THREADS, if anything is."""
+    setting, asked = os.environ.get("OMP_NUM_THREADS", "").strip(), threads.chosen()
+    advice = f"unset OMP_NUM_THREADS, or set it to {usable}."
+    if setting and asked is None:
         yield Finding(
-            "OMP_NUM_THREADS",
-            str(asked),
-            asked,
-            problem=f"More threads than cores slow each other down: unset OMP_NUM_THREADS, or set it to {usable}.",
+            "OMP_NUM_THREADS", setting, problem=f"This is not a number of threads, so it is ignored: {advice}"
+        )
+    elif asked is not None and asked > usable:
+        yield Finding(
+            "OMP_NUM_THREADS", str(asked), asked, problem=f"More threads than cores slow each other down: {advice}"
         )
 
 
@@ -75,9 +82,9 @@ def _training_threads() -> Finding:
     finally:
         torch.set_num_threads(before)
     why = {
-        "asked": "as OMP_NUM_THREADS says",
+        "asked": "set by OMP_NUM_THREADS",
         "busy": "as more are slower while the machine is busy",
-        "cores": "as many as there are cores for it",
+        "cores": "one per usable core",
         "run": "as before",
     }
     return Finding(
@@ -108,7 +115,7 @@ def memory(root: Path = Path("/")) -> Iterator[Finding]:
         text if limit is None else f"{text}, of which this container may use {_gib(limit)}",
         {"total_bytes": total, "available_bytes": available, "limit_bytes": limit},
         problem=(
-            "That is little: training the starter takes 2.5 GiB. End other programs, or use a smaller --batch-size"
+            "That is low: training the starter takes 2.5 GiB. End other programs, or use a smaller --batch-size"
             " or --micro-batch."
             if available < _LITTLE_MEMORY
             else None
@@ -162,7 +169,7 @@ def folder(name: str, path: Path, *, prevents_training: bool = False) -> Iterato
     if cause:
         problem = f"It cannot be written to ({cause}): see to its permissions, or use another folder."
     elif free < _LITTLE_DISK:
-        problem = "That is little: a run of the starter takes up to 1.2 GiB. Make room, or use another folder."
+        problem = "That is low: a run of the starter takes up to 1.2 GiB. Make room, or use another folder."
     yield Finding(
         name,
         f"{_gib(free)} free, {'not ' if cause else ''}writable: {path}" + ("" if there == path else " (not there yet)"),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from rdrop_cli import __version__
 from rdrop_cli.core.doctor.report import Finding
-from rdrop_cli.core.storage import shell
+from rdrop_cli.core.storage import hub, shell
+from rdrop_cli.core.storage.addresses import is_well_formed
 from rdrop_cli.errors import one_line
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def _package(requirement: Requirement) -> Finding:
     install = shell.join(["pip", "install", f"{name}{needs}"])
     if version is None:
         problem, prevents = f"It is required. Install it with: {install}", True
-    elif name in IMPORTED and (cause := import_fault(name)):
-        problem, prevents = f"It cannot be imported: {cause}. Reinstall it: {install} --force-reinstall", True
+    elif name in IMPORTED and (problem := _import_problem(name, install)):
+        prevents = True
     elif not requirement.specifier.contains(version, prereleases=True):
         problem = f"This version is not supported. Install another with: {install}"
     return Finding(
@@ -69,12 +70,25 @@ def _package(requirement: Requirement) -> Finding:
     )
 
 
-def import_fault(name: str) -> str | None:
-    """Why a package cannot be imported; None where it can."""
+def _import_problem(name: str, install: str) -> str | None:
+    """Why a package cannot be imported and what to do about it; None where it can."""
+    if name == "transformers" and not is_well_formed(hub.endpoint()):
+        return "It cannot be imported because HF_ENDPOINT is not a valid address. Correct the variable, or unset it."
+    fault = import_fault(name)
+    if fault is None:
+        return None
+    cause = f"It cannot be imported: {type(fault).__name__}: {one_line(fault)}."
+    if isinstance(fault, ImportError | OSError):
+        return f"{cause} Reinstall it: {install} --force-reinstall"
+    return f"{cause} The cause may be an environment variable or another package."
+
+
+def import_fault(name: str) -> Exception | None:
+    """The error that importing a package raises; None where it can be imported."""
     try:
         importlib.import_module(name)
     except Exception as error:  # a broken installation raises anything: ImportError, OSError, RuntimeError, ...
-        return f"{type(error).__name__}: {one_line(error)}"
+        return error
     return None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rdrop_cli.core.doctor import privacy
 from rdrop_cli.core.doctor.report import Finding
 from rdrop_cli.core.storage import hub
+from rdrop_cli.core.storage.addresses import is_well_formed, without_password
 
 _PREFIXES = (
     "RDROP_", "HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "DATASETS_", "TOKENIZERS_",
@@ -22,20 +23,25 @@ _NAMES = frozenset({
 def reach() -> Iterator[Finding]:
     """Whether the hub answers; it is asked for three seconds at most, unless the user wants to be offline."""
     address = hub.endpoint()
+    shown = without_password(address)
     if hub.is_offline():
-        yield Finding("hub", "offline, as HF_HUB_OFFLINE says", {"endpoint": address, "state": "offline"})
+        yield Finding("hub", "offline (HF_HUB_OFFLINE is set)", {"endpoint": shown, "state": "offline"})
         return
     cause = hub.probe(address)
     yield Finding(
         "hub",
-        cause or f"{address} answers",
-        {"endpoint": address, "state": "unreachable" if cause else "answers"},
-        problem=(
-            "The starter, local folders and what is cached work without it. For other models and data, name a mirror:"
-            " --set hub.endpoint=URL or HF_ENDPOINT."
-            if cause
-            else None
-        ),
+        cause or f"{shown} answers",
+        {"endpoint": shown, "state": "unreachable" if cause else "answers"},
+        problem=_advice(address) if cause else None,
+    )
+
+
+def _advice(address: str) -> str:
+    if not is_well_formed(address):
+        return "Correct HF_ENDPOINT, or unset it."
+    return (
+        "The starter, local folders and what is cached work without it. For other models and data, name a mirror:"
+        " --set hub.endpoint=URL or HF_ENDPOINT."
     )
 
 
@@ -43,6 +49,6 @@ def environment() -> Iterator[Finding]:
     """Variables that are set, without secrets."""
     names = [name for name in sorted(os.environ) if name.startswith(_PREFIXES) or name.upper() in _NAMES]
     if not names:
-        yield Finding("variables", "none that matters is set", {})
+        yield Finding("variables", "no relevant variable is set", {})
     for name in names:
         yield Finding(name, privacy.variable(name, os.environ[name]) or "(empty)")

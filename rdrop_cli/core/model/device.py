@@ -98,16 +98,22 @@ def supports(dtype: Dtype, device: torch.device) -> bool:
     return dtype in ("float32", pick_precision("auto", device))
 
 
-def cpu_has_bfloat16() -> bool:
-    """True if the CPU multiplies bfloat16 matrices natively (AVX512-BF16, AMX, or Arm's BF16)."""
+def cpu_has_bfloat16(root: Path = Path("/")) -> bool | None:
+    """Whether the CPU multiplies bfloat16 matrices natively (AVX512-BF16, AMX, or Arm's BF16); None: it is unknown.
+
+    Args:
+        root: Holds proc/.
+    """
+    names = {"avx512_bf16", "amx_bf16", "bf16"}
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    if any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")):
+    if any(capabilities.get(name) for name in names):
         return True
-    cpuinfo = Path("/proc/cpuinfo")
-    if platform.system() != "Linux" or not cpuinfo.is_file():
-        return False
-    flags = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    cpuinfo = root / "proc/cpuinfo"
+    words = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split()) if cpuinfo.is_file() else set()
+    if words & names:
+        return True
+    is_known = words & {"flags", "Features"} or names & capabilities.keys()
+    return False if is_known else None
 
 
 def autocast(device: torch.device, dtype: Dtype) -> contextlib.AbstractContextManager[object]:
@@ -152,7 +158,8 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
-        return f"CPU, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} {'thread' if threads == 1 else 'threads'}"
     return "Apple GPU"
 
 

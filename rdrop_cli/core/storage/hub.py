@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rdrop_cli.core.storage.addresses import is_well_formed, without_password
 from rdrop_cli.errors import HubError, one_line
 
 if TYPE_CHECKING:
@@ -152,7 +153,9 @@ def probe(endpoint: str) -> str | None:
 
     The request runs in a thread because name resolution has no timeout of its own.
     """
-    shown = re.sub(r"//[^/@]*@", "//", endpoint)  # without a password
+    shown = without_password(endpoint)
+    if not is_well_formed(endpoint):
+        return f"the endpoint {shown} is not a valid address"
     if not endpoint.startswith(("http://", "https://")):
         return f"the endpoint {shown} is not an http(s) address"
     answers: list[str | None] = []
@@ -168,7 +171,8 @@ def _ask(endpoint: str) -> str | None:
             return None
     except urllib.error.HTTPError:
         return None
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (ValueError, http.client.InvalidURL):  # whose text may quote a part of a password
+        reason: object = "its address, or that of the proxy, is not valid"
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        endpoint = re.sub(r"//[^/@]*@", "//", endpoint)
-        return f"{endpoint} cannot be reached ({getattr(reason, 'strerror', None) or reason})"
+    return f"{without_password(endpoint)} cannot be reached ({getattr(reason, 'strerror', None) or reason})"

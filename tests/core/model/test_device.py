@@ -79,6 +79,33 @@ def test_auto_takes_the_precision_that_a_gpu_is_fast_in(gpus, capability, precis
     assert devices.pick_precision("float16", CUDA) == "float16"
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "cpuinfo", "has"),
+    [
+        ({"avx512_bf16": True}, None, True),
+        ({"avx512_bf16": False, "amx_bf16": False}, None, False),
+        ({}, "flags\t: avx2 amx_bf16\n", True),
+        ({}, "Features\t: asimd\n", False),
+        ({}, "processor\t: 0\n", None),
+        ({}, None, None),
+    ],
+)
+def test_a_cpu_of_which_nothing_is_known_is_not_said_to_lack_bfloat16(
+    tmp_path, monkeypatch, capabilities, cpuinfo, has
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    if cpuinfo is not None:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/cpuinfo").write_text(cpuinfo)
+    assert devices.cpu_has_bfloat16(tmp_path) is has
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, "CPU, 1 thread"), (2, "CPU, 2 threads")])
+def test_a_cpu_is_described_with_its_threads(monkeypatch, count, shown):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    assert devices.describe(CPU) == shown
+
+
 def test_windows_says_how_much_memory_a_process_took_at_most(monkeypatch):
     """It has no `resource`; psutil asks it."""
     taken = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=1, peak_wset=5 * 2**30))

@@ -1,5 +1,6 @@
 """The hub without a hub: probing, caching, and data sets as the hub library gives them."""
 
+import http.client
 import os
 import socket
 import subprocess
@@ -109,6 +110,28 @@ def test_class_names_are_those_of_the_chosen_column(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", lambda name: loaded)
     config = load_config(None, [("data.source", "a/b"), ("data.label_column", "topic")])
     assert prepare_data(config).labels.names == ("film", "book", "song")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "error", "cause"),
+    [
+        ("http://u:s3c@ret@host", OSError(111, "refused"), "http://***@host cannot be reached (refused)"),
+        (
+            "http://u:s3 cret@host",
+            http.client.InvalidURL("nonnumeric port: 's3'"),  # or the proxy's, which is refused in the same words
+            "http://***@host cannot be reached (its address, or that of the proxy, is not valid)",
+        ),
+        ("https://u:s3c/ret@host", None, "the endpoint https://***@host is not a valid address"),
+        ("u:s3cret@host", None, "the endpoint ***@host is not an http(s) address"),
+        ("http://[::1", None, "the endpoint http://[::1 is not a valid address"),
+    ],
+)
+def test_no_cause_quotes_a_password(monkeypatch, endpoint, error, cause):
+    def fail(request, timeout):
+        raise error
+
+    monkeypatch.setattr(hub.urllib.request, "urlopen", fail)
+    assert hub.probe(endpoint) == cause
 
 
 def test_a_probe_that_hangs_is_left_behind(monkeypatch):
