@@ -126,7 +126,7 @@ def test_the_data_is_shown_before_and_the_weighing_after(is_live):
         "Data   columns: text 'words', label 'stars'",
         "Labels bad: 1, good: 2",
         "Labels were read as ids",
-        "Left ",
+        "To do ",
         "Resam",
     ]
     assert sorted(map(shown.index, lines)) == [shown.index(line) for line in lines]
