@@ -12,33 +12,20 @@ from rdrop_cli.commands.help_pages import Command, Group
 from rdrop_cli.terminal.console import Screen
 
 EXAMPLES = """[bold]Examples[/]
-
-rdrop config list  [dim]# the recipes that come with rdrop[/]
-
-rdrop config show starter  [dim]# every key, its value and what it is for[/]
-
-rdrop config show starter > mine.yaml  [dim]# then: rdrop train --config mine.yaml[/]
-
-rdrop config show runs/NAME  [dim]# what a run used[/]
-
-rdrop config schema > rdrop.schema.json  [dim]# for your editor[/]
+rdrop config list                         [dim]# the recipes[/]
+rdrop config show starter                 [dim]# every key, its value and meaning[/]
+rdrop config schema > rdrop.schema.json   [dim]# for your editor[/]
 """
 LIST_EXAMPLES = """[bold]Examples[/]
-
 rdrop config list
-
 rdrop config list --json
 """
 SHOW_EXAMPLES = """[bold]Examples[/]
-
-rdrop config show starter  [dim]# every key, its value and what it is for[/]
-
-rdrop config show starter > mine.yaml  [dim]# then: rdrop train --config mine.yaml[/]
-
-rdrop config show runs/NAME  [dim]# what a run used[/]
+rdrop config show starter                 [dim]# every key, its value and meaning[/]
+rdrop config show starter > mine.yaml     [dim]# rdrop train --config mine.yaml[/]
+rdrop config show runs/NAME               [dim]# what a run used[/]
 """
 SCHEMA_EXAMPLES = """[bold]Examples[/]
-
 rdrop config schema > rdrop.schema.json
 """
 
@@ -122,4 +109,4 @@ def schema(
     """
     from rdrop_cli.key_reference import json_schema
 
-    Screen(json_output=json_output, quiet=quiet).document(json_schema())
+    Screen(json_output=json_output, quiet=quiet).document(json_schema(), indent=2)

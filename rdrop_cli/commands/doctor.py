@@ -10,11 +10,8 @@ from rdrop_cli.commands import options
 from rdrop_cli.terminal.console import Screen
 
 EXAMPLES = """[bold]Examples[/]
-
-rdrop doctor  [dim]# paste it into a bug report: secrets are left out[/]
-
-rdrop doctor && rdrop train  [dim]# exits with 1 where training is impossible[/]
-
+rdrop doctor                        [dim]# for a bug report; secrets are left out[/]
+rdrop doctor && rdrop train         [dim]# exits with 1 if training is impossible[/]
 rdrop doctor --json | jq .problems  [dim]# what is wrong, for a script[/]
 """
 

@@ -67,14 +67,20 @@ def size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(1, round(count / 2**20))} MiB"
 
 
-def json_text(content: Any) -> str:
-    """JSON in which nothing can act on a terminal: readable characters as they are, all others escaped."""
+def json_text(content: Any, indent: int | None = None) -> str:
+    """JSON in which nothing can act on a terminal: readable characters as they are, all others escaped.
+
+    Args:
+        indent: Columns by which each level is indented; None: everything on one line.
+    """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     is_unicode = encoding.lower().startswith("utf")
-    text = json.dumps(content, ensure_ascii=not is_unicode, allow_nan=False)
+    text = json.dumps(content, ensure_ascii=not is_unicode, allow_nan=False, indent=indent)
     if text.isprintable():
         return text
-    return "".join(character if character.isprintable() else _json_escape(character) for character in text)
+    return "".join(
+        character if character.isprintable() or character == "\n" else _json_escape(character) for character in text
+    )
 
 
 def _json_escape(character: str) -> str:
@@ -175,10 +181,10 @@ class Screen:
             text = text[:label] + ("\n" + " " * label).join(lines)
         self.ui.print(Text(text, style=style), soft_wrap=True)
 
-    def document(self, content: Any) -> None:
-        """Print the JSON document."""
+    def document(self, content: Any, *, indent: int | None = None) -> None:
+        """Print the JSON document, on one line or indented."""
         if processes.is_main_process():
-            sys.stdout.write(json_text(content) + "\n")
+            sys.stdout.write(json_text(content, indent) + "\n")
 
     def stages(self) -> Stages:
         """A context manager that shows the progress of named stages."""
