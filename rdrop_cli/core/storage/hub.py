@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.storage.addresses import is_well_formed, without_password
-from rdrop_cli.errors import HubError, one_line
+from rdrop_cli.errors import ConfigError, HubError, one_line
 
 if TYPE_CHECKING:
     from rdrop_cli.schema import HubConfig
@@ -49,9 +49,20 @@ def parse_dataset(name: str) -> tuple[str, str | None]:
 
 
 def prepare_environment(config: HubConfig) -> None:
-    """Set the variables that huggingface_hub reads at import. Call it before transformers or datasets are imported."""
+    """Set the variables that huggingface_hub reads at import. Call it before transformers or datasets are imported.
+
+    Raises:
+        ConfigError: the endpoint cannot be parsed, so that neither could be imported.
+    """
     if config.endpoint:
         os.environ["HF_ENDPOINT"] = config.endpoint
+    address = os.environ.get("HF_ENDPOINT", "")
+    if address and not is_well_formed(address):
+        origin = "hub.endpoint" if config.endpoint else "HF_ENDPOINT"
+        fault = f"{origin}: {without_password(address)} is not a valid address"
+        raise ConfigError(fault, "Correct it, or leave it out.")
+            f"{origin}: {without_password(address)} is not a valid address", "Correct it, or leave it out."
+        )
     if config.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -13,7 +13,7 @@ from rdrop_cli.config import load_config
 from rdrop_cli.core.data.prepare import prepare_data
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
 from rdrop_cli.core.storage import hub
-from rdrop_cli.errors import CheckpointError, HubError
+from rdrop_cli.errors import CheckpointError, ConfigError, HubError
 from rdrop_cli.schema import HubConfig
 
 
@@ -155,3 +155,11 @@ def test_an_endpoint_that_says_nothing_is_given_up_before_anything_heavy_is_load
     for part in ("model FacebookAI/roberta-base", endpoint, "Use a local folder", "hub.endpoint=URL"):
         assert part in done.stderr
     assert seconds < 15  # left to itself, the hub library tries for 23
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "https://user:pa/ss@host"])
+def test_an_endpoint_that_cannot_be_parsed_is_refused_without_its_password(address, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(ConfigError, match=r"HF_ENDPOINT: .* is not a valid address") as error:
+        hub.prepare_environment(HubConfig())
+    assert "pa/" not in str(error.value) and "user" not in str(error.value)
