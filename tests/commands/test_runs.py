@@ -71,7 +71,7 @@ def test_one_run_is_shown(rdrop, run):
     ):  # fmt: skip
         assert part in shown
     assert "Next: rdrop train --resume --out runs/mine" in rdrop("runs", "show", str(unfinished(run))).stdout
-    assert "gone: no such run in runs, and no such folder. Runs: mine." in rdrop.error("runs", "show", "gone")
+    assert "gone: no such run in runs. Runs: mine." in rdrop.error("runs", "show", "gone")
 
 
 def test_metrics_that_an_earlier_version_did_not_measure_are_dashes(rdrop, run):
@@ -110,7 +110,8 @@ def test_checkpoints_alone_are_removed(rdrop, run):
 def test_mistakes_remove_nothing(rdrop, run):
     Path("project").mkdir()
     Path("project/main.py").touch()
-    assert "project: is not a run, so nothing is removed" in rdrop.error("runs", "rm", "mine", "project", "--yes")
+    assert "project: no such run in runs." in rdrop.error("runs", "rm", "mine", "project", "--yes")
+    assert "project: is not a run, so nothing is removed" in rdrop.error("runs", "rm", "mine", "./project", "--yes")
     with only_writer(run):
         assert "being written by another process" in rdrop.error("runs", "rm", "mine", "--yes")
     assert (run / "best").is_dir()

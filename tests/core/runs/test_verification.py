@@ -100,6 +100,7 @@ def unfinished_without_data(run):
     for path in run.iterdir():
         if path.name != "config.yaml":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (run / ".lock").touch()
     return run
 
 
