@@ -69,13 +69,15 @@ def _about(path: Path) -> str:
 
 @config.command(cls=Command, epilog=SHOW_EXAMPLES)
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A recipe's name, a YAML file or a run folder.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="A recipe's name, a YAML file, a run's folder or its name.")
+    ],
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
     """Show every key of a configuration: its value and what it is for, as YAML."""
-    from rdrop_cli.config import find_config, load_config, load_recorded
+    from rdrop_cli.config import find_config, load_config, load_recorded, recipe_names
     from rdrop_cli.core.runs import layout
     from rdrop_cli.core.storage.files import user_path
     from rdrop_cli.key_reference import changed_keys, key_groups
@@ -83,7 +85,9 @@ def show(
 
     screen = Screen(json_output=json_output, quiet=quiet)
     recorded = user_path(name) / layout.CONFIG
-    is_run = recorded.is_file()
+    if not recorded.is_file() and name not in recipe_names() and (layout.RUNS / name).parent == layout.RUNS:
+        recorded = layout.RUNS / name / layout.CONFIG
+    is_run = recorded.is_file() and not user_path(name).is_file()
     path = recorded if is_run else find_config(name, option="")
     resolved = load_recorded(path) if is_run else load_config(str(path))
     total = sum(len(group.keys) for group in key_groups())

@@ -20,54 +20,35 @@ if TYPE_CHECKING:
     from rdrop_cli.core.runs.summary import Summary
     from rdrop_cli.core.runs.verification import Verified
 
-EXAMPLES = """[bold]Examples[/]
 
-rdrop runs  [dim]# all runs under runs/, newest first[/]
+def _examples(*lines: str) -> str:
+    return "\n\n".join(["[bold]Examples[/]", *lines])
 
-rdrop runs --dir comparisons/NAME  [dim]# the runs of a comparison[/]
 
-rdrop runs show NAME  [dim]# everything about one[/]
-
-rdrop runs rm --checkpoints NAME  [dim]# keep the model, free most of the disk[/]
-
-rdrop runs verify  [dim]# is every file as it was written?[/]
-"""
-LIST_EXAMPLES = """[bold]Examples[/]
-
-rdrop runs  [dim]# all runs under runs/, newest first[/]
-
-rdrop runs --dir comparisons/NAME  [dim]# the runs of a comparison[/]
-"""
-SHOW_EXAMPLES = """[bold]Examples[/]
-
-rdrop runs show NAME
-
-rdrop runs show NAME --json  [dim]# everything, for a script[/]
-"""
-REMOVE_EXAMPLES = """[bold]Examples[/]
-
-rdrop runs rm NAME OTHER  [dim]# remove two runs; asks first[/]
-
-rdrop runs rm --checkpoints NAME  [dim]# keep the model, free most of the disk[/]
-"""
-VERIFY_EXAMPLES = """[bold]Examples[/]
-
-rdrop runs verify  [dim]# every run under runs/[/]
-
-rdrop runs verify NAME
-"""
+_LIST = "rdrop runs  [dim]# all runs under runs/, newest first[/]"
+_LIST_OTHERS = "rdrop runs --dir comparisons/NAME  [dim]# the runs of a comparison[/]"
+_SHOW = "rdrop runs show NAME  [dim]# everything about one[/]"
+_FREE = "rdrop runs rm --checkpoints NAME  [dim]# keep the model, free most of the disk[/]"
+_VERIFY = "rdrop runs verify  [dim]# is every run under runs/ intact?[/]"
 
 
 class _ListByDefault(Group):
-    """`rdrop runs` and `rdrop runs --json` are `rdrop runs list` and `rdrop runs list --json`."""
+    """`rdrop runs --json` is `rdrop runs list --json`; options may also stand before the command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        is_list = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
-        return super().parse_args(ctx, ["list", *args] if is_list and not ctx.resilient_parsing else args)
+        has_options_first = bool(args) and args[0].startswith("-") and args[0] not in ctx.help_option_names
+        if (not args or has_options_first) and not ctx.resilient_parsing:
+            named = (i for i, word in enumerate(args) if word in self.commands and args[i - 1] != "--dir")
+            at = next(named, None)
+            args = ["list", *args] if at is None else [args[at], *args[:at], *args[at + 1 :]]
+        return super().parse_args(ctx, args)
 
 
 app = typer.Typer(
-    cls=_ListByDefault, help="List, show, verify and remove runs. Without a command: list them.", epilog=EXAMPLES
+    cls=_ListByDefault,
+    help="List, show, verify and remove runs. Without a command: list them, with the options of rdrop runs list (--dir,"
+    " --json and others).",
+    epilog=_examples(_LIST, _LIST_OTHERS, _SHOW, _FREE, _VERIFY),
 )
 
 
@@ -89,7 +70,7 @@ NamesArgument = Annotated[list[str], typer.Argument(help="Names of runs, or thei
 RUNS = Path("runs")
 
 
-@app.command("list", cls=Command, epilog=LIST_EXAMPLES)
+@app.command("list", cls=Command, epilog=_examples(_LIST, _LIST_OTHERS))
 def list_(
     folder: DirOption = RUNS,
     json_output: options.JsonOption = False,
@@ -137,7 +118,9 @@ def _show_list(screen: Screen, folder: Path, runs: Sequence[Summary], elsewhere:
         screen.show(f"No runs in {safe(folder)} yet. Make one with: rdrop train --alpha 5")
 
 
-@app.command("show", cls=Command, epilog=SHOW_EXAMPLES)
+@app.command(
+    "show", cls=Command, epilog=_examples(_SHOW, "rdrop runs show NAME --json  [dim]# the same, for a script[/]")
+)
 def show(
     name: NameArgument,
     folder: DirOption = RUNS,
@@ -177,14 +160,16 @@ def _show_run(screen: Screen, run: dict[str, Any]) -> None:
         screen.say(f"Next: {command}", style="bold")
 
 
-@app.command("rm", cls=Command, epilog=REMOVE_EXAMPLES)
+@app.command(
+    "rm", cls=Command, epilog=_examples("rdrop runs rm NAME OTHER  [dim]# remove two runs; asks first[/]", _FREE)
+)
 def remove(
     names: NamesArgument,
     checkpoints: Annotated[
         bool,
         typer.Option(
             "--checkpoints",
-            help="Remove only the checkpoints of finished runs, which nothing needs; best/ and all records stay.",
+            help="Only the checkpoints of finished runs, which are no longer needed; best/ and all records stay.",
             rich_help_panel=EVERYDAY,
         ),
     ] = False,
@@ -194,29 +179,47 @@ def remove(
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Remove runs, or only their checkpoints. Files that are not part of a run are kept."""
+    """Remove runs, or only their checkpoints.
+
+    best/, checkpoints/ and tensorboard/ are removed with everything in them; other files at the top of the folder are
+    kept. Of a run that is a link, only the link is removed.
+    """
     from rdrop_cli.core.runs import removal
     from rdrop_cli.core.storage.files import user_path
-    from rdrop_cli.terminal.runs_tables import size
 
     if not yes and not is_terminal():
         raise typer.BadParameter("there is no terminal to ask for confirmation on; give --yes to remove without asking")
     screen = Screen(json_output=json_output, quiet=quiet)
-    planned = removal.plan_removal(names, user_path(folder), checkpoints_only=checkpoints)
-    freed = sum(one.size for one in planned)
-    what = ("the checkpoints of " if checkpoints else "") + count(len(planned), "run")
-    _show_removal(screen, planned)
-    if not yes and not typer.confirm(f"Remove {what} and free {size(freed)}?", err=True):
+    named = removal.plan_removal(names, user_path(folder), checkpoints_only=checkpoints)
+    planned = [one for one in named if not one.is_empty]
+    for one in named:
+        if one.is_empty:
+            screen.say(f"{one.run}: has no checkpoints")
+    if planned:
+        _remove(screen, planned, ask=not yes)
+    if json_output:
+        freed = sum(one.size for one in planned)
+        removed = [_as_dict(one) for one in planned]
+        screen.document({"removed": removed, "checkpoints_only": checkpoints, "bytes": freed})
+
+
+def _remove(screen: Screen, planned: Sequence[Removal], *, ask: bool) -> None:
+    from rdrop_cli.core.runs import removal
+    from rdrop_cli.terminal import removal_view
+
+    screen.show(removal_view.removal_table(planned))
+    for remark in removal_view.remarks_before(planned):
+        screen.say(remark, style="yellow")
+    if ask and not _is_agreed(removal_view.question(planned)):
         screen.say("Nothing was removed")
         raise typer.Exit(1)
     for one in planned:
         removal.remove(one)
-    screen.show(f"Removed {what}; {size(freed)} freed")
-    if checkpoints:
+    screen.show(removal_view.result(planned))
+    if planned[0].checkpoints_only:
         screen.say("best/ and all records are kept: evaluate and predict work as before")
-    if json_output:
-        removed = [{"run": str(one.run), "bytes": one.size, "kept": list(one.kept)} for one in planned]
-        screen.document({"removed": removed, "checkpoints_only": checkpoints, "bytes": freed})
+    for remark in removal_view.remarks_after(planned):
+        screen.say(remark, style="yellow")
 
 
 def is_terminal() -> bool:
@@ -224,16 +227,22 @@ def is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _show_removal(screen: Screen, planned: Sequence[Removal]) -> None:
-    from rdrop_cli.terminal.runs_tables import removal_table
+def _is_agreed(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort as error:
+        typer.echo(err=True)  # ends the line of the question
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        return False  # the input has ended
 
-    screen.show(removal_table(planned))
-    for one in planned:
-        if one.kept:
-            screen.say(f"{one.run}: not part of a run, so kept: {', '.join(one.kept)}", style="yellow")
+
+def _as_dict(removal: Removal) -> dict[str, Any]:
+    link = str(removal.link_to) if removal.link_to else None
+    return {"run": str(removal.run), "bytes": removal.size, "kept": list(removal.kept), "link_to": link}
 
 
-@app.command("verify", cls=Command, epilog=VERIFY_EXAMPLES)
+@app.command("verify", cls=Command, epilog=_examples(_VERIFY, "rdrop runs verify NAME"))
 def verify(
     names: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads it at run time
@@ -244,7 +253,10 @@ def verify(
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Check that every file is as it was written, by size and SHA-256. Exit code 1: one is damaged or unreadable."""
+    """Check weights and checkpoints by size and SHA-256, and that every record can be read.
+
+    Exit code 1: a run is damaged or unreadable.
+    """
     from rdrop_cli.core.runs.verification import verify_runs
     from rdrop_cli.core.storage.files import user_path
 
@@ -274,7 +286,8 @@ def _show_verified(screen: Screen, found: Sequence[Verified], folder: Path) -> N
         if run.remedy:
             screen.show(Text(safe(f"  {run.remedy}")))
         for path in run.unsealed:
-            screen.say(f"{path}: no manifest, so nothing can be said of it")
+            if path not in (run.faults or {}):
+                screen.say(f"{path}: no manifest, so it could not be checked")
         if run.outcome == "in use":
             screen.say(f"{run.run}: skipped, as it is being written now", style="yellow")
     screen.show(Text(verified_in_all(found), style="bold"))

@@ -63,8 +63,10 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes as `316 MiB` or `2.8 GiB`."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(1, round(count / 2**20))} MiB"
+    """Bytes as `12 KiB`, `316 MiB` or `2.8 GiB`."""
+    if count >= 2**30:
+        return f"{count / 2**30:.1f} GiB"
+    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
 
 
 def json_text(content: Any, indent: int | None = None) -> str:

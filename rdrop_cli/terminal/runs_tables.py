@@ -1,4 +1,4 @@
-"""Tables of runs: all of them, one of them, what is to be removed, what was verified."""
+"""Tables of runs: all of them, one of them, what was verified."""
 
 from __future__ import annotations
 
@@ -17,18 +17,16 @@ from rich.text import Text
 from rdrop_cli.core.metrics.classification import HEADLINE, TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.terminal.class_tables import MANY_CLASSES
-from rdrop_cli.terminal.console import add_row, count, duration, safe, table
-from rdrop_cli.terminal.console import size as large_size
+from rdrop_cli.terminal.console import add_row, count, duration, safe, size, table
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from rdrop_cli.core.runs.removal import Removal
     from rdrop_cli.core.runs.summary import Summary
     from rdrop_cli.core.runs.verification import Verified
 
-_STYLES = {"unfinished": "yellow", "in use": "cyan", "damaged": "red", "unreadable": "red"}
-_OUTCOMES = ("intact", "damaged", "unreadable", "in use")
+_STYLES = {"unfinished": "yellow", "not checked": "yellow", "in use": "cyan", "damaged": "red", "unreadable": "red"}
+_OUTCOMES = ("intact", "not checked", "damaged", "unreadable", "in use")
 _ANY = 10_000
 """Columns of a terminal on which everything fits."""
 _GAPS = (2, 1)
@@ -98,11 +96,6 @@ def _progress(epoch: float, config: Any) -> str:
     return f"{done}/{config.train.epochs}" if config else done
 
 
-def size(held: int) -> str:
-    """Bytes as `12 KiB`, `316 MiB` or `2.8 GiB`."""
-    return f"{held / 2**10:.0f} KiB" if held < 2**20 else large_size(held)
-
-
 def age(seconds: float) -> str:
     """`12 s`, `5 min`, `3 h`, `9 d`."""
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
@@ -162,20 +155,11 @@ def _time(run: Mapping[str, Any]) -> str:
     return f"{duration(run['seconds'])} of training{resumed}{whole}"
 
 
-def removal_table(removals: Sequence[Removal]) -> Table:
-    """One row a run: what goes."""
-    made = table("run", "state", "frees")
-    for removal in removals:
-        state = "finished" if removal.is_finished else "unfinished"
-        add_row(made, removal.run, state, size(removal.size))
-    return made
-
-
 def verified_table(found: Sequence[Verified]) -> Table:
     """One row a run: how much was checked, and the result."""
     made = table("run", "checked", "result")
     for run in found:
-        checked = count(len(run.checked), "folder") if run.outcome in ("intact", "damaged") else "–"
+        checked = count(len(run.checked), "folder") if run.outcome in ("intact", "not checked", "damaged") else "–"
         more = f", {len(run.unsealed)} without manifest" if run.unsealed else ""
         add_row(made, run.name, checked + more, Text(run.outcome, style=_STYLES.get(run.outcome, "")))
     return made

@@ -47,6 +47,17 @@ def test_a_run_folder_shows_what_the_run_used(rdrop):
     Path("runs/mine/config.yaml").write_text("data: {source: reviews.csv}")
     found = rdrop.json("config", "show", "runs/mine")
     assert (found["data"]["source"], found["data"]["repeats"]) == ("reviews.csv", "exact")
+    assert rdrop.json("config", "show", "mine") == found
+
+
+def test_a_run_is_found_by_its_name_only_where_nothing_else_has_it(rdrop):
+    for name in ("starter", "mine.yaml"):
+        Path("runs", name).mkdir(parents=True)
+        Path("runs", name, "config.yaml").write_text("data: {source: reviews.csv}")
+    Path("mine.yaml").write_text("data: {source: others.csv}")
+    assert rdrop.json("config", "show", "starter")["data"]["source"] == "rotten-tomatoes"
+    assert rdrop.json("config", "show", "mine.yaml")["data"]["source"] == "others.csv"
+    assert "no such recipe or file" in rdrop.error("config", "show", "../mine")
 
 
 def test_what_cannot_be_shown_is_one_line(rdrop):

@@ -1,6 +1,10 @@
 """`rdrop runs`: what a user sees of runs, and what it takes to remove one."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,7 +76,7 @@ def test_one_run_is_shown(rdrop, run):
     ):  # fmt: skip
         assert part in shown
     assert "Next: rdrop train --resume --out runs/mine" in rdrop("runs", "show", str(unfinished(run))).stdout
-    assert "gone: no such run in runs, and no such folder. Runs: mine." in rdrop.error("runs", "show", "gone")
+    assert "gone: no such run in runs. Runs: mine." in rdrop.error("runs", "show", "gone")
 
 
 def test_metrics_that_an_earlier_version_did_not_measure_are_dashes(rdrop, run):
@@ -91,6 +95,55 @@ def test_removing_asks(rdrop, run, asked):
     assert [path.name for path in run.iterdir()] == ["diary.txt"]
 
 
+def test_the_question_says_what_goes_whole(rdrop, run, asked):
+    whole = "best/, checkpoints/ and tensorboard/ are removed with everything in them;"
+    assert whole in rdrop("runs", "rm", "mine", stdin=b"n\n", code=1).stderr
+    assert whole not in rdrop("runs", "rm", "--checkpoints", "mine", stdin=b"n\n", code=1).stderr
+    assert whole in " ".join(rdrop("runs", "rm", "--help").stdout.split())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="opens a terminal")
+def test_the_question_can_be_interrupted(run):
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "rdrop_cli", "runs", "rm", "mine"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True) as process:
+        said = ""
+        while "[y/N]:" not in said:
+            said += process.stderr.read(1)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read().strip() == "error: interrupted"
+    assert process.returncode == 130
+    assert run.is_dir()
+    os.close(ours), os.close(theirs)
+
+
+def test_an_answer_that_does_not_come_is_a_no(rdrop, run, asked):
+    assert "Nothing was removed" in rdrop("runs", "rm", "mine", stdin=b"", code=1).stdout
+    assert run.is_dir()
+
+
+def test_of_a_link_only_the_link_is_removed(rdrop, run, tmp_path):
+    run.rename(tmp_path / "elsewhere")
+    run.symlink_to(tmp_path / "elsewhere")
+    shown = rdrop("runs", "rm", "mine", "--yes").stdout
+    assert f"runs/mine: a link to {tmp_path / 'elsewhere'}; only the link is removed" in shown
+    assert "Removed 1 link; 0 KiB freed" in shown
+    assert (tmp_path / "elsewhere/best").is_dir()
+
+
+def test_a_comparison_is_said_to_be_out_of_date(rdrop, finished_run):
+    for seed in (42, 43, 44):
+        cell = shutil.copytree(finished_run, Path(f"comparisons/x/plain/seed{seed}"))
+    (cell.parents[1] / ".lock").touch()
+    for name in ("plain/seed42", "plain/seed43", "plain/seed44"):
+        shown = rdrop("runs", "rm", name, "--dir", "comparisons/x", "--yes").stdout
+        expected = (
+            "comparisons/x/results.* still include this run; run the compare command again to update them" in shown
+        )
+        assert expected is (name != "plain/seed42")
+        (cell.parents[1] / "results.json").touch()
+
+
 def test_without_a_terminal_removing_takes_yes(rdrop, run):
     assert "give --yes" in rdrop.error("runs", "rm", "mine", code=2)
     assert run.is_dir()
@@ -104,6 +157,8 @@ def test_checkpoints_alone_are_removed(rdrop, run):
     shown = rdrop("runs", "rm", "--checkpoints", "mine", "-y").stdout
     assert "Removed the checkpoints of 1 run" in shown
     assert not (run / "checkpoints").exists()
+    assert rdrop("runs", "rm", "--checkpoints", "mine", "-y").stdout == "runs/mine: has no checkpoints\n"
+    assert rdrop.json("runs", "rm", "--checkpoints", "mine", "-y")["removed"] == []
     rdrop("predict", "great movie", "--checkpoint", "mine")
     assert "this run has already finished" in rdrop.error("train", "--resume", "--out", "runs/mine")
 
@@ -111,7 +166,8 @@ def test_checkpoints_alone_are_removed(rdrop, run):
 def test_mistakes_remove_nothing(rdrop, run):
     Path("project").mkdir()
     Path("project/main.py").touch()
-    assert "project: is not a run, so nothing is removed" in rdrop.error("runs", "rm", "mine", "project", "--yes")
+    assert "project: no such run in runs." in rdrop.error("runs", "rm", "mine", "project", "--yes")
+    assert "project: is not a run, so nothing is removed" in rdrop.error("runs", "rm", "mine", "./project", "--yes")
     with only_writer(run):
         assert "being written by another process" in rdrop.error("runs", "rm", "mine", "--yes")
     assert (run / "best").is_dir()
@@ -132,7 +188,9 @@ def test_verifying(rdrop, run):
     told = rdrop.json("runs", "verify", "mine", code=1)
     assert (told["damaged"], told["runs"][0]["outcome"]) == (1, "damaged")
     (run / "best/manifest.json").unlink()
-    assert "runs/mine/best: no manifest" in rdrop("runs", "verify", "mine", code=1).stdout
+    assert "runs/mine/best: no manifest, so it could not be checked" in rdrop("runs", "verify", "mine", code=1).stdout
+    shutil.rmtree(run / "checkpoints")
+    assert rdrop("runs", "verify").stdout.splitlines()[-1] == "2 runs: 1 intact, 1 not checked"
     with only_writer(run):
         shown = rdrop("runs", "verify").stdout
     assert "runs/mine: skipped, as it is being written now" in shown
@@ -147,10 +205,21 @@ def test_names_are_shown_escaped(rdrop, run):
         assert "\x1b" not in shown.stdout + shown.stderr
 
 
+def test_options_may_stand_before_the_command(rdrop, run):
+    run.rename("runs/show")
+    shutil.copytree("runs/show", "others/mine")
+    assert rdrop.json("runs", "--dir", "others", "show", "mine")["run"] == "others/mine"
+    assert rdrop.json("runs", "--dir", "runs", "--quiet", "verify", "show")["runs"][0]["outcome"] == "intact"
+    assert "is a run, not a folder of runs" in rdrop.error("runs", "--dir", "runs/show")
+    run.parent.joinpath("show").rename("show")
+    assert "show: is a run, not a folder of runs" in rdrop.error("runs", "--dir", "show")
+
+
 def test_usage(rdrop):
     assert "No such command" in rdrop.error("runs", "gone", code=2)
     assert "--dir" in rdrop("runs", "list", "--help").stdout
     text = rdrop("runs", "--help").stdout
+    assert "--dir" in text.partition("Options")[0]
     assert text.count("rdrop runs") >= 6
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdrop_cli import processes
-from rdrop_cli.config import load_recorded
 from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.finding import foreign, is_run
 from rdrop_cli.core.storage.files import is_leftover, make_folder, sweep
 from rdrop_cli.core.storage.lock import LOCK, only_writer, refuse_if_in_use
-from rdrop_cli.errors import CheckpointError, ConfigError
+from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     from rdrop_cli.schema import Config
@@ -94,11 +94,12 @@ def check_run_folder(run: Path, overwrite: bool = False) -> None:
     refuse_if_in_use(run)
     if is_vacant(run):
         return
-    foreign = [path.name for path in run.iterdir() if path.name not in layout.OF_A_RUN and not is_leftover(path)]
-    if foreign or not _is_run(run):
-        name = foreign[0] if foreign else layout.CONFIG
+    others = foreign(run)
+    if not others and not is_run(run):
+        others = sorted(path.name for path in run.iterdir() if path.name != LOCK and not is_leftover(path))
+    if others:
         raise CheckpointError(
-            f"{run}: contains {name}, which is not part of a run, so rdrop does not write to this folder",
+            f"{run}: contains {others[0]}, which is not part of a run, so rdrop does not write to this folder",
             "Give another --out.",
         )
     if not overwrite:
@@ -109,14 +110,6 @@ def check_run_folder(run: Path, overwrite: bool = False) -> None:
 def is_vacant(run: Path) -> bool:
     """True for a folder in which no run has begun; a training that was killed early may have left a few files."""
     return run.is_dir() and all(path.name == LOCK or is_leftover(path) for path in run.iterdir())
-
-
-def _is_run(run: Path) -> bool:
-    try:
-        load_recorded(run / layout.CONFIG)
-    except ConfigError:
-        return False
-    return True
 
 
 def _name_of(config: Config) -> list[str]:

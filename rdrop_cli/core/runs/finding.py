@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.config import load_config
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.record import read_record
-from rdrop_cli.core.storage import shell
+from rdrop_cli.core.storage import integrity, shell
 from rdrop_cli.core.storage.files import is_leftover, user_path
 from rdrop_cli.core.storage.lock import LOCK
+from rdrop_cli.core.storage.numbered import numbered_checkpoints
 from rdrop_cli.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _DEEPEST = 3
 """Folders between a folder of runs and a run: a comparison keeps ARM/seedN, comparisons/ keeps NAME/ARM/seedN."""
 _RECORDED = {"data", "model", "rdrop", "train"}
 """Groups that every recorded configuration has; one that a user wrote need not."""
+_IN_RECORD = {"fingerprint", "splits", "labels"}
+"""Keys of every data.json; earlier versions did not sign it."""
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -43,36 +46,31 @@ def _runs_in(folder: Path, depth: int) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.is_dir():
             continue
-        if _may_be_run(path) if depth == _DEEPEST else is_run(path):
+        if is_run(path) or (depth == _DEEPEST and _is_closed(path)):
             yield path
         elif depth > 1 and os.access(path, os.R_OK):
             yield from _runs_in(path, depth - 1)
 
 
-def _may_be_run(folder: Path) -> bool:
-    """As `is_run`, and true of a run whose records are all damaged and of a folder that cannot be looked into."""
+def _is_closed(folder: Path) -> bool:
+    """True of a folder that cannot be looked into: it may well be a run."""
     try:
-        there = {path.name for path in folder.iterdir()}
+        next(folder.iterdir(), None)
     except OSError:
         return True
-    return (layout.CONFIG in there and len(there & layout.OF_A_RUN) > 1) or is_run(folder)
+    return False
 
 
 def is_run(folder: Path) -> bool:
-    """True of a folder that a training made, told by what nothing else writes.
+    """True of a folder that a training made, told by what only rdrop writes, however damaged the rest is.
 
-    That is a signed data.json, the card of an exported model, or a whole configuration: alone in a folder that holds
-    nothing foreign, else beside a lock. A configuration that a user wrote, among other files, makes no run.
+    That is data.json, the card of an exported model, a manifest of weights or, where a training was stopped before it
+    wrote any of these, its lock. A configuration alone does not make a run: users write them too.
     """
-    if _has_record(folder) or _has_card(folder):
-        return True
     try:
-        config = recorded_config(folder)
-    except (CheckpointError, ConfigError, OSError):
+        return _has_record(folder) or _has_card(folder) or _has_manifest(folder) or _has_lock(folder)
+    except OSError:
         return False
-    if not config.model_fields_set >= _RECORDED:
-        return False
-    return (folder / LOCK).is_file() or not foreign(folder)
 
 
 def recorded_config(run: Path) -> Config:
@@ -93,21 +91,25 @@ def foreign(run: Path) -> list[str]:
 
 
 def named_folder(name: str, folder: Path = layout.RUNS) -> Path:
-    """The folder that a name means: that of a run in `folder`, else a path.
+    """The folder that a name means: a run in `folder`; what has a separator is a path first.
 
     Raises:
         CheckpointError: there is none.
         StorageError: a name that is no path.
     """
     path = user_path(name)
-    inside = folder / path
-    if not path.is_absolute() and ".." not in path.parts and path != Path() and inside.is_dir():
-        return inside
-    if path.is_dir():
+    parts = re.split(r"[/\\]" if os.altsep else "/", name)
+    is_path = path.is_absolute() or len(parts) > 1 or name in (".", "..")
+    if is_path and path.is_dir():
         return path
+    inside = folder / path
+    if not path.is_absolute() and parts[0] not in ("", ".", "..") and ".." not in parts and inside.is_dir():
+        return inside
+    if not is_path and name and path.is_dir():
+        raise CheckpointError(f"{name}: no such run in {folder}", f"If you mean the folder, give .{os.sep}{name}.")
     names = run_names(folder)
     known = f"Runs: {', '.join(names[:5])}." if names else f"There are no runs in {folder} yet."
-    raise CheckpointError(f"{name}: no such run in {folder}, and no such folder", known)
+    raise CheckpointError(f"{name}: no such run in {folder}{', and no such folder' if is_path else ''}", known)
 
 
 def named_run(name: str, folder: Path = layout.RUNS) -> Path:
@@ -118,8 +120,8 @@ def named_run(name: str, folder: Path = layout.RUNS) -> Path:
         StorageError: a name that is no path.
     """
     run = named_folder(name, folder)
-    if not _may_be_run(run):
-        raise CheckpointError(f"{run}: is not a run ({layout.CONFIG} of a training is missing)", "See: rdrop runs.")
+    if not is_run(run) and not _is_closed(run):
+        raise CheckpointError(f"{run}: is not a run (no {layout.CONFIG} written by rdrop train)", "See: rdrop runs.")
     return run
 
 
@@ -136,16 +138,42 @@ def name_in(folder: Path, run: Path) -> str:
     return run.relative_to(folder).as_posix() if run.is_relative_to(folder) else str(run)
 
 
+def comparison_of(run: Path) -> Path | None:
+    """The folder of the comparison that a run is part of, in FOLDER/ARM/seedN; None for any other run."""
+    folder = run.parent.parent if len(run.parts) > 2 else run.absolute().parent.parent
+    is_cell = re.fullmatch(r"seed\d+", run.name) is not None and (folder / LOCK).is_file()
+    return folder if is_cell else None
+
+
 def _has_record(folder: Path) -> bool:
-    try:
-        read_record(folder)
-    except CheckpointError:
-        return False
-    return True
+    record = _read(folder / layout.DATA)
+    return integrity.checksum_holds(record) or record.keys() >= _IN_RECORD
 
 
 def _has_card(folder: Path) -> bool:
-    try:
-        return "rdrop" in layout.read_json(folder / layout.BEST / layout.CARD)
-    except CheckpointError:
+    return "rdrop" in _read(folder / layout.BEST / layout.CARD)
+
+
+def _has_manifest(folder: Path) -> bool:
+    sealed = (folder / layout.BEST, *numbered_checkpoints(folder / layout.CHECKPOINTS))
+    return any(_read(path / integrity.MANIFEST).keys() >= {"format", "files"} for path in sealed)
+
+
+def _has_lock(folder: Path) -> bool:
+    """A lock beside the configuration of a training or, if that is damaged, beside nothing but a run's small files."""
+    if not (folder / LOCK).is_file():
         return False
+    try:
+        return recorded_config(folder).model_fields_set >= _RECORDED
+    except CheckpointError:  # without a configuration, no training has begun here
+        return False
+    except ConfigError:
+        return not foreign(folder) and not any(path.is_dir() for path in folder.iterdir())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; empty if it is missing or damaged."""
+    try:
+        return layout.read_json(path)
+    except CheckpointError:
+        return {}

@@ -48,7 +48,7 @@ def runs_by_age() -> list[Path]:
     if not RUNS.is_dir():
         return []
     runs = [path for path in RUNS.iterdir() if (path / CONFIG).is_file() and not path.name.startswith(".")]
-    return sorted(runs, key=_last_written, reverse=True)
+    return sorted(runs, key=last_written, reverse=True)
 
 
 def new_run_folders(parts: list[str]) -> Iterator[Path]:
@@ -102,6 +102,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _last_written(run: Path) -> float:
-    files = (run / METRICS, run / HISTORY, run / CONFIG)
-    return max(path.stat().st_mtime for path in files if path.is_file())
+def last_written(run: Path) -> float:
+    """When a run last wrote a record, in seconds since 1970; 0 if nothing of it can be read."""
+    times = [0.0]
+    for path in (run / METRICS, run / HISTORY, run / CONFIG, run):
+        try:
+            times.append(path.stat().st_mtime)
+        except OSError:
+            continue
+        if path == run / CONFIG:
+            break  # the folder's own time, which a copy changes, only where there is no configuration
+    return max(times)

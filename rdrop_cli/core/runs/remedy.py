@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 
 from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.finding import comparison_of
 from rdrop_cli.core.storage import shell
-from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.core.storage.numbered import numbered_checkpoints
 from rdrop_cli.errors import CheckpointError
 
@@ -26,7 +25,9 @@ def advise(run: Path, faulty: Collection[Path], intact: Collection[Path]) -> str
     checkpoints = numbered_checkpoints(run / layout.CHECKPOINTS)
     usable = f" best/ is intact and can be used: {_command('predict', '--checkpoint', best)}." if best in intact else ""
     if run / layout.CONFIG in faulty:
-        return f"Restore the file from a copy, or train again.{usable}"
+        names = [path.relative_to(run).as_posix() for path in faulty]
+        listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        return f"Restore {listed} from a copy, or train again.{usable}"
     if run / layout.DATA in faulty:
         return f"{_again(run)}{usable}"
     if not (run / layout.METRICS).exists():
@@ -46,7 +47,7 @@ def advise(run: Path, faulty: Collection[Path], intact: Collection[Path]) -> str
 def _resuming(run: Path, checkpoints: Collection[Path], intact: Collection[Path]) -> str:
     sentence = f"Resume with: {layout.resume_command(run)};"
     if not any(path in intact for path in checkpoints):
-        return f"{sentence} no checkpoint is intact, so it begins again."
+        return f"{sentence} no checkpoint is intact, so training starts over."
     return f"{sentence} it skips damaged checkpoints and restores a damaged best/."
 
 
@@ -67,7 +68,7 @@ def _source(checkpoints: Collection[Path], intact: Collection[Path], is_best_int
 
 def _again(run: Path) -> str:
     """How to train a run anew."""
-    if re.fullmatch(r"seed\d+", run.name) and (run.parent.parent / LOCK).is_file():
+    if comparison_of(run) is not None:
         remove = shell.join(["rdrop", "runs", "rm", str(run)])
         return f"Remove it with {remove}; the same rdrop compare command trains it again."
     config = str(run / layout.CONFIG)

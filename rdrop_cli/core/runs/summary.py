@@ -130,7 +130,7 @@ def summarize(run: Path, name: str | None = None) -> Summary:
         record=record or {},
         metrics=metrics or {},
         disk=disk_use(run),
-        written=_last_written(run),
+        written=layout.last_written(run),
         step=step,
         epoch=epoch,
     )
@@ -177,18 +177,6 @@ def _size(path: Path) -> int:
         return path.lstat().st_size
     except OSError:  # a training has just removed or renamed it
         return 0
-
-
-def _last_written(run: Path) -> float:
-    times = [0.0]
-    for path in (run / layout.METRICS, run / layout.HISTORY, run / layout.CONFIG, run):
-        try:
-            times.append(path.stat().st_mtime)
-        except OSError:
-            continue
-        if path == run / layout.CONFIG:
-            break  # the folder's own time, which a copy changes, only where there is no configuration
-    return max(times)
 
 
 def _logged(run: Path) -> tuple[int | None, float | None]:

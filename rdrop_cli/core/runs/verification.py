@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rdrop_cli.core.model.locate import check_model_folder
 from rdrop_cli.core.runs import layout, remedy
 from rdrop_cli.core.runs.finding import find_runs, name_in, named_run, recorded_config
 from rdrop_cli.core.runs.outputs import load_cost, load_predictions
@@ -16,14 +17,14 @@ from rdrop_cli.core.runs.summary import read_metrics
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.lock import has_writer
 from rdrop_cli.core.storage.numbered import numbered_checkpoints
-from rdrop_cli.errors import CheckpointError, ConfigError, StorageError
+from rdrop_cli.errors import CheckpointError, ConfigError, ModelError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rdrop_cli.core.progress import Progress
 
-Outcome = Literal["intact", "damaged", "unreadable", "in use"]
+Outcome = Literal["intact", "not checked", "damaged", "unreadable", "in use"]
 _STAGE = "Verifying files"
 
 
@@ -33,10 +34,10 @@ class Verified:
 
     Attributes:
         name: In its folder of runs.
-        outcome: `unreadable`: the system refuses to read something, so that nothing can be said of the run; `in use`: a
-            process writes to it, so that nothing is said of it.
+        outcome: `not checked`: nothing is wrong, but a folder has no manifest; `unreadable`: the system refuses to read
+            something, so that nothing can be said of the run; `in use`: a process writes to it.
         checked: Folders that have a manifest.
-        unsealed: Folders that have none, so that nothing can be said of them.
+        unsealed: Folders that have none, so that it is not known whether their files have changed.
         faults: The first fault of each folder and each record, by its path.
         remedy: What to do about them; None where nothing is wrong.
     """
@@ -131,31 +132,32 @@ def _verify_files(run: Path, name: str, meter: _Meter) -> Verified:
         OSError, StorageError: something is there and cannot be read.
     """
     faults = _record_faults(run)
-    checked, unsealed = [], []
+    checked: list[Path] = []
+    unsealed: list[Path] = []
     for folder in _weights(run):
-        if integrity.is_sealed(folder):
-            checked.append(folder)
-            if fault := _folder_fault(folder, meter.file):
-                faults[folder] = fault
-        else:
-            unsealed.append(folder)
+        (checked if integrity.is_sealed(folder) else unsealed).append(folder)
+        if fault := _folder_fault(folder, meter.file):
+            faults[folder] = fault
         meter.folder(_count_files(folder))
     if faults and has_writer(run):  # a training has begun to write meanwhile, and may have removed what was missing
         return Verified(name, run, "in use")
     intact = [folder for folder in checked if folder not in faults]
     advice = remedy.advise(run, faults, intact) if faults else None
-    return Verified(name, run, "damaged" if faults else "intact", tuple(checked), tuple(unsealed), faults, advice)
+    outcome: Outcome = "damaged" if faults else "not checked" if unsealed else "intact"
+    return Verified(name, run, outcome, tuple(checked), tuple(unsealed), faults, advice)
 
 
 def _folder_fault(folder: Path, on_file: Callable[[], None]) -> str | None:
-    if fault := integrity.damage(folder, on_file):
+    if integrity.is_sealed(folder) and (fault := integrity.damage(folder, on_file)):
         return fault
+    if folder.name != layout.BEST:
+        return None
     try:
-        if folder.name == layout.BEST:  # files that the manifest leaves out, as their owner may edit them
-            for name in ("config.json", layout.CARD):
-                layout.read_json(folder / name)
-    except CheckpointError as error:
-        return error.message
+        check_model_folder(folder)
+        for name in ("config.json", layout.CARD):  # which the manifest leaves out, as their owner may edit them
+            layout.read_json(folder / name)
+    except (CheckpointError, ModelError) as error:
+        return error.message.removeprefix(f"{folder}: ")
     return None
 
 
@@ -182,7 +184,7 @@ def _record_faults(run: Path) -> dict[Path, str]:
         try:
             check(run)
         except (CheckpointError, ConfigError) as error:
-            faults[run / name] = error.message.removeprefix(f"{run / name}: ")
+            faults[run / name] = error.message.removeprefix(str(run / name)).lstrip(":, ")
     return faults
 
 

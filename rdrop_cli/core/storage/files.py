@@ -163,9 +163,9 @@ def _sweep_after_the_dead(path: Path) -> None:
     """
     for leftover in _leftovers(os.getpid(), path.parent.absolute()):
         match = _LEFTOVER.fullmatch(leftover.name)
-        if (
-            match is None or match["name"] != path.name or not leftover.exists()
-        ):  # removed or restored since the listing
+        if match is None or match["name"] != path.name:
+            continue
+        if not leftover.exists():  # removed or restored since the listing
             continue
         if match["host"] == _host() and _is_dead(int(match["process"])):
             _settle(leftover, path, match["kind"])

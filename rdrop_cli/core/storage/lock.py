@@ -22,7 +22,7 @@ LOCK = ".lock"
 """The lock's file in a run folder. It is never removed: whether it is locked matters, not whether it exists."""
 
 _GLANCE = 0.2
-"""Seconds for which a lock may be refused before somebody is said to have it: `has_writer` shares it for an instant."""
+"""Seconds for which a lock may be refused before it counts as held: `has_writer` takes it briefly."""
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Which folder a training gets."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def begun(name, config=CONFIG):
     folder = Path(name)
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(dump_config(config))
+    (folder / LOCK).touch()
     return folder
 
 
@@ -83,10 +85,25 @@ def test_what_is_no_run_never_gives_way():
 @pytest.mark.parametrize("foreign", ["src/main.py", "config.yaml"])
 def test_a_project_with_a_configuration_of_its_own_is_no_run(foreign):
     folder = begun("project")
+    (folder / LOCK).unlink()
     (folder / foreign).parent.mkdir(exist_ok=True)
     (folder / foreign).write_text("service: web\n")
     with pytest.raises(CheckpointError, match=f"contains {foreign.partition('/')[0]}, which is not part of a run"):
         open_run(None, [], out=folder, resume=False, overwrite=True)
+
+
+def test_a_configuration_that_a_user_wrote_is_no_run():
+    (begun("mine") / LOCK).unlink()
+    for overwrite in (False, True):
+        with pytest.raises(CheckpointError, match=r"contains config\.yaml, which is not part of a run"):
+            open_run(None, [], out=Path("mine"), resume=False, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "data.json", "best", "checkpoints"])
+def test_a_damaged_run_gives_way_too(finished_run, name):
+    run = shutil.copytree(finished_run, Path("runs/mine"))
+    shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).write_bytes(b"\xff")
+    assert open_run(None, [], out=run, resume=False, overwrite=True)[1] == run
 
 
 def test_an_empty_folder_of_the_users_stays():

@@ -68,10 +68,37 @@ def test_what_is_missing_is_named(run, name):
     assert faults(verify("mine")) == {name: f"{kind} not found"}
 
 
-def test_a_folder_without_a_manifest_is_not_damaged(run):
+def test_a_folder_without_a_manifest_is_not_checked(run):
     (run / "best" / integrity.MANIFEST).unlink()
     found = verify("mine")
-    assert (found.outcome, found.unsealed) == ("intact", (run / "best",))
+    assert (found.outcome, found.unsealed, found.faults) == ("not checked", (run / "best",), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("model.safetensors", "model.safetensors is missing"), ("rdrop.json", "not found"), ("config.json", "is missing")],
+)
+def test_a_best_model_that_cannot_be_loaded_is_damaged_also_without_a_manifest(run, name, fault):
+    (run / "best" / integrity.MANIFEST).unlink()
+    (run / "best" / name).unlink()
+    found = verify("mine")
+    assert found.outcome == "damaged"
+    assert list(faults(found)) == ["best"]
+    assert fault in faults(found)["best"]
+    assert not faults(found)["best"].startswith("runs/mine/best: ")
+
+
+def test_a_fault_names_its_file_once(run):
+    (run / "config.yaml").write_text("data: {\n  source: [\n")
+    assert faults(verify("mine"))["config.yaml"].startswith("line 3: ")
+
+
+def test_what_is_to_be_restored_is_named(run):
+    (run / "config.yaml").write_text("[")
+    (run / "data.json").write_text("[")
+    assert verify("mine").remedy.startswith("Restore config.yaml and data.json from a copy, or train again.")
+    harm(run / "best" / "model.safetensors")
+    assert verify("mine").remedy == "Restore config.yaml, data.json and best from a copy, or train again."
 
 
 def test_a_run_that_is_being_written_is_skipped(run):
@@ -88,6 +115,13 @@ def test_a_training_that_begins_meanwhile_is_not_called_damage(run, monkeypatch)
     assert verify().outcome == "in use"
 
 
+def test_runs_of_earlier_versions_have_no_manifests(run):
+    for path in run.rglob(integrity.MANIFEST):
+        path.unlink()
+    found = verify()
+    assert (found.outcome, len(found.unsealed), found.checked) == ("not checked", 3, ())
+
+
 def test_runs_of_earlier_versions_are_whole(run):
     for name in ("training.json", "test-predictions.parquet"):
         (run / name).unlink()
@@ -100,6 +134,7 @@ def unfinished_without_data(run):
     for path in run.iterdir():
         if path.name != "config.yaml":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (run / ".lock").touch()
     return run
 
 
