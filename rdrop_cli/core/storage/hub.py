@@ -61,8 +61,6 @@ def prepare_environment(config: HubConfig) -> None:
         origin = "hub.endpoint" if config.endpoint else "HF_ENDPOINT"
         fault = f"{origin}: {without_password(address)} is not a valid address"
         raise ConfigError(fault, "Correct it, or leave it out.")
-            f"{origin}: {without_password(address)} is not a valid address", "Correct it, or leave it out."
-        )
     if config.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
