@@ -35,8 +35,8 @@ def simulated(comparisons: int, seeds: int, difference: float, arms: int = 2):
 def test_arms_that_do_not_differ_are_told_apart_in_five_of_a_hundred_comparisons(seeds):
     found = [compare("f1", values)[0] for values in simulated(2000, seeds, 0.0)]
     assert 0.035 < np.mean([gap.test.p_value < 0.05 for gap in found]) < 0.065
-    claims = [verdict(gap.metric, "plain", [gap]).startswith("arm1 is") for gap in found[:500]]
-    assert claims == [gap.test.p_value < 0.05 for gap in found[:500]]
+    claims = [verdict(gap.metric, "plain", [gap]).startswith("arm1 is") for gap in found[:100]]
+    assert claims == [gap.test.p_value < 0.05 for gap in found[:100]]
 
 
 @pytest.mark.parametrize("difference", [0.0, 0.02, -0.005])
