@@ -181,8 +181,9 @@ def remove(
 ) -> None:
     """Remove runs, or only their checkpoints.
 
-    best/, checkpoints/ and tensorboard/ are removed with everything in them; other files at the top of the folder are
-    kept. Of a run that is a link, only the link is removed.
+    best/, checkpoints/ and tensorboard/ are removed with everything in them.
+
+    Other files at the top of the folder are kept. Of a run that is a link, only the link is removed.
     """
     from rdrop_cli.core.runs import removal
     from rdrop_cli.core.storage.files import user_path

@@ -25,7 +25,7 @@ def advise(run: Path, faulty: Collection[Path], intact: Collection[Path]) -> str
     checkpoints = numbered_checkpoints(run / layout.CHECKPOINTS)
     usable = f" best/ is intact and can be used: {_command('predict', '--checkpoint', best)}." if best in intact else ""
     if run / layout.CONFIG in faulty:
-        names = [path.relative_to(run).as_posix() for path in faulty]
+        names = [path.relative_to(run).as_posix() + ("/" if path.is_dir() else "") for path in faulty]
         listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
         return f"Restore {listed} from a copy, or train again.{usable}"
     if run / layout.DATA in faulty:

@@ -98,7 +98,7 @@ def test_what_is_to_be_restored_is_named(run):
     (run / "data.json").write_text("[")
     assert verify("mine").remedy.startswith("Restore config.yaml and data.json from a copy, or train again.")
     harm(run / "best" / "model.safetensors")
-    assert verify("mine").remedy == "Restore config.yaml, data.json and best from a copy, or train again."
+    assert verify("mine").remedy == "Restore config.yaml, data.json and best/ from a copy, or train again."
 
 
 def test_a_run_that_is_being_written_is_skipped(run):
