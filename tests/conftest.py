@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import csv
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -192,10 +194,21 @@ def rdrop() -> CLI:
     return CLI()
 
 
+@pytest.fixture(scope="session")
+def trained_once(tiny_model, tmp_path_factory) -> tuple[Path, dict]:
+    """The folder in which a tiny run was trained, once a session, and what its training printed as JSON."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_csv(folder / "reviews.csv", make_reviews(200))
+    with contextlib.chdir(folder):
+        return folder, CLI().json("train", data, "--alpha", "1", *tiny_options(tiny_model))
+
+
 @pytest.fixture
-def trained(rdrop, reviews, tiny_args):
-    """A finished tiny run and what its training printed as JSON."""
-    return rdrop.json("train", reviews, "--alpha", "1", *tiny_args)
+def trained(trained_once, reviews, in_empty_folder) -> dict:
+    """A copy of that run, and what its training printed as JSON."""
+    folder, document = trained_once
+    shutil.copytree(folder / "runs", in_empty_folder / "runs")
+    return copy.deepcopy(document)
 
 
 @pytest.fixture(scope="session")
