@@ -106,10 +106,11 @@ def schema(
 ) -> None:
     """Print the JSON Schema of configuration files, for editors and validators.
 
-    Editors with the YAML language server (VS Code, Neovim, ...) complete and check the keys of a file that begins with
-    `# yaml-language-server: $schema=rdrop.schema.json`.
+    In an editor with the YAML language server (VS Code, Neovim, ...), begin a file with
+    # yaml-language-server: $schema=rdrop.schema.json
 
-    Rules that span several keys, such as that micro_batch_size must divide batch_size, are checked by rdrop alone.
+    Rules that span several keys, such as that micro_batch_size must divide
+    batch_size, are checked by rdrop alone.
     """
     from rdrop_cli.key_reference import json_schema
 
