@@ -15,7 +15,7 @@ NO_KEY = {"config", "set_", "out", "overwrite", "threads", "json_output", "quiet
 OF_ITS_OWN = {
     train: {"resume", "dry_run"},
     compare: {"arms", "arm", "seeds", "budget", "dry_run"},
-    prepare: {"strict"},
+    prepare: {"strict", "no_strict"},
 }
 
 

@@ -105,13 +105,18 @@ def test_the_question_says_what_goes_whole(rdrop, run, asked):
 @pytest.mark.skipif(sys.platform == "win32", reason="opens a terminal")
 def test_the_question_can_be_interrupted(run):
     ours, theirs = os.openpty()
-    command = [sys.executable, "-m", "rdrop_cli", "runs", "rm", "mine"]
+    # What runs in the background of a script inherits that Ctrl-C is ignored.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from rdrop_cli.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", code, "runs", "rm", "mine"]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True) as process:
         said = ""
-        while "[y/N]:" not in said:
+        while "[y/N]:" not in said and process.poll() is None:
             said += process.stderr.read(1)
         process.send_signal(signal.SIGINT)
-        assert process.stderr.read().strip() == "error: interrupted"
+        assert process.communicate(timeout=60)[1].strip() == "error: interrupted"
     assert process.returncode == 130
     assert run.is_dir()
     os.close(ours), os.close(theirs)
