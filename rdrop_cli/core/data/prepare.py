@@ -128,7 +128,7 @@ def _rare_classes(report: Mapping[str, Any]) -> list[str]:
         return []
     shown = ", ".join(f"'{name}'" for name in rare[:5]) + (f" and {len(rare) - 5:,} more" if len(rare) > 5 else "")
     which = "Class" if len(rare) == 1 else "Classes"
-    return [f"{which} with a single example: {shown}. If that is a typing mistake: --label-map {rare[0]}=CLASS"]
+    return [f"{which} with a single example: {shown}. If that is a typing mistake: --label-map '{rare[0]}=CLASS'"]
 
 
 def is_local(source: str) -> bool:

@@ -74,7 +74,8 @@ class WholeCheckpoints(Trainer):
         """
         if super()._determine_best_metric(metrics, trial):
             return True
-        if metrics.get(f"eval_{self.args.metric_for_best_model}") != self.state.best_metric:
+        name = (self.args.metric_for_best_model or "").removeprefix("eval_")
+        if metrics.get(f"eval_{name}") != self.state.best_metric:
             return False
         steps = {row["step"]: row["eval_loss"] for row in self.state.log_history if "eval_loss" in row}
         before = steps.get(self.state.best_global_step)

@@ -250,5 +250,5 @@ def test_a_class_of_one_example_is_pointed_out_as_a_possible_typing_mistake(in_e
         (text, "five" if number == 7 else str(1 + 4 * label)) for number, (text, label) in enumerate(make_reviews(60))
     ]
     notes = data_notes(prepare(write_csv(in_empty_folder / "stars.csv", rows)))
-    assert notes == ["Class with a single example: 'five'. If that is a typing mistake: --label-map five=CLASS"]
+    assert notes == ["Class with a single example: 'five'. If that is a typing mistake: --label-map 'five=CLASS'"]
     assert data_notes(prepare(write_csv(in_empty_folder / "fine.csv", make_reviews(60)))) == []
