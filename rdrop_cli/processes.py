@@ -29,7 +29,7 @@ _PATIENCE = timedelta(hours=6)
 """Timeout while the others wait for the main process to read and tokenize. A process that ended is noticed at once."""
 
 _NCCL_PATIENCE = timedelta(minutes=30)
-"""Timeout for GPUs. They wait for each other within a step and during an export; if it takes longer, one hangs."""
+"""Timeout for GPUs. They wait for each other within a step and while best/ is saved; if it takes longer, one hangs."""
 
 _SAME_SIGNAL = 2.0
 """Seconds within which another SIGTERM counts as the same: a launcher may pass on one that all processes received."""

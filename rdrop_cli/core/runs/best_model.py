@@ -1,4 +1,4 @@
-"""Export a run's best model, with its cards."""
+"""Save a run's best model, with its cards, as best/."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OF_TRAINING = (
 )
 """Files of a checkpoint that only resuming needs."""
 _EDITABLE = (README, layout.CARD, "config.json")
-"""Files of an exported model that users may edit; they are left out of the manifest."""
+"""Files of best/ that users may edit; they are left out of the manifest."""
 
 
 def checkpoint_card(config: Config, data: Prepared) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def checkpoint_card(config: Config, data: Prepared) -> dict[str, Any]:
     }
 
 
-def export_best(checkpoint: Path, config: Config, data: Prepared, folder: Path) -> None:
+def save_best(checkpoint: Path, config: Config, data: Prepared, folder: Path) -> None:
     """Copy the files of a checkpoint that `from_pretrained` loads, and add cards; nothing is pickled.
 
     Since it is a copy, it can be made again if it is lost or damaged.
@@ -73,8 +73,8 @@ def export_best(checkpoint: Path, config: Config, data: Prepared, folder: Path) 
         integrity.seal(staging, leave_out=_EDITABLE)
 
 
-def exported_step(folder: Path) -> int | None:
-    """The step of the checkpoint that `folder` was exported from; None if it is damaged or something else."""
+def step_of_best(folder: Path) -> int | None:
+    """The step of the checkpoint that `folder` was copied from; None if it is damaged or something else."""
     try:
         step = layout.read_json(folder / layout.CARD).get("step")
         layout.read_json(folder / "config.json")

@@ -64,7 +64,7 @@ def _is_closed(folder: Path) -> bool:
 def is_run(folder: Path) -> bool:
     """True of a folder that a training made, told by what only rdrop writes, however damaged the rest is.
 
-    That is data.json, the card of an exported model, a manifest of weights or, where a training was stopped before it
+    That is data.json, the card of a best model, a manifest of weights or, where a training was stopped before it
     wrote any of these, its lock. A configuration alone does not make a run: users write them too.
     """
     try:

@@ -74,17 +74,17 @@ class ObserveTraining(TrainerCallback):
 
 
 class KeepBest(TrainerCallback):
-    """Exports a checkpoint that has just been saved if its validation metric is the best so far.
+    """Copies a checkpoint that has just been saved to best/ if its validation metric is the best so far.
 
-    In this order a kill between the two loses nothing, because the export can be repeated from the checkpoint.
+    In this order a kill between the two loses nothing, because the copy can be made again from the checkpoint.
     """
 
-    def __init__(self, export: Callable[[int], None]) -> None:
-        self.export = export
+    def __init__(self, keep: Callable[[int], None]) -> None:
+        self.keep = keep
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero and state.best_global_step == state.global_step:
-            self.export(state.global_step)
+            self.keep(state.global_step)
 
 
 class StopOnSignal(TrainerCallback):

@@ -1,7 +1,7 @@
 """Start a run folder, or return it to the state of its newest intact checkpoint.
 
 A kill can come between any two writes of a run: checkpoint, best/, history.csv, data.json. On resuming, the newest
-intact checkpoint decides, and everything else is brought into line with it: best/ is exported again if it is from
+intact checkpoint decides, and everything else is brought into line with it: best/ is saved again if it is from
 another step, and history.csv is rewritten from the checkpoint's log. A checkpoint counts as intact only if its best
 model is still available, because training may never improve on it and would then end without a best model.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import processes
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.best_model import export_best, exported_step
+from rdrop_cli.core.runs.best_model import save_best, step_of_best
 from rdrop_cli.core.runs.history import history_row, write_history
 from rdrop_cli.core.runs.record import check_same_run, read_record, write_record
 from rdrop_cli.core.storage import integrity
@@ -107,7 +107,7 @@ class Start:
 
 
 def find_start(run: Path) -> Start:
-    """The newest intact checkpoint whose best model is available or can be exported again."""
+    """The newest intact checkpoint whose best model is available or can be saved again."""
     damaged: dict[Path, str] = {}
     for checkpoint in numbered_checkpoints(run / layout.CHECKPOINTS):
         fault = integrity.damage(checkpoint) or _wrong_state(checkpoint) or _lost_best(run, checkpoint)
@@ -118,10 +118,10 @@ def find_start(run: Path) -> Start:
 
 
 def restore_best(run: Path, checkpoint: Path, config: Config, data: Prepared) -> None:
-    """Export best/ again if it is not the best model at the time a checkpoint was saved."""
+    """Save best/ again if it is not the best model at the time a checkpoint was saved."""
     step = _best_step(checkpoint)
-    if step and exported_step(run / layout.BEST) != step:
-        export_best(checkpoint.with_name(f"checkpoint-{step}"), config, data, run / layout.BEST)
+    if step and step_of_best(run / layout.BEST) != step:
+        save_best(checkpoint.with_name(f"checkpoint-{step}"), config, data, run / layout.BEST)
 
 
 def log_history(checkpoint: Path) -> list[dict[str, Any]]:
@@ -186,9 +186,9 @@ def _best_step(checkpoint: Path) -> int | None:
 
 def _lost_best(run: Path, checkpoint: Path) -> str | None:
     step = _best_step(checkpoint)
-    if not step or exported_step(run / layout.BEST) == step:
+    if not step or step_of_best(run / layout.BEST) == step:
         return None
-    # best/ is from another step, or damaged. It can be exported from the best step's checkpoint, if that is intact;
+    # best/ is from another step, or damaged. It can be saved again from the best step's checkpoint, if that is intact;
     # if it is this checkpoint, `find_start` has just checked it.
     source = checkpoint.with_name(f"checkpoint-{step}")
     if source == checkpoint or (fault := integrity.damage(source)) is None:

@@ -15,7 +15,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 from rdrop_cli import processes
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.best_model import export_best
+from rdrop_cli.core.runs.best_model import save_best
 from rdrop_cli.core.runs.history import history_row
 from rdrop_cli.core.runs.model_card import model_card
 from rdrop_cli.core.runs.outputs import library_versions, save_outputs
@@ -159,7 +159,7 @@ class TrainingRun:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(run / layout.TENSORBOARD)
         callbacks: list[Any] = [
             ObserveTraining(self.observer, run / layout.HISTORY),
-            KeepBest(partial(_export, ready, run)),
+            KeepBest(partial(_save_best, ready, run)),
             make_diagnosis(config, ready.data, ready.model.config, self.observer.notice),
         ]
         if config.train.early_stopping.patience:
@@ -236,7 +236,7 @@ class TrainingRun:
             )
         steps = state.global_step - begin.step
         if processes.is_main_process() and not (run / layout.BEST).is_dir():
-            _export(ready, run, state.global_step)  # the metric was undefined at every evaluation
+            _save_best(ready, run, state.global_step)  # the metric was undefined at every evaluation
         processes.barrier()
         trainer.release()  # makes room for the best model, which is loaded next
         metrics, test = measure_best(ready.config, ready.data, ready.datasets, run, self.observer, self._notice)
@@ -294,6 +294,6 @@ class TrainingRun:
         return self.set_up().plan(first_step)
 
 
-def _export(ready: TrainingSetup, run: Path, step: int) -> None:
-    """Export the checkpoint of a step as the best model."""
-    export_best(run / layout.CHECKPOINTS / f"checkpoint-{step}", ready.config, ready.data, run / layout.BEST)
+def _save_best(ready: TrainingSetup, run: Path, step: int) -> None:
+    """Save the checkpoint of a step as the best model."""
+    save_best(run / layout.CHECKPOINTS / f"checkpoint-{step}", ready.config, ready.data, run / layout.BEST)
