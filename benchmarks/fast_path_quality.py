@@ -28,7 +28,7 @@ from scipy import stats
 
 from rdrop_cli.config import load_config
 from rdrop_cli.core.data.prepare import prepare_data
-from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.inference.backends.choice import open_classifier
 from rdrop_cli.core.model.fast_path import accelerate_training
 from rdrop_cli.core.model.loading import quiet_transformers
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
@@ -59,15 +59,15 @@ def train(data: Path, run: Path, seed: int, **settings: Any) -> tuple[dict[str, 
 
 def disagreement(run: Path, data: Path) -> float:
     """Share of test labels on which bfloat16 and float32 disagree under the same dropout masks."""
-    classifier = Classifier(find_checkpoint(str(run)))
-    accelerate_training(classifier.model)
+    classifier = open_classifier(find_checkpoint(str(run)))
+    accelerate_training(classifier.backend.model)
     with (data / "test.csv").open(encoding="utf-8") as stream:
         dataset = classifier.encode([row["text"] for row in csv.DictReader(stream)])
-    classifier.model.train()
+    classifier.backend.model.train()
     labels = {}
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(0)
-        classifier.precision = precision
+        classifier.backend.precision = precision
         labels[precision] = classifier.probabilities(dataset).argmax(axis=1)
     return float((labels["float32"] != labels["bfloat16"]).mean())
 

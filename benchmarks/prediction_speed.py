@@ -24,7 +24,7 @@ from transformers import pipeline
 
 from rdrop_cli.config import load_config
 from rdrop_cli.core.data.prepare import prepare_data
-from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.inference.backends.choice import open_classifier
 from rdrop_cli.core.inference.inputs import Input
 from rdrop_cli.core.inference.prediction import predict
 from rdrop_cli.core.model.device import pick_device
@@ -65,7 +65,7 @@ def main() -> None:
     texts = [reviews[index] for index in np.random.default_rng(42).permutation(len(reviews))[: args.texts]]
     found = find_checkpoint(args.checkpoint)
     stock = pipeline("text-classification", model=found.name, top_k=None, device=pick_device())
-    classifier = Classifier(found)
+    classifier = open_classifier(found)
 
     def by_pipeline(size: int) -> Callable[[list[str]], list[Any]]:
         return lambda some: list(stock(some, batch_size=size, truncation=True))
@@ -91,8 +91,8 @@ def main() -> None:
     ratio = statistics.median(mine / other for mine, other in zip(rates["rdrop"], rates["pipeline"], strict=True))
     results = {
         "texts": len(texts),
-        "max_length": classifier.max_length,
-        "precision": classifier.precision,
+        "max_length": classifier.backend.max_length,
+        "precision": classifier.backend.precision,
         "pipeline_trials": trials,
         "pipeline_batch_size": best,
         "texts_per_second": {name: statistics.median(values) for name, values in rates.items()},
@@ -100,11 +100,11 @@ def main() -> None:
         "labels_that_differ": sum(differ),
         f"labels_that_differ_more_than_{CLOSE}_apart": sum(a and b for a, b in zip(apart, differ, strict=True)),
     }
-    table = Table("", "texts/s", title=f"{len(texts):,} IMDb reviews, {classifier.max_length} tokens at most")
+    table = Table("", "texts/s", title=f"{len(texts):,} IMDb reviews, {classifier.backend.max_length} tokens at most")
     for size, rate in trials.items():
         table.add_row(f"pipeline, batch {size} ({TRIAL} texts)", f"{rate:.1f}")
     table.add_row(f"pipeline, batch {best}", f"{results['texts_per_second']['pipeline']:.1f}")
-    table.add_row(f"rdrop, {classifier.precision}", f"{results['texts_per_second']['rdrop']:.1f}")
+    table.add_row(f"rdrop, {classifier.backend.precision}", f"{results['texts_per_second']['rdrop']:.1f}")
     console.print(table)
     console.print(
         f"rdrop is faster by {ratio:.2f}x; {sum(differ)} labels differ, "
@@ -112,7 +112,7 @@ def main() -> None:
         highlight=False,
     )
     if args.save:
-        name = f"prediction-imdb-{classifier.max_length}-{pick_device().type}"
+        name = f"prediction-imdb-{classifier.backend.max_length}-{pick_device().type}"
         console.print(
             f"Saved {machine.save(name, ' '.join(['python benchmarks/prediction_speed.py', *sys.argv[1:]]), results)}"
         )

@@ -212,6 +212,26 @@ def trained(trained_once, reviews, in_empty_folder) -> dict:
 
 
 @pytest.fixture(scope="session")
+def exported_once(trained_once, tmp_path_factory) -> Path:
+    """The folder with a copy of that run and its ONNX export, float32 and int8, made once a session."""
+    from rdrop_cli.core.exporting.export import export_run
+    from rdrop_cli.core.runs.checkpoint import newest_finished
+
+    folder = tmp_path_factory.mktemp("exported")
+    shutil.copytree(trained_once[0], folder, dirs_exist_ok=True)
+    with contextlib.chdir(folder):
+        export_run(newest_finished(), int8=True)
+    return folder
+
+
+@pytest.fixture
+def exported(exported_once, trained_once, reviews, in_empty_folder) -> dict:
+    """A copy of that run with its export, and what its training printed as JSON."""
+    shutil.copytree(exported_once / "runs", in_empty_folder / "runs")
+    return copy.deepcopy(trained_once[1])
+
+
+@pytest.fixture(scope="session")
 def finished_run(tiny_model, tmp_path_factory) -> Path:
     """A finished tiny run of two epochs, with a checkpoint after each. Trained once: copy it to change it."""
     from rdrop_cli.core.training.run import TrainingRun

@@ -38,7 +38,8 @@ ALLOWED = {
         "core.metrics",
     },
 }
-ALLOWED["core.inference"] = {*ALLOWED["core.runs"], "core.runs"}
+ALLOWED["core.inference"] = {*ALLOWED["core.runs"], "core.runs", "threads"}
+ALLOWED["core.exporting"] = {*ALLOWED["core.inference"], "core.inference"}
 ALLOWED["core.training"] = {*ALLOWED["core.inference"], "core.inference", "core.trainer", "core.loss"}
 ALLOWED["core.comparison"] = {
     *BASE, "config", "core.training", "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
@@ -49,7 +50,7 @@ ALLOWED["terminal"] = {
 }
 ALLOWED["commands"] = {
     *(ALLOWED["core.training"] - {"core.trainer", "core.loss"}),
-    *("core.training", "core.comparison", "core.doctor", "key_reference", "terminal", "threads"),
+    *("core.training", "core.comparison", "core.doctor", "core.exporting", "key_reference", "terminal", "threads"),
 }
 ALLOWED["app"] = {"commands", "terminal", "errors", "processes"}
 ALLOWED["__main__"] = {"app", "threads"}

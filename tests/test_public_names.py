@@ -72,7 +72,7 @@ def test_pairs_of_texts(rdrop, trained):
 def test_a_text_alone_is_refused_where_pairs_are_meant(trained, monkeypatch):
     checkpoint = find_checkpoint(trained["run_dir"])
     checkpoint.card["columns"]["text_pair"] = "second"
-    monkeypatch.setattr(predictor, "find_checkpoint", lambda name: checkpoint)
+    monkeypatch.setattr(predictor, "find_checkpoint", lambda name, verify: checkpoint)
     with pytest.raises(DataError, match=r"classifies pairs of texts. Give \(text, second text\)"):
         rdrop_cli.load("it").predict(["great"])
 
@@ -96,7 +96,7 @@ def test_mistakes_are_named(trained):
 
 
 def test_what_the_model_does_not_allow_is_a_warning(trained, monkeypatch):
-    monkeypatch.setattr("rdrop_cli.core.inference.classifier.probes.depends_on_padding", lambda *_: True)
+    monkeypatch.setattr("rdrop_cli.core.inference.backends.torch.probes.depends_on_padding", lambda *_: True)
     with pytest.warns(UserWarning, match="padding") as caught:
         rdrop_cli.load(trained["run_dir"])
     assert caught[0].filename == __file__

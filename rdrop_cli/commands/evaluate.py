@@ -64,6 +64,7 @@ def evaluate(
             rich_help_panel=help_pages.DATA,
         ),
     ] = None,
+    backend: options.BackendOption = None,
     device: options.DeviceOption = None,
     precision: options.PrecisionOption = None,
     batch_size: options.BatchOption = None,
@@ -74,7 +75,7 @@ def evaluate(
     debug: options.DebugOption = False,
 ) -> None:
     """Measure a trained model on labelled text, with 95 % intervals."""
-    from rdrop_cli.config import parse_device, parse_precision
+    from rdrop_cli.config import parse_backend, parse_device, parse_precision
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.inference import evaluation
@@ -93,6 +94,7 @@ def evaluate(
             allow_rejects=bool(allow_rejects),
             positive_label=positive_label,
             against=against,
+            backend=parse_backend(backend or "torch"),
             precision=parse_precision(precision),
             device=parse_device(device),
             batch_size=batch_size,

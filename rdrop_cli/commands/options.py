@@ -105,6 +105,15 @@ LabelSmoothingOption = Annotated[
     _in(TRAINING, "--label-smoothing", metavar="NUMBER", text="From 0 up to 1; affects the cross-entropy only."),
 ]
 
+BackendOption = Annotated[
+    Optional[str],  # noqa: UP045
+    _in(
+        MACHINE,
+        "--backend",
+        metavar="NAME",
+        text="torch, onnx, onnx-int8 or auto (the export if there is one that suits). `rdrop export` makes it.",
+    ),
+]
 DeviceOption = Annotated[
     Optional[str],  # noqa: UP045
     _in(MACHINE, "--device", metavar="NAME", text="cpu, cuda, cuda:N, mps or auto (a GPU if there is one)."),

@@ -62,6 +62,7 @@ def predict(
     ] = None,
     text_column: options.TextColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
+    backend: options.BackendOption = None,
     device: options.DeviceOption = None,
     precision: options.PrecisionOption = None,
     batch_size: options.BatchOption = None,
@@ -82,7 +83,7 @@ def predict(
     debug: options.DebugOption = False,
 ) -> None:
     """Classify texts, with a probability for every class."""
-    from rdrop_cli.config import parse_device, parse_precision
+    from rdrop_cli.config import parse_backend, parse_device, parse_precision
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.inference.inputs import Inputs
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
@@ -92,8 +93,8 @@ def predict(
         raise typer.BadParameter("give either TEXT or --input FILE (--input - reads stdin)")
     if input_ == "-" and processes.world_size() > 1:
         raise typer.BadParameter("several processes cannot share stdin; give --input a file")
-    wanted, place = parse_precision(precision), parse_device(device)
-    chosen = find_checkpoint(checkpoint) if checkpoint is not None else newest_finished()
+    runs_on, wanted, place = parse_backend(backend), parse_precision(precision), parse_device(device)
+    chosen = newest_finished(verify=False) if checkpoint is None else find_checkpoint(checkpoint, verify=False)
     output = _checked(output, input_) if output is not None else None
     named = ColumnNames(text_column, text_pair=text_pair_column)
     rows = Inputs(texts or None, input_, input_format=input_format, named=named, defaults=chosen.columns)
@@ -103,8 +104,9 @@ def predict(
 
     from rdrop_cli.core.inference import prediction
 
-    running = {"precision": wanted, "device": place, "batch_size": batch_size}
-    classifier = _load(screen, chosen, **running, trust_remote_code=trust_remote_code)
+    running = {"backend": runs_on, "precision": wanted, "device": place, "batch_size": batch_size}
+    many = input_ not in (None, "-")
+    classifier = _load(screen, chosen, **running, many_texts=many, trust_remote_code=trust_remote_code)
     predictions = prediction.predict(classifier, rows)
     if not processes.is_main_process():
         deque(predictions, maxlen=0)  # its share of the work; the main process writes
@@ -147,15 +149,14 @@ def _load(screen: Screen, checkpoint: Checkpoint, **settings: Any) -> Classifier
     """The checkpoint's classifier.
 
     Args:
-        settings: For `Classifier`.
+        settings: For `open_classifier`.
     """
-    from rdrop_cli.core.inference.classifier import Classifier
-    from rdrop_cli.core.model.torch_threads import limit as limit_threads
+    from rdrop_cli.core.inference.backends.choice import open_classifier
 
-    limit_threads()
     with screen.stages() as stages:
-        return Classifier(
+        return open_classifier(
             checkpoint,
+            set_threads=True,
             notice=lambda text: screen.say(text, style="yellow"),
             on_progress=stages.update,
             **settings,

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from rdrop_cli.core.doctor.report import Finding
 from rdrop_cli.core.doctor.software import import_fault
+from rdrop_cli.core.model.cpu import describe_cpu
 
 if TYPE_CHECKING:
     import torch
 
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
-"""What PyTorch's kernels make use of, by the kernel's names."""
 _LITTLE_FREE = 0.25
 """A GPU with a smaller share of free memory is in use by others."""
 
@@ -33,13 +32,7 @@ def processor(root: Path = Path("/")) -> Iterator[Finding]:
     Args:
         root: Holds proc/.
     """
-    cpuinfo = root / "proc/cpuinfo"
-    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
-    named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
-    name = named[1].strip() if named else platform.processor() or platform.machine()
-    flags = re.search(r"^(?:flags|Features)\s*: (.+)$", text, re.MULTILINE)
-    has = set(flags[1].split()) if flags else set()
-    features = [feature for feature in _FEATURES if feature in has]
+    name, features = describe_cpu(root)
     yield Finding(
         "processor", f"{name} ({', '.join(features) or 'features unknown'})", {"name": name, "features": features}
     )

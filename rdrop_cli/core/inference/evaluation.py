@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.inference.examples import Examples, examples_of_run, examples_of_source
@@ -13,7 +13,7 @@ from rdrop_cli.core.inference.seen import Seen, count_seen
 from rdrop_cli.core.metrics.bootstrap import Interval, interval, resample
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.runs.checkpoint import Checkpoint, find_checkpoint, trained_on_the_same
-from rdrop_cli.schema import HubConfig, Precision
+from rdrop_cli.schema import BackendName, HubConfig, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +52,7 @@ class Evaluation:
         seen: How many of them it has seen; None: unknown, or its own data, whose splits are disjoint.
         intervals: 95 % intervals over examples, by metric.
         precision: Of the matrix products.
+        backend: What ran the model.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Evaluation:
     measured: Measurement
     intervals: dict[str, Interval]
     precision: str
+    backend: BackendName = "torch"
     rival: Rival | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,6 +82,7 @@ class Evaluation:
             "left_out": dict(examples.left_out),
             "columns": dict(examples.columns),
             "precision": self.precision,
+            "backend": self.backend,
         }
         if not self.is_own_data:
             document["seen"] = _seen_as_dict(self.seen)
@@ -103,6 +106,7 @@ def evaluate(
     allow_rejects: bool = False,
     positive_label: str | None = None,
     against: str | None = None,
+    backend: BackendName | Literal["auto"] = "torch",
     precision: Precision | None = None,
     device: str = "auto",
     batch_size: int | None = None,
@@ -121,26 +125,26 @@ def evaluate(
         allow_rejects: Leave out rows of `data` that cannot be used, however many there are.
         positive_label: The positive class for F1, precision, recall and ROC-AUC; None: the one with id 1.
         against: Another checkpoint to compare with on the same examples.
-        precision: Like `device`, `batch_size`, `trust_remote_code` and `notice`, an argument of `Classifier`.
+        backend: Like `precision`, `device`, `batch_size`, `trust_remote_code` and `notice`, an argument of
+            `open_classifier`.
         on_progress: Called while examples are read, classified and resampled.
 
     Raises:
         CheckpointError: there is no such checkpoint, it is not a classifier, or `against` has other classes.
         ModelError: a checkpoint cannot be loaded, or fails on this device.
         DataError: the data cannot be read, or does not match the checkpoint.
-        ConfigError: there is no such device.
+        ConfigError: there is no such device, or the backend does not take it.
     """
-    own = find_checkpoint(checkpoint)
-    other = find_checkpoint(against) if against is not None else None
+    needs_weights = backend == "torch"
+    own = find_checkpoint(checkpoint, verify=needs_weights)
+    other = find_checkpoint(against, verify=needs_weights) if against is not None else None
     examples = _read(own, data, split, columns or ColumnNames(), allow_rejects, on_progress)
-    from rdrop_cli.core.inference.classifier import Classifier
+    from rdrop_cli.core.inference.backends.choice import open_classifier
     from rdrop_cli.core.inference.measuring import class_order, classify, measure
-    from rdrop_cli.core.model.torch_threads import limit as limit_threads
 
-    limit_threads()
     load = partial(
-        Classifier, precision=precision, device=device, batch_size=batch_size,
-        trust_remote_code=trust_remote_code, notice=notice, on_progress=on_progress,
+        open_classifier, backend=backend, precision=precision, device=device, batch_size=batch_size,
+        trust_remote_code=trust_remote_code, notice=notice, set_threads=True, on_progress=on_progress,
     )  # fmt: skip
     classifier = load(own)
     if other is not None:
@@ -166,7 +170,8 @@ def evaluate(
         seen=count_seen(own, examples) if data is not None else None,
         measured=measured,
         intervals={name: interval(values[0]) for name, values in drawn.items()},
-        precision=classifier.precision,
+        precision=classifier.backend.precision,
+        backend=classifier.backend.name,
         rival=None if other is None else _compare(own, other, examples, models, drawn, measured.positive),
     )
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from rdrop_cli.config import parse_device, parse_precision
-from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.config import parse_backend, parse_device, parse_precision
+from rdrop_cli.core.inference.backends.choice import open_classifier
 from rdrop_cli.core.inference.inputs import Input, repaired
 from rdrop_cli.core.inference.prediction import Prediction, predict
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
 from rdrop_cli.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    from rdrop_cli.core.inference.classifier import Classifier
+
 
 def load(
     checkpoint: str | os.PathLike[str],
     *,
+    backend: str = "torch",
     precision: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
@@ -29,24 +34,29 @@ def load(
 
     Args:
         checkpoint: A run or checkpoint folder, a run's name under runs/, or a hub id, tried in this order.
+        backend: torch; onnx or onnx-int8, which need the checkpoint's ONNX export but not PyTorch; or auto: the float32
+            export if there is a usable one and neither precision nor a GPU is named, else torch.
         precision: auto, float32, bfloat16 or float16; None: that of the training if the device supports it, else auto.
         device: auto, cpu, cuda, cuda:N or mps; None: auto, which is a GPU if there is one.
         batch_size: Texts per forward pass; None: as in the evaluations of the checkpoint's training.
         trust_remote_code: Run Python code that comes with the checkpoint.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or it is not a text classifier.
+        CheckpointError: there is no such checkpoint, it is not a text classifier, or it has no usable export.
         ModelError: it cannot be loaded, or fails on this device.
-        ConfigError: there is no such precision or device, or the batch size is below 1.
+        ConfigError: there is no such backend, precision or device, or they cannot be combined, or the batch size is
+            below 1.
         HubError: a model on the hub is not available.
     """
-    wanted, place = parse_precision(precision), parse_device(device)
+    chosen, wanted, place = parse_backend(backend), parse_precision(precision), parse_device(device)
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
-    located = find_checkpoint(os.fspath(checkpoint))
+    located = find_checkpoint(os.fspath(checkpoint), verify=chosen == "torch")
     notices: list[str] = []
-    classifier = Classifier(
+    classifier = open_classifier(
         located,
+        backend=chosen,
+        many_texts=False,
         precision=wanted,
         device=place,
         batch_size=batch_size,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.model.locate import check_model_folder
+from rdrop_cli.core.runs import onnx_export
 from rdrop_cli.core.runs.layout import BEST, CARD, CONFIG, DATA, METRICS, RUNS, read_json, resume_command, runs_by_age
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage import hub, integrity
@@ -25,11 +26,13 @@ class Checkpoint:
         name: The argument of `from_pretrained`: a folder or a hub id.
         run: The run folder it belongs to, if any.
         card: The content of rdrop.json; empty for a model that rdrop did not train.
+        verified: Its weights were found to be what its manifest says.
     """
 
     name: str
     run: Path | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
+    verified: bool = False
 
     @property
     def max_length(self) -> int | None:
@@ -57,8 +60,12 @@ class Checkpoint:
         return ColumnNames.from_record(self.card.get("columns"))
 
 
-def find_checkpoint(name: str, hub_config: HubConfig | None = None) -> Checkpoint:
+def find_checkpoint(name: str, hub_config: HubConfig | None = None, *, verify: bool = True) -> Checkpoint:
     """Find a checkpoint by its run or checkpoint folder, a run's name under runs/, or a hub id, in this order.
+
+    Args:
+        verify: Read its weights to detect damage; False: `verify_checkpoint` does it later, or they are not needed
+            because its ONNX export is used.
 
     Raises:
         CheckpointError: there is nothing of that name, the run has no finished epoch, or the model is damaged.
@@ -66,7 +73,7 @@ def find_checkpoint(name: str, hub_config: HubConfig | None = None) -> Checkpoin
     """
     for folder in (user_path(name), RUNS / name):
         if folder.is_dir():
-            return _open(folder)
+            return _open(folder, verify)
     if hub.looks_like_id(name) and not name.startswith("runs/"):
         hub.require(name, "model", hub_config or HubConfig())
         return Checkpoint(name)
@@ -75,15 +82,18 @@ def find_checkpoint(name: str, hub_config: HubConfig | None = None) -> Checkpoin
     raise CheckpointError(f"{name}: no such run or checkpoint", known)
 
 
-def newest_finished() -> Checkpoint:
+def newest_finished(*, verify: bool = True) -> Checkpoint:
     """The best model of the run that finished last.
+
+    Args:
+        verify: As in `find_checkpoint`.
 
     Raises:
         CheckpointError: no run has finished.
     """
     for run in runs_by_age():
         if (run / METRICS).is_file() and (run / BEST).is_dir():
-            return _open(run)
+            return _open(run, verify)
     raise CheckpointError(f"no finished run found in {RUNS}/", "Train one with rdrop train, or give --checkpoint.")
 
 
@@ -98,11 +108,15 @@ def trained_on_the_same(first: Checkpoint, second: Checkpoint) -> bool:
     return prints[0] is not None and prints[0] == prints[1]
 
 
-def _open(folder: Path) -> Checkpoint:
-    is_run = (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
-    if is_run and not (folder / BEST).is_dir():
-        raise CheckpointError(f"{folder}: this run has no finished epoch yet", f"Resume with: {resume_command(folder)}")
-    model = folder / BEST if is_run else folder
+def verify_checkpoint(checkpoint: Checkpoint) -> None:
+    """Make sure that a checkpoint in a folder has weights, and that they are what its manifest says.
+
+    Raises:
+        CheckpointError: it has none, or they are damaged.
+    """
+    model = Path(checkpoint.name)
+    if checkpoint.verified or not model.is_dir():  # a download is checked as it arrives
+        return
     try:
         check_model_folder(model)
     except ModelError as error:
@@ -112,6 +126,17 @@ def _open(folder: Path) -> Checkpoint:
             f"{model}: {fault}",
             f"Restore it or use another checkpoint; if you changed it on purpose, delete {model / integrity.MANIFEST}.",
         )
+
+
+def _open(folder: Path, verify: bool) -> Checkpoint:
+    is_run = (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
+    if is_run and not (folder / BEST).is_dir():
+        raise CheckpointError(f"{folder}: this run has no finished epoch yet", f"Resume with: {resume_command(folder)}")
+    model = folder / BEST if is_run else folder
     run = folder if is_run else next((p for p in model.resolve().parents[:2] if (p / DATA).is_file()), None)
     card = read_json(model / CARD) if (model / CARD).is_file() else {}
-    return Checkpoint(str(model), run, card)
+    checkpoint = Checkpoint(str(model), run, card)
+    if not verify and onnx_export.is_exported(model):
+        return checkpoint
+    verify_checkpoint(checkpoint)
+    return replace(checkpoint, verified=True)

@@ -22,13 +22,17 @@ def seal(folder: Path, *, leave_out: Collection[str] = ()) -> None:
     Args:
         leave_out: Names of files that may change later.
     """
-    files = {
+    content = json.dumps({"format": _FORMAT, "files": listing(folder, leave_out=leave_out)}, indent=2)
+    (folder / MANIFEST).write_text(content + "\n", encoding="utf-8")
+
+
+def listing(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, dict[str, int | str]]:
+    """The size and SHA-256 of each file of a folder, as a manifest records them."""
+    return {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in {MANIFEST, *leave_out}
     }
-    content = json.dumps({"format": _FORMAT, "files": files}, indent=2)
-    (folder / MANIFEST).write_text(content + "\n", encoding="utf-8")
 
 
 def is_sealed(folder: Path) -> bool:
@@ -36,24 +40,33 @@ def is_sealed(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def damage(folder: Path, on_file: Callable[[], None] | None = None) -> str | None:
+def damage(
+    folder: Path, on_file: Callable[[], None] | None = None, *, only: Collection[str] | None = None
+) -> str | None:
     """The first fault in a sealed folder's files; None: they are intact. Added files are not a fault.
 
     Args:
         on_file: Is called when a file has been read.
+        only: Names of the files to check; None: all.
 
     Raises:
         StorageError: a file exists but cannot be read, so that it cannot be checked.
     """
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        recorded = {str(name): (int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}
+        recorded = {
+            str(name): (int(entry["size"]), str(entry["sha256"]))
+            for name, entry in files.items()
+            if only is None or name in only
+        }
     except FileNotFoundError:
         return f"{MANIFEST} is missing"
     except OSError as error:
         raise _unreadable(folder / MANIFEST, error) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return f"{MANIFEST} is damaged"
+    if only is not None and (unknown := sorted(set(only) - recorded.keys())):
+        return f"{unknown[0]} is not recorded in {MANIFEST}"
     try:
         for name, (size, _) in recorded.items():  # all sizes first: that is fast
             path = folder / name
@@ -69,6 +82,15 @@ def damage(folder: Path, on_file: Callable[[], None] | None = None) -> str | Non
     except OSError as error:
         raise _unreadable(folder, error) from error
     return None
+
+
+def recorded_digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file as a folder's manifest records it; empty if there is no manifest, or a damaged one."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return {str(name): str(entry["sha256"]) for name, entry in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
 
 
 def with_checksum(content: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.inference.backends.choice import open_classifier
 from rdrop_cli.core.metrics.classification import SCALARS, classification_metrics, softmax
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.runs import layout
@@ -59,7 +59,7 @@ def measure_best(
     card = checkpoint_card(config, data)
     best = Checkpoint(str(run / layout.BEST), run, card)
     resume = f"Resume with: {layout.resume_command(run)} --set train.eval_batch_size=8."
-    classifier = Classifier(
+    classifier = open_classifier(
         best,
         device=config.train.device,
         trust_remote_code=config.model.trust_remote_code,

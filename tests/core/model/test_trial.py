@@ -7,7 +7,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from families import save_encoder
 from rdrop_cli.config import load_config
-from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.inference.backends.choice import open_classifier
 from rdrop_cli.core.model import trial
 from rdrop_cli.core.model.attention import NAME, attention_forward
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
@@ -63,7 +63,10 @@ def test_a_precision_that_fails_falls_back_and_is_recorded(config, save, tmp_pat
     assert read_record(run)["fallbacks"] == {"train.precision": "bfloat16"}
     assert rdrop.json("evaluate", run)["precision"] == "float32"
     hears = []
-    assert Classifier(find_checkpoint(str(run)), precision="bfloat16", notice=hears.append).precision == "float32"
+    assert (
+        open_classifier(find_checkpoint(str(run)), precision="bfloat16", notice=hears.append).backend.precision
+        == "float32"
+    )
     assert "bfloat16 does not work" in hears[0]
 
 

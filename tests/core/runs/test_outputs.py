@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.inference.backends.choice import open_classifier
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
@@ -43,7 +43,7 @@ def test_a_run_leaves_what_its_best_model_says_of_test_and_what_it_cost(config, 
     training = TrainingRun(config(), tmp_path / "run")
     result = training.start()
     found = load_predictions(result.run)
-    expected = Classifier(find_checkpoint(str(result.run))).probabilities(training.set_up().datasets["test"])
+    expected = open_classifier(find_checkpoint(str(result.run))).probabilities(training.set_up().datasets["test"])
     assert np.array_equal(found.probabilities, expected)
     assert np.array_equal(found.labels, training.data.splits["test"].labels)
     cost = load_cost(result.run)

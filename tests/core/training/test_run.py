@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from families import save_encoder
 from rdrop_cli.config import load_config
 from rdrop_cli.core.data.tokens import TokenDataset
-from rdrop_cli.core.inference.classifier import Classifier
+from rdrop_cli.core.inference.backends.choice import open_classifier
 from rdrop_cli.core.metrics.classification import classification_metrics
 from rdrop_cli.core.model import probes
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
@@ -142,9 +142,9 @@ def test_changed_data_is_not_resumed(config, reviews, tmp_path):
 
 def test_making_a_training_does_no_work_and_setting_it_up_does_it_once(config, tmp_path, monkeypatch):
     loaded = []
-    load = set_up.load_classifier
+    load = set_up.open_classifier
     monkeypatch.setattr(
-        set_up, "load_classifier", lambda *args, **options: loaded.append(args) or load(*args, **options)
+        set_up, "open_classifier", lambda *args, **options: loaded.append(args) or load(*args, **options)
     )
     training = TrainingRun(config(), tmp_path / "run")
     assert list(tmp_path.iterdir()) == [tmp_path / "reviews.csv"]
@@ -331,7 +331,7 @@ def test_padding_has_no_say_in_the_evaluations_of_a_model_that_it_matters_to(con
     training = TrainingRun(settings, tmp_path / "run")
     result = training.start()
     validation = training.set_up().datasets["validation"]
-    classifier = Classifier(find_checkpoint(str(tmp_path / "run")))
+    classifier = open_classifier(find_checkpoint(str(tmp_path / "run")))
     together = classifier.probabilities(validation)
     classifier.batch_size = 1
     alone = classifier.probabilities(validation)
