@@ -23,12 +23,17 @@ PROGRAM = (  # a process in the background ignores SIGINT, and so do those that 
 )
 
 
+def environment(**more):
+    """As it is for most users: with PYTHONUNBUFFERED no line would have to be flushed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | more
+
+
 @contextlib.contextmanager
 def service(*options):
     """A process that answers lines, ready for the first one; killed if it hangs."""
     command = [sys.executable, "-c", PROGRAM, "predict", "--input", "-", "--output", "-", *options]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(command, **pipes, text=True, encoding="utf-8", bufsize=1) as process:
+    with subprocess.Popen(command, **pipes, env=environment(), encoding="utf-8", bufsize=1) as process:
         guard = threading.Timer(PATIENCE, process.kill)
         guard.start()
         try:
@@ -180,7 +185,7 @@ def test_the_program_on_the_page_gets_its_answers(exported):
     path = f"{here.absolute()}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PATH": path},
+        env=environment(PATH=path),
         capture_output=True,
         text=True,
         check=False,
