@@ -267,6 +267,6 @@ def _show_written(screen: Screen, file: Path | None, counts: Counter[str], label
     summary = ", ".join(f"{name}: {counts[name]:,}" for name in names)
     if len(counts) > len(names):
         summary += f" and {len(counts) - len(names):,} more classes"
-    screen.say(f"{sum(counts.values()):,} predictions in {file or 'stdout'}: {summary}")
+    screen.say(f"{count(sum(counts.values()), 'prediction')} in {file or 'stdout'}: {summary}")
     if screen.json_output:
         screen.document({"output": str(file), "count": sum(counts.values()), "labels": dict(counts)})
