@@ -126,3 +126,23 @@ def test_a_disk_that_fills_up_and_is_enlarged(tiny_model, tmp_path):
     assert "checkpoint-3" in found
     assert "metrics.json" in found
     assert not [name for name in found if "partial" in name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
+def test_a_kill_during_the_export_leaves_a_finished_run(rdrop, tiny_model, tmp_path):
+    data = write_csv(tmp_path / "reviews.csv", make_reviews(60))
+    command = [*RDROP, "train", data, "--model", tiny_model, *SIZE, "--out", "run", "--epochs", "1"]
+    with subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL) as process:
+        try:
+            while not (left := list(tmp_path.glob("run/best/.onnx.*.partial"))):
+                assert process.poll() is None, "it ended before its export could be seen"
+                time.sleep(0.01)
+        finally:
+            process.kill()
+    assert (tmp_path / "run/metrics.json").is_file()
+    assert not (tmp_path / "run/best/onnx").exists()
+    assert rdrop.json("predict", "a great movie", "--checkpoint", "run", "--backend", "auto")["predictions"]
+    assert rdrop.json("runs", "verify", "./run")["runs"][0]["outcome"] == "intact"
+    rdrop("export", "run")
+    assert not left[0].exists()
+    assert (tmp_path / "run/best/onnx/model.onnx").is_file()

@@ -117,7 +117,7 @@ def export_run(
         reference = load(precision="float32")
         sample = _sample(checkpoint, reference, examples, most_texts)
         names = graph.input_names(reference)
-        export = OnnxExport(folder, made_from, _text_input(reference, names), reference.labels.names, {})
+        export = OnnxExport(folder, made_from, text_input(reference, names), reference.labels.names, {})
         graph.write_float32(reference, names, folder / FLOAT32, trust_remote_code=trust_remote_code)
         refused = None
         if int8 or (final / INT8).is_file():
@@ -244,7 +244,12 @@ def _sample(checkpoint: Checkpoint, backend: TorchBackend, examples: Examples, m
     )
 
 
-def _text_input(backend: TorchBackend, names: tuple[str, ...]) -> TextInput:
+def text_input(backend: TorchBackend, names: tuple[str, ...]) -> TextInput:
+    """How a model expects its input.
+
+    Args:
+        names: The inputs of its graph.
+    """
     tokenizer = backend.tokenizer
     return TextInput(
         names=names,

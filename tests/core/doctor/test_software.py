@@ -37,7 +37,7 @@ def test_extras_are_there_or_say_how_to_install_them(of_package):
     of_package(METADATA)
     plots, onnx, elsewhere = software.extras()
     assert (plots.name, plots.text) == ("plots", "not installed: pip install 'rdrop-cli[plots]'")
-    assert (onnx.name, onnx.text.split()[0], onnx.data) == ("onnx", "numpy", {"numpy": software.version_of("numpy")})
+    assert (onnx.name, onnx.text.split()[0], onnx.value) == ("onnx", "numpy", {"numpy": software.version_of("numpy")})
     assert elsewhere.text == "not available on this system"
 
 
