@@ -72,7 +72,7 @@ def test_bad_usage_exits_with_2(rdrop):
 
 
 def test_an_unforeseen_error_is_one_line_with_its_cause(rdrop, monkeypatch):
-    def fail():
+    def fail(**_):
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr(checkpoint, "newest_finished", fail)
@@ -89,7 +89,7 @@ def test_debug_shows_the_traceback(rdrop, monkeypatch):
 
 
 def test_an_interruption_exits_with_130(rdrop, monkeypatch):
-    def interrupt():
+    def interrupt(**_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "newest_finished", interrupt)

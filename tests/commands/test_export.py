@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rdrop_cli.core.exporting import check, packages
+from rdrop_cli.core.storage.integrity import with_checksum
 from rdrop_cli.core.storage.lock import only_writer
 
 
@@ -35,6 +36,10 @@ def test_a_folder_of_its_own_predicts_without_weights_and_replaces_an_earlier_on
     assert names >= {"config.json", "tokenizer.json", "rdrop.json", "onnx/model.onnx", "onnx/model_quantized.onnx"}
     assert not list(Path("served").rglob("*.safetensors"))
 
+    manifest = Path("served/onnx/manifest.json")
+    slower = json.loads(manifest.read_text())
+    slower["check"]["faster"] = "torch"
+    manifest.write_text(with_checksum(slower))
     Path("texts.txt").write_text("a great movie\nthe plot was dull\n")
     for given in (["a great movie"], ["--input", "texts.txt"]):
         served = rdrop("predict", *given, "--checkpoint", "served", "--json").stdout

@@ -109,7 +109,7 @@ def test_an_export_gives_the_probabilities_of_pytorch(family, classes, side, tmp
 
 
 def test_a_model_that_cannot_be_exported_is_refused_in_a_line_and_still_predicts(tmp_path, capfd):
-    backend = load("funnel", 2, tmp_path)
+    backend = load("longformer", 2, tmp_path)
     with pytest.raises(ModelError, match=r"^the model cannot be exported to ONNX \(.+\)$") as error:
         export(backend, tmp_path)
     assert "\n" not in str(error.value)
