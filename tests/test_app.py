@@ -9,7 +9,7 @@ from conftest import HEAVY, heavy_imports, run_python
 from rdrop_cli import __version__
 from rdrop_cli.core.runs import checkpoint
 
-COMMANDS = ("prepare", "train", "evaluate", "predict", "compare", "config", "doctor")
+COMMANDS = ("prepare", "train", "evaluate", "predict", "compare", "export", "config", "doctor")
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,8 @@ def test_help_imports_nothing_heavy(arguments):
         ["train", "gone.csv"],
         ["evaluate", "gone"],
         ["predict", "text"],
+        ["export"],
+        ["export", "gone"],
         ["train", "--set", "train.rate=1"],
         ["train", "--model", "gone"],
         ["compare", "--arms", "plain"],

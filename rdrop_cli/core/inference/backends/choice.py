@@ -100,7 +100,7 @@ def _is_preferred(checkpoint: Checkpoint, device: str, many_texts: bool) -> bool
     """
     if not onnx_export.is_exported(Path(checkpoint.name)):
         return False
-    if not many_texts:
+    if not many_texts or not onnx_export.weights_of(Path(checkpoint.name)):
         return True
     if device == "auto" and (GPU_DRIVER.exists() or (platform.system(), platform.machine()) == ("Darwin", "arm64")):
         return False
