@@ -1,5 +1,7 @@
 """`rdrop evaluate` against scikit-learn, on a run's own data and on a user's."""
 
+import contextlib
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -7,17 +9,29 @@ from pathlib import Path
 import pytest
 from sklearn import metrics as sk
 
-from conftest import make_reviews, write_csv
+from conftest import CLI, make_reviews, tiny_options, write_csv
+from rdrop_cli.core.storage.integrity import with_checksum
 
 NAMES = ["negative", "positive"]
 
 
+@pytest.fixture(scope="module")
+def named_once(tiny_model, tmp_path_factory):
+    """A folder with a run whose classes are named negative and positive, and what its training printed as JSON."""
+    folder = tmp_path_factory.mktemp("named")
+    write_csv(folder / "named.csv", [(text, NAMES[label]) for text, label in make_reviews(200)])
+    with contextlib.chdir(folder):
+        return folder, CLI().json("train", "named.csv", "--alpha", "1", *tiny_options(tiny_model), "--out", "run")
+
+
 @pytest.fixture
-def named(rdrop, tmp_path, tiny_args):
-    """A run whose classes are named negative and positive."""
-    rows = [(text, NAMES[label]) for text, label in make_reviews(200)]
-    data = write_csv(tmp_path / "named.csv", rows)
-    return rdrop.json("train", data, "--alpha", "1", *tiny_args, "--out", "run")
+def named(named_once, tmp_path):
+    """A copy of that folder here, as if the run had been trained here."""
+    folder, document = named_once
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    record = json.loads(Path("run/data.json").read_text().replace(str(folder), str(tmp_path)))
+    Path("run/data.json").write_text(with_checksum(record))
+    return copy.deepcopy(document)
 
 
 def test_without_data_it_is_the_runs_own_test_split(rdrop, named):

@@ -28,9 +28,9 @@ def counts_of_the_crash_test(*options):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_whatever_stops_a_training_it_ends_as_if_left_in_peace():
-    counts = counts_of_the_crash_test("--kills", "4", "--faults", "60")
-    assert counts["killed"] == 4
-    assert counts["faults"] >= 10
+    counts = counts_of_the_crash_test("--kills", "2", "--faults", "30")
+    assert counts["killed"] == 2
+    assert counts["faults"] >= 5
     assert counts["told"] >= counts["faults"] / 2
     assert counts["resumed"] >= counts["told"] - 2  # the first faults stop a training before it is one
     assert counts["lost"] == counts["different"] == counts["not one line"] == 0
@@ -38,10 +38,10 @@ def test_whatever_stops_a_training_it_ends_as_if_left_in_peace():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_what_a_power_cut_leaves_is_resumed_and_ends_as_if_left_in_peace():
-    counts = counts_of_the_crash_test("--power-cuts", "40", "--trained", "2")
-    assert counts["power cuts opened"] == 40
-    assert counts["trained to the end"] == 2
-    assert counts["resumed"] >= 20
+    counts = counts_of_the_crash_test("--power-cuts", "20", "--trained", "1")
+    assert counts["power cuts opened"] == 20
+    assert counts["trained to the end"] == 1
+    assert counts["resumed"] >= 10
     assert counts["lost"] == counts["different"] == 0
 
 

@@ -16,6 +16,8 @@ HEAD_ONLY = ("rembert",)
 PADDING_MATTERS = ("convbert", "fnet", "xlnet")
 """XLNet does with a tokenizer that pads on the right, as here."""
 NO_BFLOAT16 = ("deberta",)
+COMPARED = ("bert", "convbert", "llama", "t5")
+"""A comparison trains each model as `train` does, so one of each kind is enough."""
 OPTIONS = [
     "--alpha", "1", "--max-length", "24", "--batch-size", "16", "--epochs", "1", "--lr", "1e-2",
     "--set", "train.tensorboard=false",
@@ -48,5 +50,6 @@ def test_a_family_trains_evaluates_predicts_forecasts_and_compares(family, rdrop
     assert together[0]["probabilities"] == pytest.approx(alone[0]["probabilities"], abs=1e-2)
 
     assert rdrop.json("train", *arguments, "--dry-run")["steps"] == run["train"]["steps"]
-    compared = rdrop.json("compare", *arguments, "--arms", "rdrop,rdrop+smoothing", "--seeds", "1")
-    assert list(compared["arms"]) == ["rdrop", "rdrop+smoothing"]
+    if family in COMPARED:
+        compared = rdrop.json("compare", *arguments, "--arms", "rdrop,rdrop+smoothing", "--seeds", "1")
+        assert list(compared["arms"]) == ["rdrop", "rdrop+smoothing"]

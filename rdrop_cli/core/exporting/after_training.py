@@ -13,7 +13,7 @@ from rdrop_cli.core.exporting import packages
 from rdrop_cli.core.exporting.export import Exported, export_run
 from rdrop_cli.core.runs import layout, onnx_export
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
-from rdrop_cli.errors import RDropError
+from rdrop_cli.errors import RDropError, one_line
 
 if TYPE_CHECKING:
     from rdrop_cli.core.progress import Progress
@@ -68,3 +68,5 @@ def export_after_training(run: Path, *, trust_remote_code: bool, on_progress: Pr
         return Attempt(problem="out of memory")
     except KeyboardInterrupt:
         return Attempt(problem="interrupted")
+    except Exception as error:  # unforeseen, but the training has succeeded; `rdrop export --debug` shows a traceback
+        return Attempt(problem=f"internal error: {type(error).__name__}: {one_line(error)}")

@@ -142,9 +142,9 @@ def test_changed_data_is_not_resumed(config, reviews, tmp_path):
 
 def test_making_a_training_does_no_work_and_setting_it_up_does_it_once(config, tmp_path, monkeypatch):
     loaded = []
-    load = set_up.open_classifier
+    load = set_up.load_classifier
     monkeypatch.setattr(
-        set_up, "open_classifier", lambda *args, **options: loaded.append(args) or load(*args, **options)
+        set_up, "load_classifier", lambda *args, **options: loaded.append(args) or load(*args, **options)
     )
     training = TrainingRun(config(), tmp_path / "run")
     assert list(tmp_path.iterdir()) == [tmp_path / "reviews.csv"]
