@@ -83,9 +83,9 @@ def predict(
     debug: options.DebugOption = False,
 ) -> None:
     """Classify texts, with a probability for every class."""
-    from rdrop_cli.config import parse_backend, parse_device, parse_precision
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.inference.inputs import Inputs
+    from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
 
     choose_threads(threads)
@@ -118,10 +118,10 @@ def predict(
         if output is not None:
             counts = _write(predictions, output, names)
         else:
-            _print(screen, predictions, names, f"Predictions of {chosen.name}" if input_ is None else None)
+            _print(screen, predictions, classifier, f"Predictions of {chosen.name}" if input_ is None else None)
     _show_inputs(screen, rows)
     if output is not None:
-        _show_written(screen, output, counts, names)
+        _show_written(screen, output, counts, classifier)
 
 
 def _checked(output: Path, source: str | None) -> Path:
@@ -184,9 +184,9 @@ def _write(predictions: Iterable[Prediction], output: Path, labels: tuple[str, .
     return counts
 
 
-def _print_json(predictions: Iterable[Prediction]) -> None:
+def _print_json(predictions: Iterable[Prediction], backend: str) -> None:
     """One document, written as it comes."""
-    sys.stdout.write('{"predictions": [')
+    sys.stdout.write(f'{{"backend": {json_text(backend)}, "predictions": [')
     try:
         for index, item in enumerate(predictions):
             sys.stdout.write((", " if index else "") + json_text(item.as_dict()))
@@ -194,16 +194,16 @@ def _print_json(predictions: Iterable[Prediction]) -> None:
         sys.stdout.write("]}\n")
 
 
-def _print(screen: Screen, predictions: Iterable[Prediction], labels: tuple[str, ...], title: str | None) -> None:
+def _print(screen: Screen, predictions: Iterable[Prediction], classifier: Classifier, title: str | None) -> None:
     """Print predictions.
 
     Args:
         title: Of a table; None: a line each, as they come.
     """
     if screen.json_output:
-        _print_json(predictions)
+        _print_json(predictions, classifier.backend.name)
     elif title is not None:
-        _print_table(screen, list(predictions), labels, title)
+        _print_table(screen, list(predictions), classifier.labels.names, f"{title} ({classifier.backend.name})")
     else:
         for item in predictions:
             sys.stdout.write(f"{safe(item.label)}\t{item.score:.4f}\t{safe(item.text)}\n")
@@ -227,11 +227,13 @@ def _show_inputs(screen: Screen, rows: Inputs) -> None:
         screen.say(f"{count(rows.problems, 'row')} with problems; the first: {rows.first_problem}", style="yellow")
 
 
-def _show_written(screen: Screen, output: Path, counts: Counter[str], labels: tuple[str, ...]) -> None:
+def _show_written(screen: Screen, output: Path, counts: Counter[str], classifier: Classifier) -> None:
+    labels, backend = classifier.labels.names, classifier.backend.name
     names = labels if len(labels) <= SHOWN_CLASSES else [name for name, _ in counts.most_common(SHOWN_CLASSES)]
     summary = ", ".join(f"{name}: {counts[name]:,}" for name in names)
     if len(counts) > len(names):
         summary += f" and {len(counts) - len(names):,} more classes"
-    screen.say(f"{sum(counts.values()):,} predictions in {output}: {summary}")
+    screen.say(f"{sum(counts.values()):,} predictions in {output} ({backend}): {summary}")
     if screen.json_output:
-        screen.document({"output": str(output), "count": sum(counts.values()), "labels": dict(counts)})
+        total = sum(counts.values())
+        screen.document({"output": str(output), "count": total, "labels": dict(counts), "backend": backend})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.model.locate import check_model_folder
@@ -15,7 +15,9 @@ from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage import hub, integrity
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import CheckpointError, ModelError
-from rdrop_cli.schema import HubConfig
+
+if TYPE_CHECKING:
+    from rdrop_cli.schema import HubConfig
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def find_checkpoint(name: str, hub_config: HubConfig | None = None, *, verify: b
         if folder.is_dir():
             return _open(folder, verify)
     if hub.looks_like_id(name) and not name.startswith("runs/"):
+        from rdrop_cli.schema import HubConfig
+
         hub.require(name, "model", hub_config or HubConfig())
         return Checkpoint(name)
     runs = [run.name for run in runs_by_age()]
@@ -120,7 +124,8 @@ def verify_checkpoint(checkpoint: Checkpoint) -> None:
     try:
         check_model_folder(model)
     except ModelError as error:
-        raise CheckpointError(error.message, error.hint) from error
+        other = "Use its ONNX export: --backend onnx." if onnx_export.is_exported(model) else None
+        raise CheckpointError(error.message, error.hint or other) from error
     if integrity.is_sealed(model) and (fault := integrity.damage(model)):
         raise CheckpointError(
             f"{model}: {fault}",
