@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import platform
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,13 +122,11 @@ def _load_onnx(checkpoint: Checkpoint, memory_hint: str, *, quantized: bool = Fa
     file = onnx_export.INT8 if quantized else onnx_export.FLOAT32
     if not (export.folder / file).is_file():
         raise CheckpointError(f"{export.folder}: has no {file}", _remedy(checkpoint, "Make it", int8=quantized))
-    with ThreadPoolExecutor(max_workers=1) as other, _with_remedy(checkpoint, int8=quantized):
-        checking = other.submit(onnx_export.check_export, export, file)
-        from rdrop_cli.core.inference.backends import onnx  # meanwhile, because each takes as long as the other
+    with _with_remedy(checkpoint, int8=quantized):
+        onnx_export.check_export(export, file)
+    from rdrop_cli.core.inference.backends.onnx import OnnxBackend
 
-        onnx.import_runtime()
-        checking.result()
-    return onnx.OnnxBackend(export, quantized=quantized, max_length=checkpoint.max_length, memory_hint=memory_hint)
+    return OnnxBackend(export, quantized=quantized, max_length=checkpoint.max_length, memory_hint=memory_hint)
 
 
 def _read(checkpoint: Checkpoint) -> OnnxExport:
