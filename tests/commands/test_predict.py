@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,7 @@ def test_no_run_yet(rdrop):
 def test_weights_that_are_pickled_are_refused(rdrop, trained):
     weights = Path(trained["checkpoint"], "model.safetensors")
     weights.rename(weights.with_name("pytorch_model.bin"))
+    shutil.rmtree(weights.with_name("onnx"))
     assert "the weights are pickled" in rdrop.error("predict", "text", "--checkpoint", trained["run_dir"])
 
 

@@ -121,11 +121,12 @@ def verify_checkpoint(checkpoint: Checkpoint) -> None:
     model = Path(checkpoint.name)
     if checkpoint.verified or not model.is_dir():  # a download is checked as it arrives
         return
+    if onnx_export.is_exported(model) and not onnx_export.weights_of(model):
+        raise CheckpointError(f"{model}: has an ONNX export, but no PyTorch weights", "Use --backend onnx.")
     try:
         check_model_folder(model)
     except ModelError as error:
-        other = "Use its ONNX export: --backend onnx." if onnx_export.is_exported(model) else None
-        raise CheckpointError(error.message, error.hint or other) from error
+        raise CheckpointError(error.message, error.hint) from error
     if integrity.is_sealed(model) and (fault := integrity.damage(model)):
         raise CheckpointError(
             f"{model}: {fault}",

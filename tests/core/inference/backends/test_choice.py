@@ -151,7 +151,7 @@ def test_a_folder_with_nothing_but_an_export(rdrop, alone, monkeypatch):
     monkeypatch.setattr(choice, "GPU_DRIVER", Path("reviews.csv"))
     for arguments in (["great"], ["--input", "reviews.csv"]):
         assert rdrop.json("predict", "--checkpoint", alone, *arguments)["backend"] == "onnx"
-    missing = "alone: no weights in this folder (model.safetensors is missing). Use its ONNX export: --backend onnx."
+    missing = "alone: has an ONNX export, but no PyTorch weights. Use --backend onnx."
     assert rdrop.error("predict", "great", "--checkpoint", alone, "--backend", "torch") == f"error: {missing}"
     assert rdrop.error("evaluate", alone, "reviews.csv") == f"error: {missing}"
     Path(alone, "onnx/model.onnx").unlink()
