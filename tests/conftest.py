@@ -154,7 +154,7 @@ def config(reviews, tiny_model):
 
 
 def tiny_options(model: Path) -> list[str]:
-    """Command-line options for a training of a second or two."""
+    """Options of `train` and `compare` for a training of a second or two."""
     return [
         "--model", str(model), "--max-length", "32", "--batch-size", "16", "--epochs", "6", "--lr", "1e-2",
         "--precision", "float32", "--set", "train.tensorboard=false", "--set", "train.log_steps=3",
@@ -163,8 +163,9 @@ def tiny_options(model: Path) -> list[str]:
 
 @pytest.fixture
 def tiny_args(tiny_model) -> list[str]:
-    """Such options."""
-    return tiny_options(tiny_model)
+    """Such options for `train`, without the export, which takes longer than the training."""
+    options = tiny_options(tiny_model)
+    return [*options[:-4], "--no-export", *options[-4:]]
 
 
 class CLI:
@@ -200,7 +201,7 @@ def trained_once(tiny_model, tmp_path_factory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("trained")
     data = write_csv(folder / "reviews.csv", make_reviews(200))
     with contextlib.chdir(folder):
-        return folder, CLI().json("train", data, "--alpha", "1", *tiny_options(tiny_model))
+        return folder, CLI().json("train", data, "--alpha", "1", "--no-export", *tiny_options(tiny_model))
 
 
 @pytest.fixture
@@ -241,3 +242,12 @@ def finished_run(tiny_model, tmp_path_factory) -> Path:
     settings = {"train.keep_checkpoints": 9, "train.early_stopping.patience": 0}
     with contextlib.chdir(folder):
         return TrainingRun(tiny_config(data, tiny_model, **settings), folder / "run").start().run
+
+
+@pytest.fixture
+def instant_export(exported_once, trained_once, monkeypatch):
+    """Takes the float32 graph from that export instead of making it again, for runs with the same weights."""
+    from rdrop_cli.core.exporting import graph
+
+    made = exported_once / trained_once[1]["checkpoint"] / "onnx" / "model.onnx"
+    monkeypatch.setattr(graph, "write_float32", lambda backend, names, path, **_: shutil.copy(made, path))

@@ -9,7 +9,7 @@ from conftest import HEAVY, heavy_imports, run_python
 from rdrop_cli import __version__
 from rdrop_cli.core.runs import checkpoint
 
-COMMANDS = ("prepare", "train", "evaluate", "predict", "compare", "config", "doctor")
+COMMANDS = ("prepare", "train", "evaluate", "predict", "compare", "export", "config", "doctor")
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,8 @@ def test_help_imports_nothing_heavy(arguments):
         ["train", "gone.csv"],
         ["evaluate", "gone"],
         ["predict", "text"],
+        ["export"],
+        ["export", "gone"],
         ["train", "--set", "train.rate=1"],
         ["train", "--model", "gone"],
         ["compare", "--arms", "plain"],
@@ -70,7 +72,7 @@ def test_bad_usage_exits_with_2(rdrop):
 
 
 def test_an_unforeseen_error_is_one_line_with_its_cause(rdrop, monkeypatch):
-    def fail():
+    def fail(**_):
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr(checkpoint, "newest_finished", fail)
@@ -87,7 +89,7 @@ def test_debug_shows_the_traceback(rdrop, monkeypatch):
 
 
 def test_an_interruption_exits_with_130(rdrop, monkeypatch):
-    def interrupt():
+    def interrupt(**_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "newest_finished", interrupt)

@@ -272,7 +272,7 @@ def good(tiny_model, tmp_path_factory):
         Path("out.csv").write_text("text,label,score\nof yesterday,1,0.5\n")
         size = ("--model", "model", "--max-length", "32", "--epochs", "1", "--set", "train.tensorboard=false")
         CLI()("prepare", "good.csv", "--out", "ready", *size[:4])
-        CLI()("train", "good.csv", "--out", "run", *size)
+        CLI()("train", "good.csv", "--out", "run", "--no-export", *size)
         shutil.copytree("run/best", "copy")
     return folder
 

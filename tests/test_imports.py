@@ -47,7 +47,7 @@ ALLOWED["core.comparison"] = {
 }  # fmt: skip
 ALLOWED["terminal"] = {
     *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.runs", "core.data"),
-    *("core.doctor", "core.metrics", "core.model"),
+    *("core.doctor", "core.exporting", "core.metrics", "core.model"),
 }
 ALLOWED["commands"] = {
     *(ALLOWED["core.training"] - {"core.trainer", "core.loss"}),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import pages
+from conftest import tiny_options
 
 
 def test_it_is_a_front_page():
@@ -15,11 +16,11 @@ def test_it_is_a_front_page():
     assert len(content) <= 9 * 1024
 
 
-def test_its_commands_run(rdrop, reviews, tiny_args):
+def test_its_commands_run(rdrop, reviews, tiny_args, tiny_model):
     """Each as it is written, with options behind it that make it small."""
     small = {
         "train": [*tiny_args, "--epochs", "1", "--train-examples", "100"],
-        "compare": [*tiny_args, "--epochs", "1", "--seeds", "2"],
+        "compare": [*tiny_options(tiny_model), "--epochs", "1", "--seeds", "2"],
     }
     run = set()
     for name, *args in pages.commands_in(pages.README):

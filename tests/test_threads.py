@@ -159,7 +159,7 @@ def test_the_cores_are_those_of_the_affinity_and_of_the_smallest_quota(case, tmp
     assert threads.cores(tmp_path) == number
 
 
-@pytest.mark.parametrize("command", ["train", "compare", "evaluate", "predict"])
+@pytest.mark.parametrize("command", ["train", "compare", "evaluate", "export", "predict"])
 @pytest.mark.parametrize("number", ["0", "-1", "1.5", "100000"])
 def test_a_number_that_cannot_be_is_bad_usage(rdrop, command, number):
     line = rdrop.error(command, "text", "--threads", number, code=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -27,7 +28,10 @@ rdrop predict "great movie"                      [dim]# with the newest run[/]
 rdrop predict "so-so" --checkpoint runs/NAME --json
 rdrop predict --input reviews.csv --output labelled.jsonl
 cat lines.txt | rdrop predict --input - --output out.csv
+rdrop predict --input - --output -               [dim]# answers each line of jsonl[/]
 """
+STREAM = "-"
+"""Standard input or output in place of a file."""
 SHOWN_CLASSES = 10
 """Of the classes that were predicted."""
 
@@ -56,7 +60,7 @@ def predict(
         Optional[str],  # noqa: UP045
         typer.Option(
             metavar="NAME",
-            help="Format of the input. Default: by its suffix; txt for stdin.",
+            help="Format of the input. Default: by suffix; stdin: txt, or jsonl with --output -.",
             rich_help_panel=help_pages.DATA,
         ),
     ] = None,
@@ -69,12 +73,12 @@ def predict(
     threads: options.ThreadsOption = None,
     trust_remote_code: options.TrustRemoteCodeOption = False,
     output: Annotated[
-        Optional[Path],  # noqa: UP045
+        Optional[str],  # noqa: UP045
         typer.Option(
             "--output",
             "-o",
-            metavar="FILE",
-            help="jsonl, csv, tsv (also .gz) or parquet; replaced if it exists.",
+            metavar="FILE|-",
+            help="jsonl, csv, tsv (also .gz) or parquet; replaced if it exists. - writes jsonl to stdout.",
             rich_help_panel=help_pages.OUTPUT,
         ),
     ] = None,
@@ -89,52 +93,62 @@ def predict(
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
 
     choose_threads(threads)
-    if bool(texts) == (input_ is not None):
-        raise typer.BadParameter("give either TEXT or --input FILE (--input - reads stdin)")
-    if input_ == "-" and processes.world_size() > 1:
-        raise typer.BadParameter("several processes cannot share stdin; give --input a file")
+    _check_usage(texts, input_, output, json_output)
+    serves = input_ == output == STREAM
     runs_on, wanted, place = parse_backend(backend), parse_precision(precision), parse_device(device)
     chosen = newest_finished(verify=False) if checkpoint is None else find_checkpoint(checkpoint, verify=False)
-    output = _checked(output, input_) if output is not None else None
-    named = ColumnNames(text_column, text_pair=text_pair_column)
-    rows = Inputs(texts or None, input_, input_format=input_format, named=named, defaults=chosen.columns)
-    rows.check()
-    screen = Screen(json_output=json_output, quiet=quiet, to_stderr=input_ is not None)
+    file = _checked(output, input_) if output not in (None, STREAM) else None
+    columns = {"named": ColumnNames(text_column, text_pair=text_pair_column), "defaults": chosen.columns}
+    rows = Inputs(texts or None, input_, input_format=input_format or ("jsonl" if serves else None), **columns)
+    rows.check(wait=not serves)
+    screen = Screen(json_output=json_output, quiet=quiet, to_stderr=input_ is not None or output == STREAM)
     _warn_of_files(screen, texts or [])
 
     from rdrop_cli.core.inference import prediction
 
-    running = {"backend": runs_on, "precision": wanted, "device": place, "batch_size": batch_size}
-    many = input_ not in (None, "-")
-    classifier = _load(screen, chosen, **running, many_texts=many, trust_remote_code=trust_remote_code)
+    many = input_ not in (None, STREAM)
+    running = {"backend": runs_on, "precision": wanted, "device": place, "batch_size": batch_size, "many_texts": many}
+    classifier = _load(screen, chosen, **running, trust_remote_code=trust_remote_code)
     predictions = prediction.predict(classifier, rows)
     if not processes.is_main_process():
         deque(predictions, maxlen=0)  # its share of the work; the main process writes
         return
     names = classifier.labels.names
-    with screen.stages() as stages:
-        if input_ is not None:
-            predictions = _counted(predictions, stages)
-        if output is not None:
-            counts = _write(predictions, output, names)
-        else:
-            _print(screen, predictions, classifier, f"Predictions of {chosen.name}" if input_ is None else None)
+    if serves:
+        counts = _serve(screen, classifier, rows)
+    else:
+        with screen.stages() as stages:
+            if input_ is not None:
+                predictions = _counted(predictions, stages)
+            if output is not None:
+                counts = _write(predictions, file, names)
+            else:
+                _print(screen, predictions, classifier, f"Predictions of {chosen.name}" if input_ is None else None)
     _show_inputs(screen, rows)
     if output is not None:
-        _show_written(screen, output, counts, classifier)
+        _show_written(screen, file, counts, classifier)
 
 
-def _checked(output: Path, source: str | None) -> Path:
+def _check_usage(texts: list[str] | None, input_: str | None, output: str | None, json_output: bool) -> None:
+    if bool(texts) == (input_ is not None):
+        raise typer.BadParameter("give either TEXT or --input FILE (--input - reads stdin)")
+    if input_ == STREAM and processes.world_size() > 1:
+        raise typer.BadParameter("several processes cannot share stdin; give --input a file")
+    if output == STREAM and json_output:
+        raise typer.BadParameter("--output - and --json both write to stdout; omit one")
+
+
+def _checked(output: str, source: str | None) -> Path:
     """Where the predictions go, known to be a place for them."""
     from rdrop_cli.core.inference.writers import check_output
     from rdrop_cli.core.storage.files import user_path
 
-    output = user_path(output)
-    check_output(output)
+    file = user_path(output)
+    check_output(file)
     read = user_path(source) if source is not None else None
-    if read is not None and read.is_file() and output.exists() and output.samefile(read):
+    if read is not None and read.is_file() and file.exists() and file.samefile(read):
         raise typer.BadParameter("--output is the --input file; predictions would replace the data")
-    return output
+    return file
 
 
 def _warn_of_files(screen: Screen, texts: Iterable[str]) -> None:
@@ -172,15 +186,36 @@ def _counted(predictions: Iterable[Prediction], stages: Stages) -> Iterator[Pred
     stages.update("Classifying", done, done)
 
 
-def _write(predictions: Iterable[Prediction], output: Path, labels: tuple[str, ...]) -> Counter[str]:
-    """Write predictions to a file, and count those of each class that has any."""
+def _write(predictions: Iterable[Prediction], file: Path | None, labels: tuple[str, ...]) -> Counter[str]:
+    """Write predictions, and count those of each class that has any.
+
+    Args:
+        file: Where to; None: lines of JSON on stdout.
+    """
     from rdrop_cli.core.inference.writers import open_writer
 
     counts: Counter[str] = Counter()
-    with open_writer(output, labels) as write:
+    with open_writer(file, labels) if file is not None else nullcontext(_write_line) as write:
         for item in predictions:
             write(item)
             counts[item.label] += 1
+    return counts
+
+
+def _write_line(prediction: Prediction) -> None:
+    sys.stdout.write(json_text(prediction.as_dict()) + "\n")
+
+
+def _serve(screen: Screen, classifier: Classifier, rows: Inputs) -> Counter[str]:
+    """Answer the rows of stdin as they come, until there are no more; count the predictions of each class."""
+    from rdrop_cli.core.inference.prediction import CHUNK, predict_batch
+    from rdrop_cli.core.inference.stream import as_they_come
+
+    screen.say("Ready: reading lines from stdin", style="dim")
+    counts: Counter[str] = Counter()
+    for batch in as_they_come(rows, CHUNK):
+        counts += _write(predict_batch(classifier, batch), None, classifier.labels.names)
+        sys.stdout.flush()
     return counts
 
 
@@ -227,13 +262,13 @@ def _show_inputs(screen: Screen, rows: Inputs) -> None:
         screen.say(f"{count(rows.problems, 'row')} with problems; the first: {rows.first_problem}", style="yellow")
 
 
-def _show_written(screen: Screen, output: Path, counts: Counter[str], classifier: Classifier) -> None:
+def _show_written(screen: Screen, file: Path | None, counts: Counter[str], classifier: Classifier) -> None:
     labels, backend = classifier.labels.names, classifier.backend.name
     names = labels if len(labels) <= SHOWN_CLASSES else [name for name, _ in counts.most_common(SHOWN_CLASSES)]
     summary = ", ".join(f"{name}: {counts[name]:,}" for name in names)
     if len(counts) > len(names):
         summary += f" and {len(counts) - len(names):,} more classes"
-    screen.say(f"{sum(counts.values()):,} predictions in {output} ({backend}): {summary}")
+    screen.say(f"{count(sum(counts.values()), 'prediction')} in {file or 'stdout'} ({backend}): {summary}")
     if screen.json_output:
         total = sum(counts.values())
-        screen.document({"output": str(output), "count": total, "labels": dict(counts), "backend": backend})
+        screen.document({"output": str(file), "count": total, "labels": dict(counts), "backend": backend})

@@ -10,6 +10,7 @@ import typer
 
 from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, options
+from rdrop_cli.commands.export import document_of, export_trained
 from rdrop_cli.terminal.console import Screen, count, duration, size
 from rdrop_cli.threads import choose as choose_threads
 
@@ -86,6 +87,14 @@ def train(
         bool,
         typer.Option("--overwrite", help="Replace the run in --out.", rich_help_panel=help_pages.OUTPUT),
     ] = False,
+    no_export: Annotated[
+        bool,
+        typer.Option(
+            "--no-export",
+            help="Do not export the finished run to ONNX, with which predictions start sooner.",
+            rich_help_panel=help_pages.OUTPUT,
+        ),
+    ] = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
@@ -119,8 +128,12 @@ def train(
             return
         result = training.start()
     _show(screen, resolved, training, result)
+    attempt = None
+    if not no_export and processes.is_main_process():
+        attempt = export_trained(screen, result.run, trust_remote_code=resolved.model.trust_remote_code)
+    screen.say(f"Next: {_next_command(training, result)}", style="bold", to_copy=True)
     if json_output:
-        screen.document(_document(resolved, training, result))
+        screen.document({**_document(resolved, training, result), **document_of(attempt)})
 
 
 def _check_usage(out: Path | None, *, resume: bool, overwrite: bool, dry_run: bool) -> None:
@@ -171,7 +184,6 @@ def _show(screen: Screen, config: Config, training: TrainingRun, result: Trainin
     screen.say(f"Trained {count(done, 'step')}{resumed} in {duration(result.seconds)}{rate}")
     _show_early_stop(screen, config, result)
     screen.say(f"Run folder: {result.run}")
-    screen.say(f"Next: {_next_command(training, result)}", style="bold", to_copy=True)
 
 
 def _show_early_stop(screen: Screen, config: Config, result: TrainingResult) -> None:
@@ -197,13 +209,12 @@ def _show_undefined(screen: Screen, result: TrainingResult) -> None:
 
 
 def _next_command(training: TrainingRun, result: TrainingResult) -> str:
-    from rdrop_cli.core.storage import shell, starter
+    from rdrop_cli.commands.next_steps import prediction
+    from rdrop_cli.core.storage import shell
 
-    quoted = shell.quote(str(result.run))
     if training.data.columns["text_pair"]:
-        return f"rdrop evaluate {quoted}"
-    text = "great movie" if training.data.labels.names == starter.LABEL_NAMES else "some text"
-    return f'rdrop predict --checkpoint {quoted} "{text}"'
+        return shell.join(["rdrop", "evaluate", str(result.run)])
+    return prediction(str(result.run), training.data.labels.names, has_pairs=False)
 
 
 def _forecast(screen: Screen, training: TrainingRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -41,7 +42,12 @@ def progress(console: Console, *columns: type[ProgressColumn] | str, transient: 
         else column(table_column=Column(no_wrap=True))
         for column in ("{task.description}", *columns)
     ]
-    return Progress(made[0], BarColumn(), *made[1:], console=console, transient=transient)
+    return Progress(
+        *(made[0], BarColumn(), *made[1:]),
+        console=console,
+        transient=transient,
+        redirect_stdout=sys.stdout.isatty(),  # above the bars; what goes into a file or a pipe is not for the terminal
+    )
 
 
 class Stages:

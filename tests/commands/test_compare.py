@@ -31,8 +31,8 @@ def whole(tiny_model, tmp_path_factory):
 
 
 @pytest.fixture
-def args(reviews, tiny_args):
-    return [reviews, *tiny_args, *FAST]
+def args(reviews, tiny_model):
+    return [reviews, *tiny_options(tiny_model), *FAST]
 
 
 def test_a_comparison_ends_with_tables_a_verdict_and_its_files(rdrop, args):
@@ -141,8 +141,8 @@ def test_a_changed_setting_is_refused_before_anything_heavy_is_imported(whole):
     assert "another --out" in done.stderr
 
 
-def test_arms_train_all_their_epochs_whatever_validation_says(rdrop, reviews, tiny_args):
-    command = ["compare", reviews, *tiny_args, "--epochs", "3", "--arms", "plain,rdrop", "--seeds", "1"]
+def test_arms_train_all_their_epochs_whatever_validation_says(rdrop, reviews, tiny_model):
+    command = ["compare", reviews, *tiny_options(tiny_model), "--epochs", "3", "--arms", "plain,rdrop", "--seeds", "1"]
     patient = rdrop.json(*command)
     assert [cell["steps"] for cell in patient["cells"]] == [30, 30]
     hasty = ["--set", "train.early_stopping.patience=1", "--set", "train.early_stopping.threshold=1", "--out", "hasty"]

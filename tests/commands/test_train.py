@@ -13,7 +13,8 @@ from rdrop_cli.core.training.callbacks import ObserveTraining
 
 def test_json_is_one_document_with_the_promised_keys(trained):
     promised = {"run_dir", "checkpoint", "metrics", "train", "alpha", "seed"}
-    assert set(trained) == promised | {"columns", "labels", "left_out"}
+    assert set(trained) == promised | {"columns", "labels", "left_out", "export", "export_error"}
+    assert (trained["export"], trained["export_error"]) == (None, None)
     assert trained["columns"] == {"text": "text", "label": "label", "text_pair": None}
     assert trained["left_out"] == {
         "rows": {"all": 200}, "rejected": {}, "unlabelled": {}, "crossing": 0, "passed_over": [],
@@ -80,14 +81,14 @@ def test_an_interrupted_run_is_resumed_by_the_printed_command(rdrop, interrupted
     assert interrupted.startswith("Stopped at step 4 of 60 and saved. ")
     command = interrupted.partition("Resume with: rdrop ")[2].split()
     assert command == ["train", "--resume", "--out", "runs/reviews-tiny-bert-alpha1-seed42"]
-    resumed = rdrop.json(*command)
+    resumed = rdrop.json(*command, "--no-export")
     whole = rdrop.json("train", reviews, "--alpha", "1", *tiny_args)
     assert resumed["metrics"] == whole["metrics"]
     assert "this run has already finished" in rdrop.error(*command)
 
 
 def test_resume_without_a_name_takes_the_newest_unfinished_run(rdrop, interrupted):
-    assert rdrop.json("train", "--resume")["run_dir"] == "runs/reviews-tiny-bert-alpha1-seed42"
+    assert rdrop.json("train", "--resume", "--no-export")["run_dir"] == "runs/reviews-tiny-bert-alpha1-seed42"
 
 
 def test_resuming_with_another_configuration_is_refused_with_the_difference(rdrop, interrupted):

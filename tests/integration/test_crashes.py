@@ -65,7 +65,7 @@ def test_one_training_at_a_time_and_no_lock_is_left_by_a_killed_one(running, rdr
     anew = ["train", tmp_path / "reviews.csv", "--model", tiny_model, *SIZE, "--out", "run", "--overwrite"]
     for command in (["train", "--resume", "--out", "run"], anew):
         began = time.perf_counter()
-        assert "run: another training is writing to this folder" in rdrop.error(*command)
+        assert "run: another process is writing to this folder" in rdrop.error(*command)
         assert time.perf_counter() - began < 2, "at once"
 
     os.kill(running.pid, signal.SIGKILL)
@@ -95,12 +95,22 @@ def test_a_disk_that_fills_up_and_is_enlarged(tiny_model, tmp_path):
     """A real one: the second checkpoint does not fit, until there is room."""
     write_csv(tmp_path / "reviews.csv", make_reviews(60))
     (tmp_path / "disk").mkdir()
-    train = [*RDROP, "train", str(tmp_path / "reviews.csv"), "--model", str(tiny_model), *SIZE, "--out", "run"]
+    train = [
+        *RDROP,
+        "train",
+        str(tmp_path / "reviews.csv"),
+        "--model",
+        str(tiny_model),
+        *SIZE,
+        "--no-export",
+        "--out",
+        "run",
+    ]
     script = """
     mount -t tmpfs -o size=560k tmpfs disk && cd disk || exit 3
     "$@" >&2; echo "$?"
     ls -A run/checkpoints
-    mount -o remount,size=64m . && "$1" "$2" "$3" train --resume --out run >&2; echo "$?"
+    mount -o remount,size=64m . && "$1" "$2" "$3" train --resume --no-export --out run >&2; echo "$?"
     ls -A run
     """
     command = ["unshare", "-rm", "sh", "-c", script, "sh", *train, "--epochs", "3", "--set", "train.early_stopping.patience=0"]  # fmt: skip  # noqa: E501
@@ -116,3 +126,23 @@ def test_a_disk_that_fills_up_and_is_enlarged(tiny_model, tmp_path):
     assert "checkpoint-3" in found
     assert "metrics.json" in found
     assert not [name for name in found if "partial" in name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
+def test_a_kill_during_the_export_leaves_a_finished_run(rdrop, tiny_model, tmp_path):
+    data = write_csv(tmp_path / "reviews.csv", make_reviews(60))
+    command = [*RDROP, "train", data, "--model", tiny_model, *SIZE, "--out", "run", "--epochs", "1"]
+    with subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL) as process:
+        try:
+            while not (left := list(tmp_path.glob("run/best/.onnx.*.partial"))):
+                assert process.poll() is None, "it ended before its export could be seen"
+                time.sleep(0.01)
+        finally:
+            process.kill()
+    assert (tmp_path / "run/metrics.json").is_file()
+    assert not (tmp_path / "run/best/onnx").exists()
+    assert rdrop.json("predict", "a great movie", "--checkpoint", "run", "--backend", "auto")["predictions"]
+    assert rdrop.json("runs", "verify", "./run")["runs"][0]["outcome"] == "intact"
+    rdrop("export", "run")
+    assert not left[0].exists()
+    assert (tmp_path / "run/best/onnx/model.onnx").is_file()

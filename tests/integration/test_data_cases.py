@@ -386,6 +386,7 @@ def run(rdrop, tiny_model, case):
     """Train as the case says; what was printed, and what the run recorded."""
     arguments = ["train", case.source, *case.options.split(), "--model", tiny_model, "--max-length", "16"]
     arguments += ["--epochs", "1", "--alpha", "0", "--precision", "float32", "--set", "train.tensorboard=false"]
+    arguments += ["--no-export"]
     if case.error is not None:
         message = rdrop.error(*arguments, "--out", "run")
         assert message.startswith("error: ")

@@ -34,7 +34,7 @@ def test_a_family_trains_evaluates_predicts_forecasts_and_compares(family, rdrop
         assert "--set model.config.attention_dropout=0.1" in message
         arguments += ["--set", "model.config.attention_dropout=0.1"]
 
-    result = rdrop("train", *arguments, "--json")
+    result = rdrop("train", *arguments, "--no-export", "--json")
     run = json.loads(result.stdout)
     falls_back = family in NO_BFLOAT16 and pick_precision("auto", torch.device("cpu")) == "bfloat16"
     assert ("so float32 is used" in result.stderr) == falls_back

@@ -53,7 +53,7 @@ def runs(tiny_model, tmp_path_factory):
     made = {}
     for count in (1, 2):
         out = folder / f"run{count}"
-        process = launch(count, "train", data, "--model", tiny_model, *SETTINGS, "--out", out)
+        process = launch(count, "train", data, "--model", tiny_model, *SETTINGS, "--no-export", "--out", out)
         made[count] = (out, *finish(process))
     return made
 

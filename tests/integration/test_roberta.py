@@ -60,7 +60,9 @@ def test_the_reference_recipe_end_to_end(rdrop, imdb_rows, small_roberta, tmp_pa
     from transformers import pipeline
 
     data = write_csv(tmp_path / "imdb.csv", imdb_rows)
-    run = rdrop.json("train", data, "--config", "imdb-roberta", "--model", small_roberta, "--epochs", "2")
+    run = rdrop.json(
+        "train", data, "--config", "imdb-roberta", "--model", small_roberta, "--epochs", "2", "--no-export"
+    )
     assert (run["alpha"], run["seed"]) == (5.0, 42)
     assert run["train"]["steps"] == 2 * 8
     assert rdrop.json("evaluate", run["run_dir"])["metrics"] == run["metrics"]["test"]
@@ -116,7 +118,18 @@ def hub(imdb_rows, small_roberta, tmp_path):
 
 def test_the_reference_recipe_from_a_mirror_and_then_from_the_cache(hub, tmp_path):
     """As it is, but for one epoch: both repositories are fetched, and later not asked for again."""
-    command = [sys.executable, "-m", "rdrop_cli", "train", "--config", "imdb-roberta", "--epochs", "1", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "rdrop_cli",
+        "train",
+        "--config",
+        "imdb-roberta",
+        "--epochs",
+        "1",
+        "--no-export",
+        "--json",
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
     environment["HF_HOME"] = str(tmp_path / "cache")
 

@@ -26,7 +26,7 @@ def real_reviews(tmp_path):
 
 
 def test_train_evaluate_predict(rdrop, real_reviews):
-    run = rdrop.json("train", real_reviews, *COLUMNS)
+    run = rdrop.json("train", real_reviews, "--no-export", *COLUMNS)
     assert run["metrics"]["test"]["roc_auc"] > 0.75
     assert rdrop.json("evaluate", run["run_dir"])["metrics"] == run["metrics"]["test"]
     good, bad = rdrop.json("predict", "great movie", "a dull, lifeless mess")["predictions"]
@@ -36,7 +36,9 @@ def test_train_evaluate_predict(rdrop, real_reviews):
 def test_the_checkpoint_is_an_ordinary_transformers_one(rdrop, real_reviews):
     from transformers import pipeline
 
-    run = rdrop.json("train", real_reviews, "--alpha", "1", "--epochs", "1", "--set", "train.tensorboard=false")
+    run = rdrop.json(
+        "train", real_reviews, "--alpha", "1", "--epochs", "1", "--no-export", "--set", "train.tensorboard=false"
+    )
     texts = ["great movie", "a dull, lifeless mess", "<br />long " * 300, ""]
     ours = rdrop.json("predict", *texts, "--precision", "float32")["predictions"]
     pipe = pipeline("text-classification", model=run["checkpoint"], top_k=None)

@@ -107,8 +107,9 @@ def stdin_text(newline: str) -> TextIO:
     if sys.stdin is None:
         raise DataError("stdin is closed")
     buffer = sys.stdin.buffer
-    buffered = buffer if isinstance(buffer, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", buffer))
-    return _as_text(buffered, newline, "stdin")
+    # Not in sys.stdin's own buffer: Python closes that at its end, and aborts if a thread still waits for input in it.
+    raw = buffer.raw if isinstance(buffer, io.BufferedReader) else cast("io.RawIOBase", buffer)
+    return _as_text(io.BufferedReader(raw), newline, "stdin")
 
 
 def _open_text(path: Path, newline: str) -> TextIO:

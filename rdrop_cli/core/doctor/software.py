@@ -41,14 +41,12 @@ def rdrop() -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-    """What rdrop requires, and the tokenizers that Transformers brings."""
+    """What rdrop requires."""
     required = [requirement for requirement in _requirements() if not _extra_of(requirement)]
     if not required:
         yield Finding("requirements", "unknown: rdrop is not installed as a package, so nothing says what it requires")
     for requirement in required:
         yield _package(requirement)
-    tokenizers = version_of("tokenizers")
-    yield Finding("tokenizers", tokenizers or "not installed", {"version": tokenizers})
 
 
 def _package(requirement: Requirement) -> Finding:
@@ -100,7 +98,9 @@ def extras() -> Iterator[Finding]:
         versions = {name: version_of(name) for name in wanted if name != DISTRIBUTION}
         if extra == _FOR_DEVELOPERS:
             continue
-        if all(versions.values()):
+        if not versions:
+            text = "not available on this system"
+        elif all(versions.values()):
             text = ", ".join(f"{name} {version}" for name, version in versions.items())
         else:
             text = f"not installed: {shell.join(['pip', 'install', f'{DISTRIBUTION}[{extra}]'])}"

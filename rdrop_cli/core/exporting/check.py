@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdrop_cli.core.metrics.classification import classification_metrics
+from rdrop_cli.errors import ModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +68,22 @@ def compare_backends(
             done += len(texts)
             on_progress("Comparing with PyTorch", done, total)
     return found, {name: count / spent for name, spent in seconds.items()}
+
+
+def require_equal_tokens(expected: Classifier, found: Classifier, sample: Sample) -> None:
+    """Make sure that tokenizer.json alone gives the tokens that Transformers' tokenizer gives.
+
+    Raises:
+        ModelError: it does not, as where Transformers adds to a tokenizer in code.
+    """
+    theirs, ours = (classifier.encode(sample.texts, sample.pairs) for classifier in (expected, found))
+    for index, text in enumerate(sample.texts):
+        rows = [{name: list(values) for name, values in encoded[index].items()} for encoded in (theirs, ours)]
+        if rows[0] != rows[1]:
+            raise ModelError(
+                f"tokenizer.json gives other tokens than Transformers' tokenizer, for instance for {text[:50]!r}",
+                "Without Transformers this model cannot be used; use PyTorch.",
+            )
 
 
 def agreement(found: NDArray[np.float64], expected: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdrop_cli import threads
-from rdrop_cli.core.exporting import check, graph
+from rdrop_cli.core.data.labels import LabelMap
+from rdrop_cli.core.exporting import check, destination, graph, packages
 from rdrop_cli.core.exporting.check import Sample
 from rdrop_cli.core.inference.backends.onnx import OnnxBackend
 from rdrop_cli.core.inference.backends.torch import TorchBackend
 from rdrop_cli.core.inference.classifier import Classifier
 from rdrop_cli.core.inference.examples import examples_of_run
 from rdrop_cli.core.inference.measuring import true_classes
-from rdrop_cli.core.model import probes
+from rdrop_cli.core.model import probes, torch_threads
 from rdrop_cli.core.model.cpu import describe_cpu
-from rdrop_cli.core.runs import layout, onnx_export
+from rdrop_cli.core.runs import onnx_export
 from rdrop_cli.core.runs.onnx_export import FLOAT32, INT8, OnnxExport, TextInput
 from rdrop_cli.core.storage import integrity
-from rdrop_cli.core.storage.files import sweep, writing_folder
-from rdrop_cli.core.storage.lock import only_writer
-from rdrop_cli.errors import CheckpointError, ModelError
+from rdrop_cli.errors import DataError, ModelError
 
 if TYPE_CHECKING:
+    from rdrop_cli.core.inference.examples import Examples
     from rdrop_cli.core.progress import Progress
     from rdrop_cli.core.runs.checkpoint import Checkpoint
 
@@ -38,8 +37,6 @@ MOST_TEXTS = 1000
 """Of the validation split that an export is checked on."""
 SPLIT = "validation"
 _SEED = 0
-_COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", layout.CARD, "README.md")
-"""Files of a checkpoint that belong to an export in a folder of its own; all but the first two may be missing."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,7 @@ class Exported:
     Attributes:
         folder: onnx/.
         sizes: Bytes of each file.
+        weights: Bytes of the PyTorch weights.
         check: The comparison with PyTorch, as the manifest records it.
         refused: Why the int8 model was not kept; None: it was, or was not wanted.
         seconds: What it took.
@@ -56,6 +54,7 @@ class Exported:
 
     folder: Path
     sizes: Mapping[str, int]
+    weights: int
     check: Mapping[str, Any]
     refused: str | None
     seconds: float
@@ -65,6 +64,7 @@ class Exported:
         return {
             "folder": str(self.folder),
             "bytes": dict(self.sizes),
+            "weights_bytes": self.weights,
             "check": dict(self.check),
             "refused": self.refused,
             "seconds": self.seconds,
@@ -77,6 +77,7 @@ def export_run(
     int8: bool = False,
     out: Path | None = None,
     most_texts: int = MOST_TEXTS,
+    trust_remote_code: bool = False,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Exported:
     """Export a run's best model, and check it against PyTorch on the run's validation texts.
@@ -84,96 +85,101 @@ def export_run(
     Args:
         checkpoint: The result of `find_checkpoint`, of a run.
         int8: Also write the 8-bit model; done anyway if the export to be replaced has one.
-        out: A folder for everything that the export needs, without the PyTorch weights; None: onnx/ beside them.
+        out: A folder for everything that prediction needs, without the PyTorch weights; None: onnx/ beside them.
         most_texts: Most texts to compare on; more are sampled.
+        trust_remote_code: Run Python code that comes with the model.
         on_progress: Called while the model is exported and compared.
 
     Raises:
-        CheckpointError: the checkpoint belongs to no run, or another process writes to the run.
+        CheckpointError: the checkpoint is not a run's best model, `out` cannot be used, or another process writes to
+            the run.
         DataError: the run's data is missing or has changed.
-        ModelError: the model cannot be exported, or its float32 export gives other probabilities than PyTorch.
+        ModelError: an ONNX package is missing, the model cannot be exported, or its float32 export gives other
+            probabilities than PyTorch.
         StorageError: the export cannot be written.
     """
     began = time.perf_counter()
-    model = Path(checkpoint.name)
-    if not model.is_dir() or not (model / onnx_export.TOKENIZER).is_file():
-        raise CheckpointError(f"{model}: has no {onnx_export.TOKENIZER}, which prediction without PyTorch needs")
+    packages.require()
+    run = destination.check_source(checkpoint)
     if out is not None:
-        _check_out(out)
-    reference = TorchBackend(checkpoint, precision="float32", device="cpu")
-    sample = _sample(checkpoint, reference, most_texts, on_progress)
-    if out is None:
-        int8 = int8 or (model / onnx_export.FOLDER / INT8).is_file()
-        with only_writer(checkpoint.run or model):
-            sweep(model)
-            with writing_folder(model / onnx_export.FOLDER) as folder:
-                exported = _write(checkpoint, reference, sample, folder, int8, on_progress)
-        return replace(exported, folder=model / onnx_export.FOLDER, seconds=time.perf_counter() - began)
-    with writing_folder(out) as staging:
-        for name in _COPIED:
-            if (model / name).is_file():
-                shutil.copy2(model / name, staging / name)
-        (staging / onnx_export.FOLDER).mkdir()
-        exported = _write(checkpoint, reference, sample, staging / onnx_export.FOLDER, int8, on_progress)
-    return replace(exported, folder=out / onnx_export.FOLDER, seconds=time.perf_counter() - began)
-
-
-def _write(
-    checkpoint: Checkpoint,
-    reference: TorchBackend,
-    sample: Sample,
-    folder: Path,
-    int8: bool,
-    on_progress: Progress,
-) -> Exported:
-    """Fill an empty folder with the export."""
-    on_progress("Exporting to ONNX", 0, None)
-    names = graph.input_names(reference)
-    graph.write_float32(reference, names, folder / FLOAT32)
-    if int8:
-        on_progress("Quantizing", 0, None)
-        graph.write_int8(folder / FLOAT32, folder / INT8)
+        destination.check_out(out, run)
+    torch_threads.limit()
+    try:
+        examples = examples_of_run(checkpoint, SPLIT, on_progress)
+    except DataError as error:
+        raise DataError(error.message, "Restore it: an export is checked on it.") from error
     model = Path(checkpoint.name)
-    export = OnnxExport(
-        folder,
-        onnx_export.digests_of_sources(model, integrity.recorded_digests(model)),
-        _text_input(reference, names),
-        reference.labels.names,
-        {},
-    )
-    record = _check(checkpoint, reference, export, sample, int8, on_progress)
-    refused = None
-    if int8 and (share := record["onnx-int8"]["labels_changed"] / record["texts"]) > check.MOST_CHANGED:
-        refused = (
-            f"the int8 model changes {share:.1%} of the labels, more than {check.MOST_CHANGED:.0%}, so it was not kept"
-        )
-        for path in folder.glob(f"{INT8}*"):
-            path.unlink()
-    (folder / integrity.MANIFEST).write_text(replace(export, check=record).manifest(), encoding="utf-8")
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != integrity.MANIFEST}
-    return Exported(folder, sizes, record, refused, 0.0)
+    final = (out or model) / onnx_export.FOLDER
+    with destination.place_for(run, out) as folder:
+        made_from = onnx_export.digests_of_sources(model, integrity.recorded_digests(model))
+        on_progress("Exporting to ONNX", 0, None)
+        load = partial(TorchBackend, checkpoint, device="cpu", trust_remote_code=trust_remote_code)
+        reference = load(precision="float32")
+        sample = _sample(checkpoint, reference, examples, most_texts)
+        names = graph.input_names(reference)
+        export = OnnxExport(folder, made_from, text_input(reference, names), reference.labels.names, {})
+        graph.write_float32(reference, names, folder / FLOAT32, trust_remote_code=trust_remote_code)
+        refused = None
+        if int8 or (final / INT8).is_file():
+            on_progress("Quantizing", 0, None)
+            refused = _write_int8(folder)
+        record = _check(reference, load, export, sample, on_progress)
+        refused = refused or _refuse_int8(folder, record)
+        (folder / integrity.MANIFEST).write_text(replace(export, check=record).manifest(), encoding="utf-8")
+        sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != integrity.MANIFEST}
+    weights = sum(path.stat().st_size for path in onnx_export.weights_of(model))
+    return Exported(final, sizes, weights, record, refused, time.perf_counter() - began)
+
+
+def _write_int8(folder: Path) -> str | None:
+    """Add the 8-bit model to an export, and return why there is none."""
+    try:
+        graph.write_int8(folder / FLOAT32, folder / INT8)
+    except ModelError as error:
+        _remove_int8(folder)
+        return error.message
+    return None
+
+
+def _refuse_int8(folder: Path, record: Mapping[str, Any]) -> str | None:
+    """Remove an 8-bit model that changes too many labels, and return the reason."""
+    if "onnx-int8" not in record:
+        return None
+    share = record["onnx-int8"]["labels_changed"] / record["texts"]
+    if share <= check.MOST_CHANGED:
+        return None
+    _remove_int8(folder)
+    return f"the int8 model changes {share:.1%} of the labels, more than {check.MOST_CHANGED:.0%}, so it was not kept"
+
+
+def _remove_int8(folder: Path) -> None:
+    for path in folder.glob(f"{INT8}*"):
+        path.unlink()
 
 
 def _check(
-    checkpoint: Checkpoint,
     reference: TorchBackend,
+    load: Callable[[], TorchBackend],
     export: OnnxExport,
     sample: Sample,
-    int8: bool,
     on_progress: Progress,
 ) -> dict[str, Any]:
     """Compare an export with PyTorch, and return what the manifest records of it.
 
+    Args:
+        load: Loads what `rdrop predict --backend torch` runs on this machine's CPU.
+
     Raises:
-        ModelError: the float32 export gives other probabilities.
+        ModelError: the float32 export gives other tokens or probabilities.
     """
     expected = Classifier(reference)
     classifiers = {"torch-float32": expected, "onnx": Classifier(OnnxBackend(export))}
+    check.require_equal_tokens(expected, classifiers["onnx"], sample)
     _check_shapes(expected, classifiers["onnx"])
-    usual = TorchBackend(checkpoint, device="cpu")  # what `rdrop predict --backend torch` runs
+    usual = load()
     if usual.precision != "float32":
         classifiers["torch"] = Classifier(usual)
-    if int8:
+    if (export.folder / INT8).is_file():
         classifiers["onnx-int8"] = Classifier(OnnxBackend(export, quantized=True))
     found, rates = check.compare_backends(classifiers, sample, on_progress)
     results = {
@@ -219,15 +225,14 @@ def _require_equal(difference: float, where: str) -> None:
         )
 
 
-def _sample(checkpoint: Checkpoint, backend: TorchBackend, most: int, on_progress: Progress) -> Sample:
-    """Validation texts of the checkpoint's run."""
-    if checkpoint.run is None:
-        raise CheckpointError(
-            f"{checkpoint.name}: not part of a run, so there are no texts to check an export on",
-            "Give a run; rdrop runs lists them.",
-        )
-    examples = examples_of_run(checkpoint, SPLIT, on_progress)
-    truth, _ = true_classes(backend.labels, examples)
+def _sample(checkpoint: Checkpoint, backend: TorchBackend, examples: Examples, most: int) -> Sample:
+    """Labelled texts of the checkpoint's run.
+
+    The classes are named as in the training: config.json, which the backend's names are from, may have been edited.
+    """
+    names = checkpoint.card.get("labels")
+    is_known = isinstance(names, list) and len(names) == len(backend.labels)
+    truth, _ = true_classes(LabelMap(tuple(map(str, names))) if names and is_known else backend.labels, examples)
     chosen = np.arange(len(truth))
     if len(chosen) > most:
         chosen = np.sort(np.random.default_rng(_SEED).choice(chosen, size=most, replace=False))
@@ -239,7 +244,12 @@ def _sample(checkpoint: Checkpoint, backend: TorchBackend, most: int, on_progres
     )
 
 
-def _text_input(backend: TorchBackend, names: tuple[str, ...]) -> TextInput:
+def text_input(backend: TorchBackend, names: tuple[str, ...]) -> TextInput:
+    """How a model expects its input.
+
+    Args:
+        names: The inputs of its graph.
+    """
     tokenizer = backend.tokenizer
     return TextInput(
         names=names,
@@ -251,16 +261,3 @@ def _text_input(backend: TorchBackend, names: tuple[str, ...]) -> TextInput:
         truncation_side=tokenizer.truncation_side,
         exact_length=backend.by_exact_length,
     )
-
-
-def _check_out(out: Path) -> None:
-    """Refuse a folder that the export would replace, unless it is an earlier export.
-
-    Raises:
-        CheckpointError: it contains something else.
-    """
-    if not out.exists() or (out.is_dir() and not os.listdir(out)):  # noqa: PTH208 - the order does not matter
-        return
-    is_export = out.is_dir() and onnx_export.is_exported(out) and not onnx_export.weights_of(out)
-    if not is_export or not (out / "config.json").is_file():
-        raise CheckpointError(f"{out}: already exists and is not an export", "Give another --out.")

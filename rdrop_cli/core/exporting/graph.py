@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
+from rdrop_cli.core.exporting import packages
 from rdrop_cli.core.inference.backends.onnx import LOGITS
 from rdrop_cli.core.model import probes
 from rdrop_cli.core.model.loading import map_loading_errors
-from rdrop_cli.core.runs.onnx_export import weights_of
 from rdrop_cli.errors import ModelError, one_line
 
 if TYPE_CHECKING:
@@ -57,12 +57,15 @@ def sample_batch(backend: TorchBackend, names: tuple[str, ...]) -> dict[str, Ten
     return {name: torch.from_numpy(batch[name]) for name in names}
 
 
-def write_float32(backend: TorchBackend, names: tuple[str, ...], path: Path) -> None:
+def write_float32(
+    backend: TorchBackend, names: tuple[str, ...], path: Path, *, trust_remote_code: bool = False
+) -> None:
     """Export a checkpoint's weights in float32 from a model loaded with the stock kernels.
 
     Args:
         backend: The checkpoint's, on the CPU and in float32.
         path: The .onnx file to write. More than 2 GB of weights go to a second file, PATH.data.
+        trust_remote_code: Run Python code that comes with the model.
 
     Raises:
         ModelError: an ONNX package is missing, or the exporter cannot handle the model.
@@ -74,13 +77,17 @@ def write_float32(backend: TorchBackend, names: tuple[str, ...], path: Path) -> 
 
         name = backend.model.name_or_path
         with map_loading_errors(name, "checkpoint"):
-            model = AutoModelForSequenceClassification.from_pretrained(name, dtype=torch.float32, use_safetensors=True)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                name, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust_remote_code
+            )
+        model.config.use_cache = False  # otherwise the states of a decoder are outputs, too
         dimensions = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in names}
         config = OnnxConfig(dynamic=True, dynamic_shapes=dimensions)
         program = OnnxExporter().export(model.eval(), sample_batch(backend, names), config).program
         ClearMetadataAndDocStringPass()(program)  # it contains stack traces with the paths of this machine
         _check_signature(program.graph, names)
-        size = sum(file.stat().st_size for file in weights_of(Path(name)))
+        program.graph.outputs[:] = [value for value in program.graph.outputs if value.name == LOGITS]
+        size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
         onnx_ir.save(program, path, external_data=f"{path.name}.data" if size > _MOST_BYTES else None)
 
 
@@ -108,7 +115,7 @@ def write_int8(float32: Path, path: Path) -> None:
             shapes = [info for info in model.graph.value_info if info.name not in weights]
             del model.graph.value_info[:]
             model.graph.value_info.extend(shapes)
-            large = model.ByteSize() > _MOST_BYTES
+            large = Path(f"{float32}.data").exists()
             onnx.save(model, Path(folder, "model.onnx"), save_as_external_data=large)
             quantize_dynamic(
                 Path(folder, "model.onnx"),
@@ -120,10 +127,10 @@ def write_int8(float32: Path, path: Path) -> None:
 
 
 def _check_signature(graph: Any, names: tuple[str, ...]) -> None:
-    """Raise ValueError if an exported graph has other inputs or outputs than asked for, or fixed dimensions."""
+    """Raise ValueError if an exported graph has other inputs than asked for, no logits, or fixed dimensions."""
     inputs = {value.name: value.shape for value in graph.inputs}
-    if set(inputs) != set(names) or [value.name for value in graph.outputs] != [LOGITS]:
-        outputs = [value.name for value in graph.outputs]
+    outputs = [value.name for value in graph.outputs]
+    if set(inputs) != set(names) or LOGITS not in outputs:
         raise ValueError(f"the graph has inputs {sorted(inputs)} and outputs {outputs}")
     for name, shape in inputs.items():
         if any(isinstance(size, int) for size in shape):
@@ -139,13 +146,15 @@ def map_export_errors(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except ModelError:
+    except (ModelError, MemoryError):
         raise
     except ImportError as error:
         raise ModelError(
-            f"the model cannot be {what}: {one_line(error)}", "Install what is missing: pip install 'rdrop-cli[onnx]'."
+            f"the model cannot be {what}: {one_line(error)}", f"Install what is missing: {packages.INSTALL}."
         ) from error
     except Exception as error:  # the exporter is experimental, and its exceptions have no class in common
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk
         raise ModelError(f"the model cannot be {what} ({type(error).__name__}: {one_line(error)})") from error
 
 
@@ -155,7 +164,8 @@ def quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        unread = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(unread), contextlib.redirect_stderr(unread):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -17,10 +17,15 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A text, and the second text of a pair if the model classifies pairs."""
+    """A text, and the second text of a pair if the model classifies pairs.
+
+    Attributes:
+        problem: Where the row is and why it has no usable text; None: it has one.
+    """
 
     text: str
     pair: str | None = None
+    problem: str | None = None
 
 
 class Inputs:
@@ -60,8 +65,12 @@ class Inputs:
         self._rows: Iterator[Row] = iter(())
         self.columns: Columns | None = None
 
-    def check(self) -> None:
+    def check(self, *, wait: bool = True) -> None:
         """Check file, format and columns, which is possible before a model is loaded.
+
+        Args:
+            wait: Wait for the first row, which shows the columns; False: it is read, and they are checked, by the
+                iteration.
 
         Raises:
             DataError: the input cannot be read, lacks a column, or is not a pair for a model of pairs.
@@ -74,24 +83,24 @@ class Inputs:
                 hint = f"Give a file with columns {self.defaults.text} and {pair} with --input."
                 raise DataError("this checkpoint classifies pairs of texts", hint)
             return
+        rows = self._open()
+        first = next(rows, None) if wait else None
+        self._rows = rows if first is None else chain([first], rows)
+        if first is not None and first.values:
+            self.columns = self._choose(first)
+
+    def _open(self) -> Iterator[Row]:
         if self.source == STDIN:
             stdin_format = self.input_format or "txt"
             if stdin_format == "parquet":
                 raise DataError("parquet cannot be read from stdin", "Give a file.")
-            rows = read_stream(stdin_text(newline_of(stdin_format)), stdin_format, "stdin")
-        else:
-            path = user_path(self.source)
-            if path.is_dir():
-                raise DataError(f"{path}: is a folder", "Give a file.")
-            if path.exists() and not path.is_file():
-                raise DataError(f"{path}: is not a regular file", "Read a pipe with --input -.")
-            rows = read_rows(path, self.input_format or format_of(path))
-        first = next(rows, None)
-        if first is None:
-            return
-        self._rows = chain([first], rows)
-        if first.values:
-            self.columns = self._choose(first)
+            return _stdin_rows(stdin_format)
+        path = user_path(self.source)
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder", "Give a file.")
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: is not a regular file", "Read a pipe with --input -.")
+        return read_rows(path, self.input_format or format_of(path))
 
     def _choose(self, row: Row) -> Columns:
         defaults = self.defaults
@@ -106,23 +115,34 @@ class Inputs:
         for row in self._rows:
             if self.columns is None and row.values:
                 self.columns = self._choose(row)
-            columns = self.columns
-            problem = row.problem
-            text, pair = "", None
-            if columns is None:
-                problem = problem or "no text"
-            else:
-                value = row.values.get(columns.text)
-                problem = problem or (None if isinstance(value, str) else f"{columns.text} is not text")
-                text = repaired(value)
-                if columns.text_pair:
-                    second = row.values.get(columns.text_pair)
-                    problem = problem or (None if isinstance(second, str) else f"{columns.text_pair} is not text")
-                    pair = repaired(second)
-            if problem is not None:
+            item = _input(row, self.columns)
+            if item.problem is not None:
+                item = replace(item, problem=f"{row.file}, line {row.line}: {item.problem}")
                 self.problems += 1
-                self.first_problem = self.first_problem or f"{row.file}, line {row.line}: {problem}"
-            yield Input(text, pair)
+                self.first_problem = self.first_problem or str(item.problem)
+            yield item
+
+
+def _stdin_rows(stdin_format: str) -> Iterator[Row]:
+    """Standard input's rows; the first one asked for waits until there is something to read."""
+    yield from read_stream(stdin_text(newline_of(stdin_format)), stdin_format, "stdin")
+
+
+def _input(row: Row, columns: Columns | None) -> Input:
+    if columns is None:
+        return Input("", problem=row.problem or "no text")
+    value = row.values.get(columns.text)
+    problem = row.problem or _problem_of(columns.text, value)
+    if columns.text_pair is None:
+        return Input(repaired(value), problem=problem)
+    second = row.values.get(columns.text_pair)
+    return Input(repaired(value), repaired(second), problem or _problem_of(columns.text_pair, second))
+
+
+def _problem_of(column: str, value: object) -> str | None:
+    if value is None:
+        return f"{column} is missing"
+    return None if isinstance(value, str) else f"{column} is {type(value).__name__}, not text"
 
 
 def repaired(value: Any) -> str:

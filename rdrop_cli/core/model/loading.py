@@ -117,6 +117,6 @@ def map_loading_errors(name: str, part: str) -> Iterator[None]:
             raise ModelError(
                 f"{part} {name} contains its own code, which rdrop does not run unless you allow it",
                 "If you trust it, use --set model.trust_remote_code=true (train) or --trust-remote-code (evaluate,"
-                " predict).",
+                " export, predict).",
             ) from error
         raise ModelError(f"{part} {name} cannot be loaded: {one_line(error)}") from error

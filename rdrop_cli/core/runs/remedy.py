@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs import layout, onnx_export
 from rdrop_cli.core.runs.finding import comparison_of
 from rdrop_cli.core.storage import shell
 from rdrop_cli.core.storage.numbered import numbered_checkpoints
@@ -18,10 +18,15 @@ def advise(run: Path, faulty: Collection[Path], intact: Collection[Path]) -> str
     """A sentence or two: what brings the run back, or what can be done without.
 
     Args:
-        faulty: Records, best/ and checkpoints with a fault.
+        faulty: Records, best/, its ONNX export and checkpoints with a fault.
         intact: best/ and checkpoints that were found to be as they were written.
     """
     best = run / layout.BEST
+    exported = best / onnx_export.FOLDER
+    if exported in faulty:
+        again = f"Export it again with: {_command('export', run)}."
+        rest = [path for path in faulty if path != exported]
+        return f"{advise(run, rest, intact)} Then: {_command('export', run)}." if rest else again
     checkpoints = numbered_checkpoints(run / layout.CHECKPOINTS)
     usable = f" best/ is intact and can be used: {_command('predict', '--checkpoint', best)}." if best in intact else ""
     if run / layout.CONFIG in faulty:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rdrop_cli.core.model.locate import check_model_folder
-from rdrop_cli.core.runs import layout, remedy
+from rdrop_cli.core.runs import layout, onnx_export, remedy
 from rdrop_cli.core.runs.finding import find_runs, name_in, named_run, recorded_config
 from rdrop_cli.core.runs.outputs import load_cost, load_predictions
 from rdrop_cli.core.runs.record import read_record
@@ -104,9 +104,10 @@ def _files_of(run: Path) -> int:
 
 
 def _weights(run: Path) -> list[Path]:
-    """The folders of a run that carry manifests: best/, and the checkpoints."""
-    best = [run / layout.BEST] if (run / layout.BEST).is_dir() else []
-    return [*best, *numbered_checkpoints(run / layout.CHECKPOINTS)]
+    """The folders of a run that carry manifests: best/, its ONNX export, and the checkpoints."""
+    best = run / layout.BEST
+    exported = [best / onnx_export.FOLDER] if onnx_export.is_exported(best) else []
+    return [*([best] if best.is_dir() else []), *exported, *numbered_checkpoints(run / layout.CHECKPOINTS)]
 
 
 def _count_files(folder: Path) -> int:
@@ -135,7 +136,10 @@ def _verify_files(run: Path, name: str, meter: _Meter) -> Verified:
     checked: list[Path] = []
     unsealed: list[Path] = []
     for folder in _weights(run):
-        (checked if integrity.is_sealed(folder) else unsealed).append(folder)
+        is_sealed = (
+            integrity.is_sealed(folder) or folder.name == onnx_export.FOLDER
+        )  # an export without one is unusable
+        (checked if is_sealed else unsealed).append(folder)
         if fault := _folder_fault(folder, meter.file):
             faults[folder] = fault
         meter.folder(_count_files(folder))
@@ -148,6 +152,8 @@ def _verify_files(run: Path, name: str, meter: _Meter) -> Verified:
 
 
 def _folder_fault(folder: Path, on_file: Callable[[], None]) -> str | None:
+    if folder.name == onnx_export.FOLDER:
+        return _export_fault(folder, on_file)
     if integrity.is_sealed(folder) and (fault := integrity.damage(folder, on_file)):
         return fault
     if folder.name != layout.BEST:
@@ -159,6 +165,17 @@ def _folder_fault(folder: Path, on_file: Callable[[], None]) -> str | None:
     except (CheckpointError, ModelError) as error:
         return error.message.removeprefix(f"{folder}: ")
     return None
+
+
+def _export_fault(folder: Path, on_file: Callable[[], None]) -> str | None:
+    try:
+        export = onnx_export.read_export(folder)
+    except CheckpointError as error:
+        return error.message.removeprefix(f"{folder}/")
+    if fault := integrity.damage(folder, on_file):
+        return fault
+    changed = onnx_export.changed_source(export)
+    return f"is out of date, because {changed} has changed since the export" if changed else None
 
 
 def _record_faults(run: Path) -> dict[Path, str]:

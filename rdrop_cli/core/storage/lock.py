@@ -26,8 +26,11 @@ _GLANCE = 0.2
 
 
 @contextlib.contextmanager
-def only_writer(run: Path) -> Iterator[None]:
+def only_writer(run: Path, *, hint: str = "Wait until it ends, or give another --out.") -> Iterator[None]:
     """Hold the lock of a folder, as the only process that writes to it, while the block runs.
+
+    Args:
+        hint: What to do if another process holds it.
 
     Raises:
         CheckpointError: another process holds it.
@@ -37,9 +40,7 @@ def only_writer(run: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=_GLANCE)
     except Timeout as error:
-        raise CheckpointError(
-            f"{run}: another training is writing to this folder", "Wait until it ends, or give another --out."
-        ) from error
+        raise CheckpointError(f"{run}: another process is writing to this folder", hint) from error
     except OSError as error:
         raise unwritable(run, error) from error
     try:

@@ -59,7 +59,17 @@ def test_a_precision_that_fails_falls_back_and_is_recorded(config, save, tmp_pat
         TrainingRun(settings, run, observer=SignalAt(4)).start()
     assert load_config(str(run / "config.yaml")).train.precision == "float32"
     assert read_record(run)["fallbacks"] == {"train.precision": "bfloat16"}
-    rdrop("train", "--resume", "--out", run, "--precision", "bfloat16", "--set", f"model.name={settings.model.name}")
+    rdrop(
+        "train",
+        "--resume",
+        "--out",
+        run,
+        "--no-export",
+        "--precision",
+        "bfloat16",
+        "--set",
+        f"model.name={settings.model.name}",
+    )
     assert read_record(run)["fallbacks"] == {"train.precision": "bfloat16"}
     assert rdrop.json("evaluate", run)["precision"] == "float32"
     hears = []

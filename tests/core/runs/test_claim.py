@@ -71,7 +71,7 @@ def test_a_run_gives_way_only_when_asked():
     with pytest.raises(CheckpointError, match=r"--resume to continue it, or --overwrite"):
         open_run(None, [], out=folder, resume=False)
     assert open_run(None, [], out=folder, resume=False, overwrite=True)[1] == folder
-    with only_writer(folder), pytest.raises(CheckpointError, match="another training"):
+    with only_writer(folder), pytest.raises(CheckpointError, match="another process"):
         open_run(None, [], out=folder, resume=False, overwrite=True)
 
 

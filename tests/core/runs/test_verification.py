@@ -186,7 +186,7 @@ def test_resuming_restores_a_damaged_best_model(run, rdrop):
     harm(unfinished(run) / "best" / "model.safetensors")
     found = verify()
     assert "restores a damaged best" in found.remedy
-    rdrop(*command_in(found.remedy))
+    rdrop(*command_in(found.remedy), "--no-export")
     assert verify().outcome == "intact"
 
 
@@ -197,7 +197,7 @@ def test_a_finished_run_is_restored_from_its_checkpoint(run, rdrop, name):
     found = verify()
     assert found.remedy.startswith("Delete runs/mine/metrics.json; then rdrop train --resume --out runs/mine ")
     (run / "metrics.json").unlink()
-    rdrop(*command_in(found.remedy))
+    rdrop(*command_in(found.remedy), "--no-export")
     assert verify().outcome == "intact"
     assert json.loads((run / "metrics.json").read_text()) == before
     assert (run / "best/model.safetensors").read_bytes() == weights
@@ -225,3 +225,47 @@ def test_a_whole_best_model_can_be_used_whatever_else_is_damaged(run, rdrop):
     remedy = verify().remedy
     assert "best/ is intact and can be used: rdrop predict --checkpoint runs/mine/best" in remedy
     rdrop(*command_in(remedy.rstrip(".")), "great movie")
+
+
+@pytest.fixture
+def onnx(exported):
+    return Path(exported["checkpoint"], "onnx")
+
+
+def test_an_intact_export_is_counted(onnx):
+    assert (verify().outcome, onnx in verify().checked) == ("intact", True)
+
+
+def break_manifest(onnx):
+    (onnx / "manifest.json").write_text((onnx / "manifest.json").read_text().replace("pad_id", "fill_id"))
+
+
+def change_weights(onnx):
+    (onnx.parent / "manifest.json").unlink()
+    harm(onnx.parent / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (lambda onnx: harm(onnx / "model.onnx"), "model.onnx has changed since it was written (its SHA-256 differs)"),
+        (lambda onnx: (onnx / "model_quantized.onnx").unlink(), "model_quantized.onnx is missing"),
+        (lambda onnx: (onnx / "manifest.json").unlink(), "manifest.json: file not found"),
+        (break_manifest, "manifest.json: is damaged"),
+        (change_weights, "is out of date, because model.safetensors has changed since the export"),
+    ],
+)
+def test_a_damaged_or_outdated_export_is_made_again_by_the_remedy(onnx, damage, fault, rdrop, instant_export):
+    damage(onnx)
+    found = verify()
+    assert (found.outcome, found.faults) == ("damaged", {onnx: fault})
+    assert found.remedy == f"Export it again with: rdrop export {found.run}."
+    if damage is not change_weights:  # the model is then another than the fixture's
+        rdrop(*command_in(found.remedy.rstrip(".")))
+        assert verify().outcome == "intact"
+
+
+def test_what_else_is_damaged_is_repaired_before_the_export(onnx):
+    harm(onnx / "model.onnx")
+    harm(onnx.parent.parent / "metrics.json")
+    assert verify().remedy.endswith(f" Then: rdrop export {verify().run}.")

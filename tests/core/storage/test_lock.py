@@ -35,7 +35,7 @@ def holder(tmp_path):
 
 def test_a_second_writer_is_refused_at_once(holder, tmp_path):
     for ask in (lambda: only_writer(tmp_path).__enter__(), lambda: refuse_if_in_use(tmp_path)):
-        with pytest.raises(CheckpointError, match="another training is writing to this folder"):
+        with pytest.raises(CheckpointError, match="another process is writing to this folder"):
             ask()
 
 
