@@ -9,50 +9,19 @@ import contextlib
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from rdrop_cli.errors import ConfigError
-from rdrop_cli.schema import BackendName, Config, Precision
+from rdrop_cli.schema import Config
 from rdrop_cli.strict_yaml import ConfigDumper, parse_yaml
 
 _SHOWN = 80
 """Most characters of an invalid value to show in a message."""
 _MAX_BYTES = 2**20
 """A configuration is about a page long; a larger file is something else."""
-
-
-def parse_precision(name: str | None) -> Precision | None:
-    """The precision of a `--precision` option; None if it was not given.
-
-    Raises:
-        ConfigError: there is no such precision.
-    """
-    return validate({"train": {"precision": name}}, "--precision").train.precision if name else None
-
-
-def parse_device(name: str | None) -> str:
-    """The device of a `--device` option; `auto` if it was not given.
-
-    Raises:
-        ConfigError: the name is not that of a device.
-    """
-    return validate({"train": {"device": name}}, "--device").train.device if name else "auto"
-
-
-def parse_backend(name: str | None) -> BackendName | Literal["auto"]:
-    """The backend of a `--backend` option; `auto` if it was not given.
-
-    Raises:
-        ConfigError: there is no such backend.
-    """
-    known: tuple[BackendName | Literal["auto"], ...] = ("auto", *get_args(BackendName))
-    for backend in known:
-        if name in (None, backend):
-            return backend
-    raise ConfigError(f"--backend {name}: unknown", f"Known: {', '.join(known)}.")
 
 
 def parse_micro_batch(text: str | None) -> int | str | None:

@@ -18,8 +18,6 @@ Count = Annotated[int, Field(ge=1, lt=2**31)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-BackendName = Literal["torch", "onnx", "onnx-int8"]
-"""What runs a model: PyTorch, or ONNX Runtime in float32 or with 8-bit weights and products."""
 _DEVICE = r"auto|cpu|mps|cuda(:\d{1,4})?"
 
 

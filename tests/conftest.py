@@ -50,16 +50,16 @@ def run_python(code: str, **options) -> subprocess.CompletedProcess[str]:
 HEAVY = ("torch", "transformers", "datasets", "sklearn", "pandas", "scipy", "huggingface_hub", "psutil")
 
 
-def heavy_imports(arguments: list[str]) -> str:
-    """Which slow libraries a command line loads, in a fresh Python, as a list's text."""
+def heavy_imports(arguments: list[str], *others: str, stdin: str | None = None) -> str:
+    """Which slow libraries, or others, a command line loads, in a fresh Python, as a list's text."""
     code = (
         "import sys\n"
         "from rdrop_cli.app import app\n"
         f"try: app({arguments!r}, prog_name='rdrop')\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
-        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+        f"print('HEAVY', [name for name in {HEAVY + others!r} if name in sys.modules])"
     )
-    return run_python(code).stdout.rpartition("HEAVY ")[2].strip()
+    return run_python(code, input=stdin).stdout.rpartition("HEAVY ")[2].strip()
 
 
 def review(rng: random.Random, label: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import rdrop_cli
+from conftest import heavy_imports
 
 PACKAGE = Path(rdrop_cli.__file__).parent
 BASE = {"errors", "schema"}
@@ -56,7 +57,8 @@ ALLOWED["app"] = {"commands", "terminal", "errors", "processes"}
 ALLOWED["__main__"] = {"app", "threads"}
 ALLOWED["__init__"] = {"core.inference", "core.loss", "core.metrics", "core.trainer"}  # lazily: test_public_names
 ALLOWED["core"] = set()
-TORCHLESS = ("core.data", "core.storage", "core.metrics", "core.runs", "core.doctor")
+TORCHLESS = ("core.data", "core.storage", "core.metrics", "core.runs", "core.doctor", "core.inference")
+WITH_TORCH = {Path("core/inference/backends/torch.py")}
 
 
 def room_of(parts):
@@ -84,9 +86,30 @@ def test_imports_run_one_way(path):
 @pytest.mark.parametrize("room", TORCHLESS)
 def test_rooms_that_need_no_torch_load_none(room):
     folder = PACKAGE / Path(*room.split("."))
-    names = [f"rdrop_cli.{room}.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"]
+    paths = [path.relative_to(PACKAGE) for path in folder.rglob("*.py")]
+    names = [".".join(["rdrop_cli", *path.with_suffix("").parts]) for path in paths if path not in WITH_TORCH]
     code = f"import sys; [__import__(name) for name in {names!r}]; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_prediction_with_an_export_loads_no_pytorch_and_only_what_its_files_need(rdrop, exported, suffix):
+    Path("in.csv").write_text("text\ngreat\ndull\n")
+    rdrop("predict", "--input", "in.csv", "--output", "in.parquet", "--backend", "onnx")
+    command = ["predict", "--input", f"in.{suffix}", "--output", f"out.{suffix}", "--backend", "onnx"]
+    needed = ["pandas", "pyarrow"] if suffix == "parquet" else []  # pyarrow loads pandas where it is installed
+    assert heavy_imports(command, "pyarrow", "yaml") == str(needed)
+    assert Path(f"out.{suffix}").is_file()
+
+
+def test_texts_and_stdin_are_classified_without_pytorch(exported):
+    assert heavy_imports(["predict", "great movie"], "pyarrow", "yaml", "urllib.request", "rdrop_cli.schema") == "[]"
+    assert heavy_imports(["predict", "--input", "-"], "pyarrow", "yaml", stdin="great\n") == "[]"
+
+
+def test_evaluating_an_export_loads_no_pytorch(exported):
+    command = ["evaluate", exported["run_dir"], "--backend", "onnx-int8", "--against", exported["run_dir"]]
+    assert "torch" not in heavy_imports(command) and "transformers" not in heavy_imports(command)
 
 
 CORE = sorted((PACKAGE / "core").rglob("*.py"))

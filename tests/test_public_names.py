@@ -48,13 +48,21 @@ def test_type_checkers_see_the_names_where_they_are_loaded_from():
     assert Path(rdrop_cli.__file__).with_name("py.typed").is_file()
 
 
-@pytest.mark.parametrize("options", [{}, {"precision": "bfloat16", "device": "cpu", "batch_size": 2}])
-def test_a_loaded_run_predicts_what_the_command_does(rdrop, trained, options):
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"precision": "bfloat16", "device": "cpu", "batch_size": 2}, {"backend": "onnx-int8"}, {"backend": "auto"}],
+)
+def test_a_loaded_run_predicts_what_the_command_does(rdrop, exported, options):
+    trained, options = exported, {"backend": "torch", **options}
     arguments = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     name = Path(trained["run_dir"]).name
     said = rdrop.json("predict", *TEXTS, "--checkpoint", name, *arguments)["predictions"]
     for place in (trained["run_dir"], Path(trained["checkpoint"]), name):
         loaded = rdrop_cli.load(place, **options)
+        assert [item.as_dict() for item in loaded.predict(TEXTS)] == said
+    if options["backend"] == "torch":  # the default, also where there is an export
+        options.pop("backend")
+        loaded = rdrop_cli.load(trained["run_dir"], **options)
         assert [item.as_dict() for item in loaded.predict(TEXTS)] == said
     assert loaded.labels == tuple(said[0]["probabilities"])
 
@@ -80,6 +88,8 @@ def test_a_text_alone_is_refused_where_pairs_are_meant(trained, monkeypatch):
 def test_mistakes_are_named(trained):
     for options, cause in [
         ({"precision": "float8"}, "precision"),
+        ({"backend": "onnx", "precision": "float16"}, "--precision float16: an ONNX export has a precision of its own"),
+        ({"backend": "tensorflow"}, "--backend tensorflow: unknown. Known: auto, torch, onnx, onnx-int8"),
         ({"device": "tpu"}, "device"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ]:
@@ -102,10 +112,21 @@ def test_what_the_model_does_not_allow_is_a_warning(trained, monkeypatch):
     assert caught[0].filename == __file__
 
 
-def test_what_was_loaded_can_be_sent_to_another_process(trained, tmp_path):
-    loaded = rdrop_cli.load(trained["run_dir"])
+def test_an_export_that_auto_cannot_use_is_a_warning(exported):
+    Path(exported["checkpoint"], "onnx/model.onnx").unlink()
+    with pytest.warns(UserWarning, match=r"has no model\.onnx\. .* PyTorch is used instead"):
+        rdrop_cli.load(exported["run_dir"], backend="auto")
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_what_was_loaded_can_be_sent_to_another_process(exported, tmp_path, backend):
+    loaded = rdrop_cli.load(exported["run_dir"], backend=backend)
     (tmp_path / "loaded.pickle").write_bytes(pickle.dumps(loaded))
-    code = "import pickle, sys; print(repr(pickle.load(open(sys.argv[1], 'rb')).predict(['great movie'])[0].score))"
+    code = (
+        "import pickle, sys\n"
+        "print(repr(pickle.load(open(sys.argv[1], 'rb')).predict(['great movie'])[0].score))\n"
+        f"assert {backend == 'torch'} == ('torch' in sys.modules)"
+    )
     command = [sys.executable, "-c", code, str(tmp_path / "loaded.pickle")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     # The other process has threads of its own, on which the last bits depend.

@@ -64,7 +64,7 @@ def evaluate(
             rich_help_panel=help_pages.DATA,
         ),
     ] = None,
-    backend: options.BackendOption = None,
+    backend: options.BackendOfEvaluateOption = None,
     device: options.DeviceOption = None,
     precision: options.PrecisionOption = None,
     batch_size: options.BatchOption = None,
@@ -75,10 +75,10 @@ def evaluate(
     debug: options.DebugOption = False,
 ) -> None:
     """Measure a trained model on labelled text, with 95 % intervals."""
-    from rdrop_cli.config import parse_backend, parse_device, parse_precision
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.inference import evaluation
+    from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision
 
     choose_threads(threads)
     if data is None and any((text_column, label_column, text_pair_column, label_map)):
@@ -94,7 +94,7 @@ def evaluate(
             allow_rejects=bool(allow_rejects),
             positive_label=positive_label,
             against=against,
-            backend=parse_backend(backend or "torch"),
+            backend=parse_backend(backend, default="torch"),
             precision=parse_precision(precision),
             device=parse_device(device),
             batch_size=batch_size,
@@ -152,7 +152,8 @@ def _show(screen: Screen, evaluated: Evaluation) -> None:
 
     examples, result = evaluated.examples, evaluated.measured
     screen.say(f"Columns: {in_words(examples.columns)}")
-    title = f"{evaluated.name} on {examples.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
+    name = evaluated.name if evaluated.backend == "torch" else f"{evaluated.name} ({evaluated.backend})"
+    title = f"{name} on {examples.name}; F1, precision, recall: {average_of(result.labels, result.positive)}"
     screen.show(metrics_table({examples.split: result.metrics}, evaluated.intervals), title=title)
     if weak := weakness([result.predictions]):
         screen.say(f"The intervals are too narrow: {weak}", style="yellow")

@@ -23,6 +23,8 @@ def _in(panel: str, *names: str, metavar: str | None = None, text: str, **more: 
     return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **more)
 
 
+_BACKENDS = "torch, auto, or an export of `rdrop export`: onnx, onnx-int8"
+
 DataArgument = Annotated[
     Optional[str],  # noqa: UP045 - Typer reads it at run time
     typer.Argument(metavar="DATA", help="Prepared data, or anything `rdrop prepare` takes. Default: the recipe's."),
@@ -107,12 +109,11 @@ LabelSmoothingOption = Annotated[
 
 BackendOption = Annotated[
     Optional[str],  # noqa: UP045
-    _in(
-        MACHINE,
-        "--backend",
-        metavar="NAME",
-        text="torch, onnx, onnx-int8 or auto (the export if there is one that suits). `rdrop export` makes it.",
-    ),
+    _in(MACHINE, "--backend", metavar="NAME", text=f"{_BACKENDS}. Default: auto, an export if one suits."),
+]
+BackendOfEvaluateOption = Annotated[
+    Optional[str],  # noqa: UP045
+    _in(MACHINE, "--backend", metavar="NAME", text=f"{_BACKENDS}. Default: torch."),
 ]
 DeviceOption = Annotated[
     Optional[str],  # noqa: UP045

@@ -87,9 +87,9 @@ def predict(
     debug: options.DebugOption = False,
 ) -> None:
     """Classify texts, with a probability for every class."""
-    from rdrop_cli.config import parse_backend, parse_device, parse_precision
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.inference.inputs import Inputs
+    from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
 
     choose_threads(threads)
@@ -123,10 +123,10 @@ def predict(
             if output is not None:
                 counts = _write(predictions, file, names)
             else:
-                _print(screen, predictions, names, f"Predictions of {chosen.name}" if input_ is None else None)
+                _print(screen, predictions, classifier, f"Predictions of {chosen.name}" if input_ is None else None)
     _show_inputs(screen, rows)
     if output is not None:
-        _show_written(screen, file, counts, names)
+        _show_written(screen, file, counts, classifier)
 
 
 def _check_usage(texts: list[str] | None, input_: str | None, output: str | None, json_output: bool) -> None:
@@ -219,9 +219,9 @@ def _serve(screen: Screen, classifier: Classifier, rows: Inputs) -> Counter[str]
     return counts
 
 
-def _print_json(predictions: Iterable[Prediction]) -> None:
+def _print_json(predictions: Iterable[Prediction], backend: str) -> None:
     """One document, written as it comes."""
-    sys.stdout.write('{"predictions": [')
+    sys.stdout.write(f'{{"backend": {json_text(backend)}, "predictions": [')
     try:
         for index, item in enumerate(predictions):
             sys.stdout.write((", " if index else "") + json_text(item.as_dict()))
@@ -229,16 +229,16 @@ def _print_json(predictions: Iterable[Prediction]) -> None:
         sys.stdout.write("]}\n")
 
 
-def _print(screen: Screen, predictions: Iterable[Prediction], labels: tuple[str, ...], title: str | None) -> None:
+def _print(screen: Screen, predictions: Iterable[Prediction], classifier: Classifier, title: str | None) -> None:
     """Print predictions.
 
     Args:
         title: Of a table; None: a line each, as they come.
     """
     if screen.json_output:
-        _print_json(predictions)
+        _print_json(predictions, classifier.backend.name)
     elif title is not None:
-        _print_table(screen, list(predictions), labels, title)
+        _print_table(screen, list(predictions), classifier.labels.names, f"{title} ({classifier.backend.name})")
     else:
         for item in predictions:
             sys.stdout.write(f"{safe(item.label)}\t{item.score:.4f}\t{safe(item.text)}\n")
@@ -262,11 +262,13 @@ def _show_inputs(screen: Screen, rows: Inputs) -> None:
         screen.say(f"{count(rows.problems, 'row')} with problems; the first: {rows.first_problem}", style="yellow")
 
 
-def _show_written(screen: Screen, file: Path | None, counts: Counter[str], labels: tuple[str, ...]) -> None:
+def _show_written(screen: Screen, file: Path | None, counts: Counter[str], classifier: Classifier) -> None:
+    labels, backend = classifier.labels.names, classifier.backend.name
     names = labels if len(labels) <= SHOWN_CLASSES else [name for name, _ in counts.most_common(SHOWN_CLASSES)]
     summary = ", ".join(f"{name}: {counts[name]:,}" for name in names)
     if len(counts) > len(names):
         summary += f" and {len(counts) - len(names):,} more classes"
-    screen.say(f"{count(sum(counts.values()), 'prediction')} in {file or 'stdout'}: {summary}")
+    screen.say(f"{count(sum(counts.values()), 'prediction')} in {file or 'stdout'} ({backend}): {summary}")
     if screen.json_output:
-        screen.document({"output": str(file), "count": sum(counts.values()), "labels": dict(counts)})
+        total = sum(counts.values())
+        screen.document({"output": str(file), "count": total, "labels": dict(counts), "backend": backend})

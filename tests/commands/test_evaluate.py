@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -40,6 +41,20 @@ def test_without_data_it_is_the_runs_own_test_split(rdrop, named):
     assert found["metrics"] == named["metrics"]["test"]
     assert rdrop.json("evaluate", "run/best")["metrics"] == found["metrics"]
     assert rdrop.json("evaluate", "run", "--split", "validation")["metrics"] == named["metrics"]["validation"]
+
+
+def test_an_export_is_evaluated_as_it_predicts(rdrop, exported):
+    run = exported["run_dir"]
+    predicted = rdrop.json("predict", "--input", "reviews.csv", "--backend", "onnx-int8")["predictions"]
+    with Path("reviews.csv").open(newline="", encoding="utf-8") as stream:
+        truth = [row["label"] for row in csv.DictReader(stream)]
+    found = rdrop.json("evaluate", run, "reviews.csv", "--backend", "onnx-int8", "--against", run)
+    for document in (found, found["against"]):
+        assert (document["backend"], document["precision"]) == ("onnx-int8", "int8")
+    assert found["metrics"]["accuracy"] == sk.accuracy_score(truth, [item["label"] for item in predicted])
+    assert rdrop.json("evaluate", run)["backend"] == "torch"
+    shown = rdrop("evaluate", run, "--backend", "onnx").stdout
+    assert f"{exported['checkpoint']} (onnx) on " in shown
 
 
 def test_names_and_ids_give_the_same_numbers_as_scikit_learn(rdrop, named, tmp_path):

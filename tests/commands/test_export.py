@@ -60,7 +60,7 @@ def test_an_int8_model_that_changes_labels_is_refused_and_float32_is_kept(rdrop,
     )
     assert "of the labels, more than -100%, so it was not kept" in document["refused"]
     assert rdrop.json("predict", "a great movie", "--backend", "onnx")
-    assert "model_quantized.onnx: file not found" in rdrop.error("predict", "text", "--backend", "onnx-int8")
+    assert "has no model_quantized.onnx" in rdrop.error("predict", "text", "--backend", "onnx-int8")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,35 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from conftest import make_reviews, write_csv
+from conftest import CLI, make_reviews, write_csv
 from rdrop_cli.core.inference import prediction
 
+torch_only, onnx_only = (pytest.mark.parametrize("rdrop", [name], indirect=True) for name in ("torch", "onnx"))
 NASTY = ["\x1b]0;x\x07", "[bold red]x[/]", "[/]", "\u202eabc", "", "a\x00b"]
+
+
+class Predicting(CLI):
+    """The command line, whose predictions are made by one backend."""
+
+    def __init__(self, backend):
+        self.backend = backend
+
+    def __call__(self, command, *arguments, **options):
+        return super().__call__(command, *arguments, *self.options(command), **options)
+
+    def options(self, command):
+        return ["--backend", self.backend] if command == "predict" else []
+
+
+@pytest.fixture(params=["torch", "onnx"])
+def rdrop(request):
+    return Predicting(request.param)
+
+
+@pytest.fixture
+def trained(exported):
+    """Both backends predict with one run."""
+    return exported
 
 
 def test_the_newest_finished_run_is_the_default(rdrop, trained):
@@ -29,6 +55,7 @@ def test_the_newest_finished_run_is_the_default(rdrop, trained):
 
 def test_a_table_shows_every_class(rdrop, trained):
     shown = rdrop("predict", "great movie").stdout
+    assert shown.splitlines()[0] == f"Predictions of {trained['checkpoint']} ({rdrop.backend})"
     assert [cell.strip() for cell in shown.splitlines()[-2].split("│")[1:3]] == ["great movie", "1"]
 
 
@@ -85,7 +112,7 @@ def test_no_row_is_lost_to_a_problem_and_problems_are_said(rdrop, trained):
 def test_an_empty_input_gives_an_empty_output(rdrop, trained):
     rdrop("predict", "--input", "-", "--output", "out.jsonl", stdin=b"")
     assert Path("out.jsonl").read_text() == ""
-    assert rdrop.json("predict", "--input", "-", stdin=b"") == {"predictions": []}
+    assert rdrop.json("predict", "--input", "-", stdin=b"") == {"backend": rdrop.backend, "predictions": []}
 
 
 def test_a_failure_leaves_the_old_output(rdrop, trained, monkeypatch):
@@ -101,6 +128,7 @@ def test_a_failure_leaves_the_old_output(rdrop, trained, monkeypatch):
     assert not list(Path().glob(".*partial"))
 
 
+@torch_only
 def test_pipeline_gives_the_same_probabilities_and_names(rdrop, trained):
     from transformers import pipeline
 
@@ -131,18 +159,21 @@ def test_no_run_yet(rdrop):
     assert "no finished run found in runs/. Train one with rdrop train" in rdrop.error("predict", "great movie")
 
 
+@torch_only
 def test_weights_that_are_pickled_are_refused(rdrop, trained):
     weights = Path(trained["checkpoint"], "model.safetensors")
     weights.rename(weights.with_name("pytorch_model.bin"))
+    shutil.rmtree(weights.with_name("onnx"))
     assert "the weights are pickled" in rdrop.error("predict", "text", "--checkpoint", trained["run_dir"])
 
 
+@torch_only
 def test_a_model_that_is_no_classifier_is_refused(rdrop, tiny_model):
     message = rdrop.error("predict", "text", "--checkpoint", tiny_model)
     assert "not a fine-tuned text classifier (BertModel)" in message
 
 
-def test_memory_does_not_grow_with_the_input(trained, tmp_path):
+def test_memory_does_not_grow_with_the_input(rdrop, trained, tmp_path):
     """Peak memory of 40,000 rows of 20 columns against that of 4,000."""
     code = (
         "import resource, sys\n"
@@ -159,6 +190,7 @@ def test_memory_does_not_grow_with_the_input(trained, tmp_path):
             ("text", *(f"c{i}" for i in range(19))),
         )
         arguments = ["predict", "--input", str(source), "--output", "out.jsonl", "--quiet", "--batch-size", "256"]
+        arguments += rdrop.options("predict")
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, cwd=Path.cwd()
         )
@@ -188,6 +220,7 @@ def test_a_lone_surrogate_becomes_a_replacement_character(rdrop, trained):
     assert [item["text"] for item in found] == ["cut \ufffd", "whole 👍"]
 
 
+@torch_only
 def test_weights_that_are_not_finite_are_said_to_be_so(rdrop, trained):
     from safetensors.torch import load_file, save_file
 
@@ -229,8 +262,9 @@ def test_an_input_in_the_home_folder_is_not_replaced_by_its_predictions(rdrop, t
     assert Path("out:x.parquet").is_file()
 
 
-def test_a_narrow_encoding_is_no_reason_to_fail(trained):
-    command = [sys.executable, "-m", "rdrop_cli", "predict", "caf\xe9 \u2013", "--checkpoint", trained["run_dir"]]
+@onnx_only
+def test_a_narrow_encoding_is_no_reason_to_fail(rdrop, trained):
+    command = [sys.executable, "-m", "rdrop_cli", "predict", "caf\xe9 \u2013", *rdrop.options("predict")]
     for extra, shown in ([], "caf\\xe9 \\u2013"), (["--json"], "caf\\u00e9 \\u2013"):
         done = subprocess.run(
             [*command, *extra],
@@ -243,6 +277,7 @@ def test_a_narrow_encoding_is_no_reason_to_fail(trained):
         assert shown in done.stdout
 
 
+@torch_only
 def test_a_device_can_be_named(rdrop, trained, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert rdrop.json("predict", "great", "--device", "cpu")["predictions"]

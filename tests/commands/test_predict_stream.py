@@ -71,7 +71,7 @@ def test_each_line_is_answered_before_the_next_is_written_and_many_at_once_in_or
         assert {item["label"] for item in found} <= {"0", "1"}
         said = process.stderr.read()
         assert process.wait(PATIENCE) == 0
-    assert said.startswith("Columns: text 'text'\n5,010 predictions in stdout: ")
+    assert said.startswith("Columns: text 'text'\n5,010 predictions in stdout (onnx): ")
     assert said.count("\n") == 2
 
 

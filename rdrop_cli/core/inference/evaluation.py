@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.inference.examples import Examples, examples_of_run, examples_of_source
@@ -13,12 +13,13 @@ from rdrop_cli.core.inference.seen import Seen, count_seen
 from rdrop_cli.core.metrics.bootstrap import Interval, interval, resample
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.runs.checkpoint import Checkpoint, find_checkpoint, trained_on_the_same
-from rdrop_cli.schema import BackendName, HubConfig, Precision
+from rdrop_cli.schema import HubConfig, Precision
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from rdrop_cli.core.inference.backends.base import Backend, BackendChoice, BackendName
     from rdrop_cli.core.inference.measuring import Measurement
     from rdrop_cli.core.metrics.head_to_head import HeadToHead
     from rdrop_cli.core.progress import Progress
@@ -32,12 +33,16 @@ class Rival:
         name: The checkpoint's name.
         seen: How many of the examples it has seen; None: unknown.
         same_data: Whether both were trained on the same examples in the same splits.
+        precision: Of the matrix products.
+        backend: What ran the model.
         compared: The first checkpoint compared with this one.
     """
 
     name: str
     seen: Seen | None
     same_data: bool
+    precision: str
+    backend: BackendName
     compared: HeadToHead
 
 
@@ -90,6 +95,8 @@ class Evaluation:
             document["against"] = {
                 "checkpoint": rival.name,
                 "same_data": rival.same_data,
+                "precision": rival.precision,
+                "backend": rival.backend,
                 "seen": _seen_as_dict(rival.seen),
                 **rival.compared.as_dict(),
             }
@@ -106,7 +113,7 @@ def evaluate(
     allow_rejects: bool = False,
     positive_label: str | None = None,
     against: str | None = None,
-    backend: BackendName | Literal["auto"] = "torch",
+    backend: BackendChoice = "torch",
     precision: Precision | None = None,
     device: str = "auto",
     batch_size: int | None = None,
@@ -172,7 +179,9 @@ def evaluate(
         intervals={name: interval(values[0]) for name, values in drawn.items()},
         precision=classifier.backend.precision,
         backend=classifier.backend.name,
-        rival=None if other is None else _compare(own, other, examples, models, drawn, measured.positive),
+        rival=None
+        if other is None
+        else _compare(own, other, second.backend, examples, models, drawn, measured.positive),
     )
 
 
@@ -195,6 +204,7 @@ def _read(
 def _compare(
     own: Checkpoint,
     other: Checkpoint,
+    backend: Backend,
     examples: Examples,
     models: list[Predictions],
     drawn: dict[str, NDArray[np.float64]],
@@ -203,7 +213,8 @@ def _compare(
     from rdrop_cli.core.metrics.head_to_head import head_to_head  # it needs scipy
 
     compared = head_to_head(models[0], models[1], drawn, positive=positive)
-    return Rival(other.name, count_seen(other, examples), trained_on_the_same(own, other), compared)
+    same = trained_on_the_same(own, other)
+    return Rival(other.name, count_seen(other, examples), same, backend.precision, backend.name, compared)
 
 
 def _seen_as_dict(counts: Seen | None) -> dict[str, int] | None:

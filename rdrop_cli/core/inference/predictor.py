@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rdrop_cli.config import parse_backend, parse_device, parse_precision
 from rdrop_cli.core.inference.backends.choice import open_classifier
 from rdrop_cli.core.inference.inputs import Input, repaired
 from rdrop_cli.core.inference.prediction import Prediction, predict
+from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
 from rdrop_cli.errors import ConfigError, DataError
 
@@ -34,8 +34,9 @@ def load(
 
     Args:
         checkpoint: A run or checkpoint folder, a run's name under runs/, or a hub id, tried in this order.
-        backend: torch; onnx or onnx-int8, which need the checkpoint's ONNX export but not PyTorch; or auto: the float32
-            export if there is a usable one and neither precision nor a GPU is named, else torch.
+        backend: torch, the default, because it gives the same numbers whether or not there is an export; onnx or
+            onnx-int8, which need the checkpoint's ONNX export and do not load PyTorch; or auto: the float32 export if
+            there is a usable one and neither a precision nor a GPU is named, else torch.
         precision: auto, float32, bfloat16 or float16; None: that of the training if the device supports it, else auto.
         device: auto, cpu, cuda, cuda:N or mps; None: auto, which is a GPU if there is one.
         batch_size: Texts per forward pass; None: as in the evaluations of the checkpoint's training.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.model.locate import check_model_folder
@@ -15,7 +15,9 @@ from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage import hub, integrity
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import CheckpointError, ModelError
-from rdrop_cli.schema import HubConfig
+
+if TYPE_CHECKING:
+    from rdrop_cli.schema import HubConfig
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def find_checkpoint(name: str, hub_config: HubConfig | None = None, *, verify: b
         if folder.is_dir():
             return _open(folder, verify)
     if hub.looks_like_id(name) and not name.startswith("runs/"):
+        from rdrop_cli.schema import HubConfig
+
         hub.require(name, "model", hub_config or HubConfig())
         return Checkpoint(name)
     runs = [run.name for run in runs_by_age()]

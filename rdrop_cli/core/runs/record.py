@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdrop_cli.config import dump_config
 from rdrop_cli.core.data import left_out
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.storage import integrity
@@ -74,6 +73,8 @@ def write_record(run: Path, config: Config, data: Prepared, record: Mapping[str,
     Raises:
         StorageError: they cannot be written.
     """
+    from rdrop_cli.config import dump_config  # reading a record does not need it
+
     write_text(run / layout.CONFIG, dump_config(config))  # first: it makes the folder a run
     write_text(run / layout.DATA, integrity.with_checksum({**data_record(data), **record}))
 

@@ -6,12 +6,9 @@ This module therefore sets the environment and probes the endpoint first, and im
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,6 +172,10 @@ def probe(endpoint: str) -> str | None:
 
 
 def _ask(endpoint: str) -> str | None:
+    import http.client
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=_PROBE_SECONDS):
             return None

@@ -130,7 +130,7 @@ def test_no_cause_quotes_a_password(monkeypatch, endpoint, error, cause):
     def fail(request, timeout):
         raise error
 
-    monkeypatch.setattr(hub.urllib.request, "urlopen", fail)
+    monkeypatch.setattr("urllib.request.urlopen", fail)
     assert hub.probe(endpoint) == cause
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,10 +14,32 @@ if TYPE_CHECKING:
 
     from rdrop_cli.core.data.labels import LabelMap
     from rdrop_cli.core.data.tokens import Tokens
-    from rdrop_cli.schema import BackendName
 
+BackendName = Literal["torch", "onnx", "onnx-int8"]
+"""What runs a model: PyTorch, or ONNX Runtime in float32 or with 8-bit weights and products."""
+BackendChoice = Literal["auto", "torch", "onnx", "onnx-int8"]
+"""`auto`: whichever suits."""
 DEFAULT_BATCH_SIZE = 64
 """For a checkpoint that records none."""
+
+
+def check_kind(name: object, architectures: object, problem_type: object, classes: int) -> None:
+    """Refuse a model that does not choose one of several classes.
+
+    Args:
+        name: The checkpoint, for messages.
+        architectures: Like `problem_type`, as in config.json.
+        classes: The number of classes.
+
+    Raises:
+        CheckpointError: it is something else.
+    """
+    names = [str(architecture) for architecture in architectures] if isinstance(architectures, list) else []
+    if not any("ForSequenceClassification" in architecture for architecture in names):
+        known = ", ".join(names) or "unknown"
+        raise CheckpointError(f"{name}: not a fine-tuned text classifier ({known})")
+    if classes < 2 or problem_type in ("regression", "multi_label_classification"):
+        raise CheckpointError(f"{name}: not a single-label classifier ({problem_type or 'one output'})")
 
 
 class Backend(Protocol):

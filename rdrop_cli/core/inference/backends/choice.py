@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rdrop_cli import processes
-from rdrop_cli.core.inference.classifier import Classifier
 from rdrop_cli.core.runs import onnx_export
 from rdrop_cli.core.runs.checkpoint import Checkpoint, verify_checkpoint
-from rdrop_cli.errors import CheckpointError, ConfigError, ModelError
+from rdrop_cli.errors import CheckpointError, ConfigError, ModelError, StorageError
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.inference.backends.base import Backend
+    from rdrop_cli.core.inference.backends.base import Backend, BackendChoice
+    from rdrop_cli.core.inference.classifier import Classifier
     from rdrop_cli.core.progress import Progress
     from rdrop_cli.core.runs.onnx_export import OnnxExport
-    from rdrop_cli.schema import BackendName, Precision
+    from rdrop_cli.schema import Precision
 
 GPU_DRIVER = Path("/dev/nvidiactl")
 """Exists on Linux where NVIDIA's driver is in use, so that a GPU can be expected without loading PyTorch."""
@@ -26,7 +27,7 @@ GPU_DRIVER = Path("/dev/nvidiactl")
 def open_classifier(
     checkpoint: Checkpoint,
     *,
-    backend: BackendName | Literal["auto"] = "torch",
+    backend: BackendChoice = "torch",
     many_texts: bool = True,
     precision: Precision | None = None,
     device: str = "auto",
@@ -43,7 +44,7 @@ def open_classifier(
         checkpoint: The result of `find_checkpoint`; if that did not verify it, it is verified before PyTorch loads it.
         backend: `auto`: the checkpoint's ONNX export if it has a usable one, and if nothing that only PyTorch does is
             wanted. For many texts it must also have been faster than PyTorch when it was exported, and there must be no
-            GPU.
+            GPU. A folder without weights has nothing but its export.
         many_texts: There are so many texts that the time to load the backend does not matter.
         precision: Of the matrix products; None: that of the training if the device supports it, else `auto`.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -57,21 +58,20 @@ def open_classifier(
     Raises:
         CheckpointError: the checkpoint is not a text classifier, is damaged, or has no usable export.
         ModelError: it cannot be loaded, or fails on this device.
+        StorageError: a file of it cannot be read.
         ConfigError: there is no such device, or ONNX Runtime does not take the precision or device.
     """
-
-    def load_onnx(*, quantized: bool = False) -> Backend:
-        return _load_onnx(checkpoint, quantized, memory_hint)
-
     loaded: Backend | None = None
     if backend in ("onnx", "onnx-int8"):
         _check_settings(precision, device)
-        loaded = load_onnx(quantized=backend == "onnx-int8")
+        loaded = _load_onnx(checkpoint, memory_hint, quantized=backend == "onnx-int8")
     elif backend == "auto" and precision is None and device in ("auto", "cpu") and processes.world_size() == 1:
         try:
             if _is_preferred(checkpoint, device, many_texts):
-                loaded = load_onnx()
-        except (CheckpointError, ModelError) as error:
+                loaded = _load_onnx(checkpoint, memory_hint)
+        except (CheckpointError, ModelError, StorageError) as error:
+            if not onnx_export.weights_of(Path(checkpoint.name)):
+                raise
             notice(f"{error}{'' if error.hint else '.'} PyTorch is used instead")
     if loaded is None:
         verify_checkpoint(checkpoint)
@@ -89,7 +89,9 @@ def open_classifier(
             memory_hint=memory_hint,
             on_progress=on_progress,
         )
-    return Classifier(loaded, batch_size=batch_size)
+    from rdrop_cli.core.inference.classifier import Classifier  # it needs NumPy
+
+    return Classifier(loaded, batch_size=batch_size or checkpoint.batch_size)
 
 
 def _is_preferred(checkpoint: Checkpoint, device: str, many_texts: bool) -> bool:
@@ -98,37 +100,59 @@ def _is_preferred(checkpoint: Checkpoint, device: str, many_texts: bool) -> bool
     Raises:
         CheckpointError: the export's manifest is missing or damaged.
     """
-    if not onnx_export.is_exported(Path(checkpoint.name)):
+    model = Path(checkpoint.name)
+    if not onnx_export.is_exported(model):
         return False
-    if not many_texts or not onnx_export.weights_of(Path(checkpoint.name)):
+    if not many_texts or not onnx_export.weights_of(model):
         return True
     if device == "auto" and (GPU_DRIVER.exists() or (platform.system(), platform.machine()) == ("Darwin", "arm64")):
         return False
     return bool(_read(checkpoint).check["faster"] == "onnx")
 
 
-def _load_onnx(checkpoint: Checkpoint, quantized: bool, memory_hint: str) -> Backend:
+def _load_onnx(checkpoint: Checkpoint, memory_hint: str, *, quantized: bool = False) -> Backend:
+    """Load an export once it is known to be intact and current.
+
+    Raises:
+        CheckpointError: it is not, or there is none.
+        ModelError: ONNX Runtime is not installed, or cannot load it.
+        StorageError: a file cannot be read.
+    """
     export = _read(checkpoint)
     file = onnx_export.INT8 if quantized else onnx_export.FLOAT32
-    try:
+    if not (export.folder / file).is_file():
+        raise CheckpointError(f"{export.folder}: has no {file}", _remedy(checkpoint, "Make it", int8=quantized))
+    with _with_remedy(checkpoint, int8=quantized):
         onnx_export.check_export(export, file)
-    except CheckpointError as error:
-        command = onnx_export.export_command(checkpoint, int8=quantized)
-        raise CheckpointError(error.message, f"Export it again with: {command}.") from error
     from rdrop_cli.core.inference.backends.onnx import OnnxBackend
 
     return OnnxBackend(export, quantized=quantized, max_length=checkpoint.max_length, memory_hint=memory_hint)
 
 
 def _read(checkpoint: Checkpoint) -> OnnxExport:
-    folder = Path(checkpoint.name, onnx_export.FOLDER)
-    command = onnx_export.export_command(checkpoint)
-    if not folder.is_dir():
-        raise CheckpointError(f"{checkpoint.name}: has no ONNX export", f"Make it with: {command}.")
+    model = Path(checkpoint.name)
+    if not onnx_export.is_exported(model):
+        raise CheckpointError(f"{checkpoint.name}: has no ONNX export", _remedy(checkpoint, "Make it"))
+    with _with_remedy(checkpoint):
+        return onnx_export.read_export(model / onnx_export.FOLDER)
+
+
+@contextlib.contextmanager
+def _with_remedy(checkpoint: Checkpoint, *, int8: bool = False) -> Iterator[None]:
+    """Let an error say how the export is made again."""
     try:
-        return onnx_export.read_export(folder)
+        yield
     except CheckpointError as error:
-        raise CheckpointError(error.message, f"Export it again with: {command}.") from error
+        raise CheckpointError(error.message, _remedy(checkpoint, "Export it again", int8=int8)) from error
+
+
+def _remedy(checkpoint: Checkpoint, what: str, *, int8: bool = False) -> str:
+    if checkpoint.run is not None:
+        return f"{what} with: {onnx_export.export_command(checkpoint, int8=int8)}."
+    model = Path(checkpoint.name)
+    if onnx_export.is_exported(model) and not onnx_export.weights_of(model):
+        return f"{what} from its run with: rdrop export RUN --out FOLDER."
+    return "Only runs can be exported; use --backend torch."
 
 
 def _check_settings(precision: Precision | None, device: str) -> None:
@@ -137,13 +161,17 @@ def _check_settings(precision: Precision | None, device: str) -> None:
     Raises:
         ConfigError: a precision or a GPU is wanted, or there are several processes.
     """
-    torch_only = "which only --backend torch can do"
     if precision is not None:
         raise ConfigError(
-            f"--precision {precision}: an ONNX model has the precision of its export",
-            "Omit --precision, choose onnx or onnx-int8, or use --backend torch.",
+            f"--precision {precision}: an ONNX export has a precision of its own",
+            "Omit --precision, or use --backend torch.",
         )
     if device not in ("auto", "cpu"):
-        raise ConfigError(f"--device {device}: ONNX models run on the CPU here", "Use --backend torch for a GPU.")
+        raise ConfigError(
+            f"--device {device}: an ONNX export runs on the CPU", "Omit --device, or use --backend torch."
+        )
     if processes.world_size() > 1:
-        raise ConfigError(f"several processes share the work, {torch_only}", "Start one process.")
+        raise ConfigError(
+            f"an ONNX export is run by one process, not {processes.world_size()}",
+            "Start only one, or use --backend torch.",
+        )

@@ -11,7 +11,7 @@ import torch
 from rdrop_cli import processes
 from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.core.data.tokens import encode
-from rdrop_cli.core.inference.backends.base import DEFAULT_BATCH_SIZE
+from rdrop_cli.core.inference.backends.base import DEFAULT_BATCH_SIZE, check_kind
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model import probes, trial
 from rdrop_cli.core.model.attention import register_attention
@@ -22,7 +22,6 @@ from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.model.loading import map_loading_errors, quiet_transformers
 from rdrop_cli.core.model.locate import fetch_model
 from rdrop_cli.core.model.tokenizer import load_tokenizer
-from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,12 +76,8 @@ class TorchBackend:
             name = fetch_model(checkpoint.name, None, on_progress)
         with map_loading_errors(name, "checkpoint"):
             config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
-        architectures = getattr(config, "architectures", None) or []
-        if not any("ForSequenceClassification" in architecture for architecture in architectures):
-            raise CheckpointError(f"{name}: not a fine-tuned text classifier ({', '.join(architectures) or 'unknown'})")
         kind = getattr(config, "problem_type", None)
-        if config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
-            raise CheckpointError(f"{name}: not a single-label classifier ({kind or 'one output'})")
+        check_kind(name, getattr(config, "architectures", None), kind, config.num_labels)
         self.precision = self._pick_precision(precision, checkpoint)
         with map_loading_errors(name, "checkpoint"):
             self.model = AutoModelForSequenceClassification.from_pretrained(
