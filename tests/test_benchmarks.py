@@ -122,6 +122,15 @@ def test_the_performance_page_shows_the_kept_results(path):
     if "texts_per_second" in kept:
         figures += [f"{value:.1f}" for value in kept["texts_per_second"].values()]
         figures.append(f"{kept['rdrop_is_faster_by']:.2f}")
+    for kind in ("reviews", "sentences"):
+        if kind in kept:
+            figures += [f"{value:.1f}" for value in kept[kind]["texts_per_second"].values()]
+            figures += [f"{value:.2f}x" for value in kept[kind]["times_the_pipeline"].values()]
+    for name, ratio in kept.get("onnx_is_faster_by", {}).items():
+        figures += [
+            f"{ratio:.2f}x",
+            *(f"{kept['seconds'][f'{name}, {backend}']:.2f} s" for backend in ("onnx", "torch")),
+        ]
     for by_version in kept.get("conditions", {}).values():
         figures += [f"{row['examples_per_second']:.1f}" for row in by_version.values()]
         figures += [f"{row['ratio']:.2f}" for row in list(by_version.values())[1:]]
