@@ -13,7 +13,7 @@ from rdrop_cli.errors import DataError
 
 NO_KEY = {"config", "set_", "out", "overwrite", "threads", "json_output", "quiet", "debug"}
 OF_ITS_OWN = {
-    train: {"resume", "dry_run"},
+    train: {"resume", "dry_run", "no_export"},
     compare: {"arms", "arm", "seeds", "budget", "dry_run"},
     prepare: {"strict", "no_strict"},
 }
