@@ -265,7 +265,7 @@ class Trial:
     def arguments(self, run: Path) -> list[str]:
         """The command that a user would type now."""
         if (run / "config.yaml").is_file():
-            return ["train", "--resume", "--out", str(run)]
+            return ["train", "--resume", "--out", str(run), "--no-export"]
         return [*self.command, "--out", str(run)]
 
     def problem(self, kind: str, text: str) -> None:
@@ -279,9 +279,10 @@ class Trial:
         if newest is not None and (fault := integrity.damage(newest)):
             self.problem("lost", f"{what}: {newest.name}: {fault}")
         is_resumed = (run / "config.yaml").is_file()
-        ended = lap(shlex.split(command) or self.arguments(run), run, **options)
+        arguments = [*shlex.split(command), "--no-export"] if command else self.arguments(run)
+        ended = lap(arguments, run, **options)
         self.counts["resumed"] += is_resumed
-        if newest is not None and "passed over" in ended.stderr:
+        if newest is not None and "is skipped" in ended.stderr:
             self.problem("lost", f"{what}: {step_of(newest)} steps: {ended.stderr}")
         return ended
 
