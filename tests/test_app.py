@@ -94,3 +94,21 @@ def test_an_interruption_exits_with_130(rdrop, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "newest_finished", interrupt)
     assert rdrop.error("predict", "text", code=130) == "error: interrupted"
+
+
+def test_a_process_that_predicted_with_an_export_ends_in_order(exported):
+    code = (
+        "import atexit, sys\n"
+        "from rdrop_cli.__main__ import main\n"
+        "atexit.register(lambda: sys.stdout.write('the end'))\n"
+        "sys.argv = ['rdrop', 'predict', *sys.argv[1:]]\n"
+        "main()"
+    )
+
+    def end(*arguments):
+        command = [sys.executable, "-c", code, *arguments, "--backend", "onnx"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return done.returncode, done.stdout[-8:].strip(), done.stderr
+
+    assert end("great movie") == (0, "the end", "")
+    assert end("great movie", "--batch-size", "0")[:2] == (2, "the end")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdrop_cli import processes
-from rdrop_cli.core.data.tokens import TokenDataset
+from rdrop_cli.core.data.tokens import TokenDataset, encode
 from rdrop_cli.core.metrics.classification import softmax
 from rdrop_cli.core.model.exact_length import batches_of
 from rdrop_cli.errors import ModelError
@@ -41,7 +41,11 @@ class Classifier:
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, on_progress: Callable[[int], None] | None = None
     ) -> TokenDataset:
         """Token ids of texts, truncated to the checkpoint's maximum length."""
-        return TokenDataset(self.backend.encode(texts, pairs, on_progress), None)
+        backend = self.backend
+        tokens = encode(
+            backend.tokenizer, texts, pairs, max_length=backend.max_length, count_all=False, on_progress=on_progress
+        )
+        return TokenDataset(tokens, None)
 
     def probabilities(
         self, dataset: TokenDataset, on_progress: Callable[[int], None] | None = None

@@ -136,9 +136,8 @@ def _verify_files(run: Path, name: str, meter: _Meter) -> Verified:
     checked: list[Path] = []
     unsealed: list[Path] = []
     for folder in _weights(run):
-        is_sealed = (
-            integrity.is_sealed(folder) or folder.name == onnx_export.FOLDER
-        )  # an export without one is unusable
+        # An export without a manifest is not unsealed but unusable, which `_folder_fault` says.
+        is_sealed = folder.name == onnx_export.FOLDER or integrity.is_sealed(folder)
         (checked if is_sealed else unsealed).append(folder)
         if fault := _folder_fault(folder, meter.file):
             faults[folder] = fault

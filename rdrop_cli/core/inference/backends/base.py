@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rdrop_cli.core.data.labels import LabelMap
-    from rdrop_cli.core.data.tokens import Tokens
 
 BackendName = Literal["torch", "onnx", "onnx-int8"]
 """What runs a model: PyTorch, or ONNX Runtime in float32 or with 8-bit weights and products."""
@@ -54,6 +53,10 @@ class Backend(Protocol):
         """The names of the classes."""
 
     @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, as `core.data.tokens.encode` takes it."""
+
+    @property
     def max_length(self) -> int:
         """Longest input in tokens."""
 
@@ -68,15 +71,6 @@ class Backend(Protocol):
     @property
     def by_exact_length(self) -> bool:
         """Whether texts of different lengths must not share a batch, because padding changes the logits."""
-
-    def encode(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, on_progress: Callable[[int], None] | None = None
-    ) -> Tokens:
-        """Token ids of texts or pairs, truncated to `max_length`.
-
-        Args:
-            on_progress: Called with the number of texts just encoded.
-        """
 
     def running(self) -> AbstractContextManager[object]:
         """A context for calls of `logits`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,6 @@ import numpy as np
 from rdrop_cli import threads
 from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.core.data.padding import Padding
-from rdrop_cli.core.data.tokens import encode
 from rdrop_cli.core.inference.backends.base import check_kind
 from rdrop_cli.core.inference.backends.json_tokenizer import JsonTokenizer
 from rdrop_cli.core.runs import layout, onnx_export
@@ -21,7 +20,6 @@ from rdrop_cli.errors import CheckpointError, ModelError, one_line
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rdrop_cli.core.data.tokens import Tokens
     from rdrop_cli.core.runs.onnx_export import OnnxExport
 
 LOGITS = "logits"
@@ -75,14 +73,6 @@ class OnnxBackend:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _session=_session(state["_path"]))
-
-    def encode(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, on_progress: Callable[[int], None] | None = None
-    ) -> Tokens:
-        """Token ids of texts or pairs, as `Backend.encode`."""
-        return encode(
-            self.tokenizer, texts, pairs, max_length=self.max_length, count_all=False, on_progress=on_progress
-        )
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

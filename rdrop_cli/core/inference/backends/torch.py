@@ -10,7 +10,6 @@ import torch
 
 from rdrop_cli import processes
 from rdrop_cli.core.data.labels import LabelMap
-from rdrop_cli.core.data.tokens import encode
 from rdrop_cli.core.inference.backends.base import DEFAULT_BATCH_SIZE, check_kind
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model import probes, trial
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rdrop_cli.core.data.tokens import Tokens
     from rdrop_cli.core.progress import Progress
     from rdrop_cli.core.runs.checkpoint import Checkpoint
     from rdrop_cli.schema import Precision
@@ -127,14 +125,6 @@ class TorchBackend:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         register_attention()  # the process that unpickles it may not have loaded a model
-
-    def encode(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, on_progress: Callable[[int], None] | None = None
-    ) -> Tokens:
-        """Token ids of texts or pairs, as `Backend.encode`."""
-        return encode(
-            self.tokenizer, texts, pairs, max_length=self.max_length, count_all=False, on_progress=on_progress
-        )
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
