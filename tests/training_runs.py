@@ -60,7 +60,7 @@ def harm(path: Path) -> None:
 def unfinished(run: Path) -> Path:
     """Make of a finished run of two epochs one that was stopped after its first."""
     shutil.rmtree(newest(run))
-    for name in ("metrics.json", "training.json", "test-predictions.parquet"):
+    for name in ("metrics.json", "training.json", "test-predictions.parquet", "validation-predictions.parquet"):
         (run / name).unlink()
     return run
 

@@ -1,7 +1,7 @@
 """The layout of run folders: names, finding runs, and reading their files.
 
 A run folder contains config.yaml, data.json, best/, checkpoints/, history.csv and tensorboard/; a finished one also
-training.json, test-predictions.parquet (if there is a test split) and metrics.json. config.yaml is written first and
+training.json, predictions of the validation and the test split, and metrics.json. config.yaml is written first and
 makes the folder a run; metrics.json is written last and marks it as finished. best/ can be loaded with
 `from_pretrained`, and its rdrop.json describes the input that the model expects. Folders with weights have a manifest
 to detect damage.
@@ -24,10 +24,13 @@ from rdrop_cli.errors import CheckpointError, one_line
 
 RUNS, COMPARISONS = Path("runs"), Path("comparisons")
 CONFIG, DATA, METRICS, HISTORY = "config.yaml", "data.json", "metrics.json", "history.csv"
-PREDICTIONS, COST = "test-predictions.parquet", "training.json"
+PREDICTIONS = {"validation": "validation-predictions.parquet", "test": "test-predictions.parquet"}
+COST = "training.json"
 BEST, CHECKPOINTS, TENSORBOARD = "best", "checkpoints", "tensorboard"
 CARD, STATE = "rdrop.json", "trainer_state.json"
-OF_A_RUN = frozenset({CONFIG, DATA, METRICS, HISTORY, PREDICTIONS, COST, BEST, CHECKPOINTS, TENSORBOARD, LOCK})
+OF_A_RUN = frozenset(
+    {CONFIG, DATA, METRICS, HISTORY, *PREDICTIONS.values(), COST, BEST, CHECKPOINTS, TENSORBOARD, LOCK}
+)
 """The names of everything in a run folder."""
 
 

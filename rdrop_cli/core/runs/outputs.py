@@ -1,9 +1,10 @@
-"""Files of a finished run for comparisons: its predictions on test, and its cost."""
+"""Files of a finished run for comparisons and reports: its predictions on validation and test, and its cost."""
 
 from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,30 +20,33 @@ from rdrop_cli.core.storage.files import write_text, writing
 from rdrop_cli.errors import CheckpointError
 
 
-def save_outputs(run: Path, test: Predictions | None, cost: dict[str, Any]) -> None:
+def save_outputs(run: Path, predictions: Mapping[str, Predictions], cost: dict[str, Any]) -> None:
     """Write the files that `load_predictions` and `load_cost` read.
 
     Args:
-        test: Predictions in the order of the test split; None: there is no test split.
+        predictions: By split, in the order of its examples; those of `layout.PREDICTIONS` are kept.
         cost: The content of training.json.
 
     Raises:
         StorageError: it cannot be written.
     """
-    if test is not None:
-        columns = {f"class_{index}": column for index, column in enumerate(test.probabilities.T)}
-        with writing(run / layout.PREDICTIONS) as staging:
-            pq.write_table(pa.table({"label": test.labels, **columns}), staging.absolute(), write_page_checksum=True)
+    for split, name in layout.PREDICTIONS.items():
+        if split not in predictions:
+            continue
+        found = predictions[split]
+        columns = {f"class_{index}": column for index, column in enumerate(found.probabilities.T)}
+        with writing(run / name) as staging:
+            pq.write_table(pa.table({"label": found.labels, **columns}), staging.absolute(), write_page_checksum=True)
     write_text(run / layout.COST, json.dumps(cost, indent=2) + "\n")
 
 
-def load_predictions(run: Path) -> Predictions:
-    """The predictions of a finished run on its test split.
+def load_predictions(run: Path, split: str = "test") -> Predictions:
+    """The raw predictions of a finished run on its test or validation split, before any calibration.
 
     Raises:
         CheckpointError: they are missing or damaged.
     """
-    path = run / layout.PREDICTIONS
+    path = run / layout.PREDICTIONS[split]
     try:
         table = pq.read_table(path.absolute(), page_checksum_verification=True)
         labels = table["label"].to_numpy().astype(np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -187,10 +188,13 @@ def _record_faults(run: Path) -> dict[Path, str]:
         checks[layout.METRICS] = read_metrics
         checks[layout.BEST] = _check_best
         # Runs of earlier versions have neither of these two, and without a test split there are no predictions.
-        if (run / layout.COST).exists() or (run / layout.PREDICTIONS).exists():
+        if (run / layout.COST).exists() or (run / layout.PREDICTIONS["test"]).exists():
             checks[layout.COST] = load_cost
-    if (run / layout.PREDICTIONS).exists() or (is_finished and _has_test(run) and (run / layout.COST).exists()):
-        checks[layout.PREDICTIONS] = load_predictions
+    test, validation = layout.PREDICTIONS["test"], layout.PREDICTIONS["validation"]
+    if (run / test).exists() or (is_finished and _has_test(run) and (run / layout.COST).exists()):
+        checks[test] = load_predictions
+    if (run / validation).exists():  # runs of earlier versions have none
+        checks[validation] = partial(load_predictions, split="validation")
     if (run / layout.HISTORY).exists():
         checks[layout.HISTORY] = _check_history
     faults = {}

@@ -45,7 +45,7 @@ def measure_best(
     run: Path,
     observer: Observer,
     notice: Callable[[str], None],
-) -> tuple[dict[str, dict[str, Any]], Predictions | None]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, Predictions]]:
     """Measure a run's best/ on every split. It is read back from disk, so that the saved model is what is measured.
 
     Train is measured on a sample. Test, if there is such a split, is used here for the first time.
@@ -54,7 +54,7 @@ def measure_best(
         notice: Called with one line about anything that does not work on the device.
 
     Returns:
-        The metrics by split, and the predictions for the test split.
+        The metrics and the predictions, by split.
     """
     card = checkpoint_card(config, data)
     best = Checkpoint(str(run / layout.BEST), run, card)
@@ -68,7 +68,7 @@ def measure_best(
     )
     chosen = {**datasets, "train": datasets["train"].sample(TRAIN_SAMPLE, config.train.seed)}
     metrics: dict[str, dict[str, Any]] = {}
-    test = None
+    predictions: dict[str, Predictions] = {}
     for split, dataset in chosen.items():
         done = 0
 
@@ -77,7 +77,7 @@ def measure_best(
             done += count
             observer.stage(f"Evaluating {split}", done, total)
 
-        predictions = Predictions(dataset.targets, classifier.probabilities(dataset, advance))
-        metrics[split] = classification_metrics(predictions.labels, predictions.probabilities)
-        test = predictions if split == "test" else test
-    return metrics, test
+        found = Predictions(dataset.targets, classifier.probabilities(dataset, advance))
+        metrics[split] = classification_metrics(found.labels, found.probabilities)
+        predictions[split] = found
+    return metrics, predictions

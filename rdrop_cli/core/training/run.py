@@ -239,7 +239,7 @@ class TrainingRun:
             _save_best(ready, run, state.global_step)  # the metric was undefined at every evaluation
         processes.barrier()
         trainer.release()  # makes room for the best model, which is loaded next
-        metrics, test = measure_best(ready.config, ready.data, ready.datasets, run, self.observer, self._notice)
+        metrics, predictions = measure_best(ready.config, ready.data, ready.datasets, run, self.observer, self._notice)
         result = TrainingResult(
             run=run,
             checkpoint=run / layout.BEST,
@@ -252,10 +252,10 @@ class TrainingRun:
             best_epoch=(state.best_global_step or state.global_step) / ready.steps_in_epoch,
         )
         if processes.is_main_process():
-            self._record(ready, result, test)
+            self._record(ready, result, predictions)
         return result
 
-    def _record(self, ready: TrainingSetup, result: TrainingResult, test: Predictions | None) -> None:
+    def _record(self, ready: TrainingSetup, result: TrainingResult, predictions: dict[str, Predictions]) -> None:
         """Write the files of a finished run; metrics.json comes last, because it marks the run as finished."""
         cost = {
             "seconds": result.seconds,
@@ -270,7 +270,7 @@ class TrainingRun:
             "threads_reason": ready.threads.reason,
             "versions": library_versions(),
         }
-        save_outputs(result.run, test, cost)
+        save_outputs(result.run, predictions, cost)
         write_text(
             result.checkpoint / "README.md",
             model_card(ready.config, ready.data.labels.names, data_record(ready.data), result.metrics),

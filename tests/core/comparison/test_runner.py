@@ -277,7 +277,7 @@ def test_damaged_results_are_found_before_anything_is_trained(compared, done, na
 def test_predictions_of_other_examples_are_refused(compared, done):
     found, folder = done["plain", 42], compared().cells[0].folder
     turned = Predictions(1 - found.test.labels, found.test.probabilities[:, ::-1])
-    save_outputs(folder, turned, found.cost)
+    save_outputs(folder, {"test": turned}, found.cost)
     metrics = {**found.metrics, "test": classification_metrics(turned.labels, turned.probabilities)}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(CheckpointError, match="its predictions do not match this test split"):

@@ -15,23 +15,24 @@ from rdrop_cli.errors import CheckpointError
 def test_predictions_come_back_to_the_last_bit(tmp_path):
     p = np.random.default_rng(0).dirichlet(np.ones(3), 7)
     saved = Predictions(np.arange(7) % 3, p)
-    save_outputs(tmp_path, saved, {"seconds": 1.0})
+    save_outputs(tmp_path, {"test": saved, "train": saved}, {"seconds": 1.0})
     found = load_predictions(tmp_path)
     assert np.array_equal(found.labels, saved.labels)
     assert np.array_equal(found.probabilities, p)
     assert load_cost(tmp_path) == {"seconds": 1.0}
+    assert {path.name for path in tmp_path.iterdir()} == {"test-predictions.parquet", "training.json"}
 
 
 def test_without_a_test_split_there_are_none(tmp_path):
-    save_outputs(tmp_path, None, {})
+    save_outputs(tmp_path, {}, {})
     with pytest.raises(CheckpointError, match=r"test-predictions.parquet: file not found"):
         load_predictions(tmp_path)
 
 
 @pytest.mark.parametrize("position", [10, 60])
 def test_damage_is_found(tmp_path, position):
-    save_outputs(tmp_path, Predictions(np.array([0, 1]), np.array([[0.7, 0.3], [0.2, 0.8]])), {})
-    path = tmp_path / layout.PREDICTIONS
+    save_outputs(tmp_path, {"test": Predictions(np.array([0, 1]), np.array([[0.7, 0.3], [0.2, 0.8]]))}, {})
+    path = tmp_path / layout.PREDICTIONS["test"]
     content = bytearray(path.read_bytes())
     content[position] ^= 0xFF
     path.write_bytes(content)
@@ -39,13 +40,14 @@ def test_damage_is_found(tmp_path, position):
         load_predictions(tmp_path)
 
 
-def test_a_run_leaves_what_its_best_model_says_of_test_and_what_it_cost(config, tmp_path):
+def test_a_run_leaves_what_its_best_model_says_of_validation_and_test_and_what_it_cost(config, tmp_path):
     training = TrainingRun(config(), tmp_path / "run")
     result = training.start()
-    found = load_predictions(result.run)
-    expected = open_classifier(find_checkpoint(str(result.run))).probabilities(training.set_up().datasets["test"])
-    assert np.array_equal(found.probabilities, expected)
-    assert np.array_equal(found.labels, training.data.splits["test"].labels)
+    classifier = open_classifier(find_checkpoint(str(result.run)))
+    for split in ("validation", "test"):
+        found = load_predictions(result.run, split)
+        assert np.array_equal(found.probabilities, classifier.probabilities(training.set_up().datasets[split]))
+        assert np.array_equal(found.labels, training.data.splits[split].labels)
     cost = load_cost(result.run)
     assert (cost["seconds"], cost["steps"], cost["best_epoch"]) == (result.seconds, result.steps, result.best_epoch)
     assert cost["wall_seconds"] > cost["seconds"] > 0

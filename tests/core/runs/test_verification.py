@@ -53,8 +53,8 @@ def test_one_changed_byte_is_named_with_its_file(run, folder, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["config.yaml", "data.json", "metrics.json", "training.json", "test-predictions.parquet", "history.csv",
-     "best/rdrop.json", "best/config.json"],
+    ["config.yaml", "data.json", "metrics.json", "training.json", "test-predictions.parquet",
+     "validation-predictions.parquet", "history.csv", "best/rdrop.json", "best/config.json"],
 )  # fmt: skip
 def test_a_record_that_cannot_be_read_is_named(run, name):
     (run / name).write_bytes(b"\xff\xfe" * 20)

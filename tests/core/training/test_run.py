@@ -32,7 +32,7 @@ def test_a_run_learns_and_leaves_what_the_design_lists(config, tmp_path):
     assert result.metrics["validation"]["accuracy"] > 0.8
     assert {path.name for path in run.iterdir()} == {
         "config.yaml", "data.json", "best", "checkpoints", "metrics.json", "history.csv", "tensorboard",
-        "test-predictions.parquet", "training.json",
+        "test-predictions.parquet", "validation-predictions.parquet", "training.json",
     }  # fmt: skip
     assert {path.name for path in (run / "best").iterdir()} == {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md", "rdrop.json",
