@@ -9,7 +9,7 @@ import numpy as np
 
 from rdrop_cli import processes
 from rdrop_cli.core.data.tokens import TokenDataset, encode
-from rdrop_cli.core.metrics.classification import softmax
+from rdrop_cli.core.metrics.predictions import softmax
 from rdrop_cli.core.model.exact_length import batches_of
 from rdrop_cli.errors import ModelError
 

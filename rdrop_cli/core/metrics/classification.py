@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdrop_cli.core.metrics.calibration import brier_score, calibration_error
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -21,6 +23,8 @@ TITLES = {
     "recall": "recall",
     "mcc": "MCC",
     "nll": "NLL",
+    "brier": "Brier",
+    "ece": "ECE",
 }
 """Names for display."""
 
@@ -42,7 +46,8 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, *, posit
         positive: The positive class's id; with two classes only.
 
     Returns:
-        accuracy, f1, roc_auc, precision, recall, mcc; nll in nats per example (plain, unsmoothed);
+        accuracy, f1, roc_auc, precision, recall, mcc; nll in nats per example (plain, unsmoothed); brier (summed over
+        the classes); ece (expected calibration error of the predicted label, in 15 bins of equal size);
         `examples`; `per_class`: precision, recall, f1 and support (examples) of each class, in the order of the ids;
         `undefined`: why, for each metric that is None.
 
@@ -94,6 +99,8 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, *, posit
     else:
         metrics["mcc"] = float(matthews_corrcoef(truth, predicted))
     metrics["nll"] = float(-np.log(np.maximum(p[np.arange(len(truth)), truth], np.finfo(np.float64).tiny)).mean())
+    metrics["brier"] = brier_score(truth, p)
+    metrics["ece"] = calibration_error(truth, p)
     metrics["per_class"] = per_class
     metrics["undefined"] = undefined
     return metrics
@@ -104,12 +111,6 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int) -> N
     from sklearn.metrics import confusion_matrix as count
 
     return np.asarray(count(labels, predicted, labels=range(classes)), dtype=np.int64)
-
-
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """(examples, classes) probabilities in float64. In NumPy, since loading SciPy takes longer than one prediction."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

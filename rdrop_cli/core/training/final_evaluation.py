@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdrop_cli.core.inference.backends.choice import open_classifier
-from rdrop_cli.core.metrics.classification import SCALARS, classification_metrics, softmax
-from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.metrics.classification import SCALARS, classification_metrics
+from rdrop_cli.core.metrics.predictions import Predictions, softmax
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.best_model import checkpoint_card
 from rdrop_cli.core.runs.checkpoint import Checkpoint
