@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.metrics import formatting
-from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.metrics.bootstrap import METRICS
+from rdrop_cli.core.metrics.classification import SCALARS, TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.terminal.console import add_row, table
 
@@ -23,13 +24,13 @@ def metrics_table(splits: Mapping[str, Mapping[str, Any]], intervals: Mapping[st
     Args:
         intervals: 95 % intervals of some metrics of the last split, for a row of their own.
     """
-    shown = table("split", "examples", *TITLES.values())
+    shown = table("split", "examples", *(TITLES[name] for name in SCALARS))
     for split, metrics in splits.items():
-        cells = [number(metrics[name]) for name in TITLES]
+        cells = [number(metrics[name]) for name in SCALARS]
         add_row(shown, split, f"{metrics['examples']:,}", *cells, style="bold" if split == "test" else None)
     if intervals is not None:
         for side in ("low", "high"):
-            bounds = [number(getattr(intervals[name], side)) if name in intervals else "" for name in TITLES]
+            bounds = [number(getattr(intervals[name], side)) if name in intervals else "" for name in SCALARS]
             add_row(shown, f"95 % {side}", "", *bounds)
     return shown
 
@@ -63,12 +64,29 @@ def data_table(report: Mapping[str, Any]) -> Table:
 
 def summary_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
     """One row an arm: its metrics over the seeds, and the median time of a run's training."""
-    names = next(iter(arms.values()))["metrics"]
-    shown = table("arm", *(TITLES[name] for name in names), "time")
+    shown = table("arm", *(TITLES[name] for name in METRICS), "time")
     for name, arm in arms.items():
-        cells = [_spread(metric["mean"], metric["sd"]) for metric in arm["metrics"].values()]
+        cells = [_spread(arm["metrics"][name]["mean"], arm["metrics"][name]["sd"]) for name in METRICS]
         add_row(shown, name, *cells, "–" if arm["seconds"] is None else f"{arm['seconds']:,.0f} s")
     return shown
+
+
+def calibration_table(arms: Mapping[str, Mapping[str, Any]], ensembles: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Two rows an arm, before and after its temperatures, and two for the ensemble of its runs."""
+    shown = table("arm", "temperature", "NLL", "Brier", "ECE", "accuracy")
+    for name, arm in arms.items():
+        means = {key: metric["mean"] for key, metric in arm["metrics"].items()}
+        _before_and_after(shown, name, means)
+        if name in ensembles:
+            _before_and_after(shown, f"  mean of its {ensembles[name]['seeds']} runs", ensembles[name])
+    return shown
+
+
+def _before_and_after(shown: Table, name: str, values: Mapping[str, float | None]) -> None:
+    add_row(shown, name, "none", *(number(values[key]) for key in ("nll", "brier", "ece", "accuracy")))
+    if values["temperature"] is not None:
+        after = (number(values[f"{key}_calibrated"]) for key in ("nll", "brier", "ece"))
+        add_row(shown, "", f"{values['temperature']:.2f}", *after, "")
 
 
 def difference_table(differences: Sequence[Mapping[str, Any]]) -> Table:

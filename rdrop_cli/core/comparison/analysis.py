@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rdrop_cli.core.comparison.calibration import SHOWN, TESTED, CalibratedCell, Ensemble, calibrate, ensemble
 from rdrop_cli.core.comparison.differences import Difference, compare_arms, corrected
 from rdrop_cli.core.comparison.verdict import verdict
-from rdrop_cli.core.metrics.bootstrap import METRICS, Interval, interval, resample
+from rdrop_cli.core.metrics.bootstrap import METRICS, Interval, interval, number_of_resamples, resample, resample_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,15 +37,20 @@ class Evidence:
         baseline: The arm that the others are compared with.
         metric: The metric of the verdict; it was chosen in advance, because it also selects the best epoch.
         seeds: The seeds of every arm.
-        summaries: By arm, then by metric.
+        calibrated: Every outcome before and after a temperature, in the order of the outcomes.
+        ensembles: By arm; empty if there is one seed.
+        summaries: By arm, then by metric: those of `METRICS`, and before and after a temperature.
         seconds: Median training time of an arm's runs that were never interrupted; None if there is none.
-        differences: Every other arm's difference to the baseline, for each metric.
+        differences: Every other arm's difference to the baseline, for each metric. Three families of tests are each
+            corrected for their number: the chosen metric, the losses before and after a temperature, and the rest.
         verdict: A sentence or two for each other arm.
     """
 
     baseline: str
     metric: str
     seeds: list[int]
+    calibrated: list[CalibratedCell]
+    ensembles: dict[str, Ensemble]
     summaries: dict[str, dict[str, Summary]]
     seconds: dict[str, float | None]
     differences: list[Difference]
@@ -62,23 +68,37 @@ def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress 
     progress = on_progress or (lambda stage, done, total: None)
     arms = list(dict.fromkeys(outcome.arm for outcome in outcomes))
     seeds = list(dict.fromkeys(outcome.seed for outcome in outcomes))
+    calibrated = [calibrate(outcome.test, outcome.validation) for outcome in outcomes]
     values = {
-        arm: {name: [outcome.metrics["test"][name] for outcome in outcomes if outcome.arm == arm] for name in METRICS}
+        arm: {
+            name: [
+                cell.metrics[name] if name in SHOWN else outcome.metrics["test"][name]
+                for outcome, cell in zip(outcomes, calibrated, strict=True)
+                if outcome.arm == arm
+            ]
+            for name in dict.fromkeys((*METRICS, *SHOWN))
+        }
         for arm in arms
     }
-    drawn = resample(
-        [outcome.test for outcome in outcomes], on_progress=lambda done, total: progress("Resampling", done, total)
-    )
+    models = [outcome.test for outcome in outcomes]
+    drawn = resample(models, on_progress=lambda done, total: progress("Resampling", done, total))
+    drawn |= _resampled_losses(calibrated, number_of_resamples(models))
     examples = _over_examples(drawn, outcomes, arms)
-    by_metric = {name: compare_arms(name, {arm: values[arm][name] for arm in arms}, examples[name]) for name in METRICS}
-    chosen = corrected(by_metric[metric])
-    others = corrected([gap for name in METRICS if name != metric for gap in by_metric[name]])
-    order = [(arm, name) for arm in arms for name in METRICS]
-    differences = sorted(chosen + others, key=lambda gap: order.index((gap.arm, gap.metric)))
+    by_metric = {
+        name: compare_arms(name, {arm: values[arm][name] for arm in arms}, examples[name])
+        for name in dict.fromkeys((*METRICS, *TESTED))
+    }
+    order = list(by_metric)
+    families = [[metric], [name for name in order if name in TESTED and name != metric]]
+    families.append([name for name in order if not any(name in family for family in families)])
+    differences = [gap for family in families for gap in corrected([gap for name in family for gap in by_metric[name]])]
+    differences.sort(key=lambda gap: (arms.index(gap.arm), order.index(gap.metric)))
     return Evidence(
         baseline=arms[0],
         metric=metric,
         seeds=seeds,
+        calibrated=calibrated,
+        ensembles={arm: ensemble([each for each in outcomes if each.arm == arm]) for arm in arms if len(seeds) > 1},
         summaries={arm: {name: _summary(scores) for name, scores in values[arm].items()} for arm in arms},
         seconds={arm: _seconds([outcome for outcome in outcomes if outcome.arm == arm]) for arm in arms},
         differences=differences,
@@ -86,8 +106,15 @@ def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress 
     )
 
 
+def _resampled_losses(cells: Sequence[CalibratedCell], resamples: int) -> dict[str, NDArray[np.float64]]:
+    """Each of `TESTED` on the resamples, (outcomes, resamples); NaN if it is unknown. Temperatures are held fixed."""
+    return {
+        name: resample_means(np.stack([cell.losses[name] for cell in cells]), resamples=resamples) for name in TESTED
+    }
+
+
 def _over_examples(
-    drawn: dict[str, NDArray[np.float64]], outcomes: Sequence[CellResult], arms: Sequence[str]
+    drawn: Mapping[str, NDArray[np.float64]], outcomes: Sequence[CellResult], arms: Sequence[str]
 ) -> dict[str, dict[str, Interval]]:
     """By metric and arm, the bootstrap interval over test examples of the mean difference over seeds."""
     of = {arm: np.array([outcome.arm == arm for outcome in outcomes]) for arm in arms}

@@ -80,9 +80,10 @@ class CellResult:
 
     Attributes:
         metrics: By split, as in its metrics.json.
-        test: Its predictions for the test examples.
+        test: Its raw predictions for the test examples.
         cost: As in its training.json.
         environment: The device, precision and versions it was trained with, for display.
+        validation: Its raw predictions for the validation examples; None: it was trained by a version that kept none.
     """
 
     arm: str
@@ -92,6 +93,7 @@ class CellResult:
     test: Predictions
     cost: dict[str, Any]
     environment: str = ""
+    validation: Predictions | None = None
 
 
 def default_folder(config: Config) -> Path:
@@ -179,16 +181,19 @@ def load_cell(cell: Cell) -> CellResult:
         metrics = layout.read_json(cell.folder / layout.METRICS)
         test = load_predictions(cell.folder)
         cost = load_cost(cell.folder)
-        again = classification_metrics(test.labels, test.probabilities)
-        if any(not _same(metrics["test"][name], again[name]) for name in SCALARS):
-            raise ValueError("its test metrics do not match its predictions")
+        has_validation = (cell.folder / layout.PREDICTIONS["validation"]).exists()
+        validation = load_predictions(cell.folder, "validation") if has_validation else None
+        for split, found in (("test", test), ("validation", validation)):
+            again = classification_metrics(found.labels, found.probabilities) if found is not None else {}
+            if any(not _same(metrics[split][name], again[name]) for name in SCALARS if again):
+                raise ValueError(f"its {split} metrics do not match its predictions")
         numbers = [metrics["validation"][name] for name in SCALARS] + [cost[name] for name in _NUMBERS]
         if not all(isinstance(value, float | int | None) for value in numbers):
             raise TypeError("its metrics are not numbers")
     except (CheckpointError, LookupError, TypeError, ValueError) as error:
         cause = error.message if isinstance(error, CheckpointError) else f"{cell.folder}: its results are damaged"
         raise CheckpointError(cause, f"Delete {cell.folder} and run the same command to train it again.") from error
-    return CellResult(cell.arm.name, cell.seed, cell.folder, metrics, test, cost, _environment(cell, cost))
+    return CellResult(cell.arm.name, cell.seed, cell.folder, metrics, test, cost, _environment(cell, cost), validation)
 
 
 def _environment(cell: Cell, cost: Mapping[str, Any]) -> str:

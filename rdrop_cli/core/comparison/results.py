@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.comparison import plot
 from rdrop_cli.core.comparison.arms import Arm, Budget, shared_settings, shown_settings
+from rdrop_cli.core.comparison.calibration import CALIBRATED, SHOWN
 from rdrop_cli.core.comparison.summary import markdown
 from rdrop_cli.core.comparison.verdict import cautions
 from rdrop_cli.core.metrics.classification import SCALARS, average_of
@@ -25,9 +26,14 @@ if TYPE_CHECKING:
 _COST = ("seconds", "steps", "best_epoch", "resumed_from_step")
 TESTS = {
     "p_value": "paired t-test over seeds, two-sided",
-    "p_holm": "Holm's correction: of the chosen metric for the arms compared; of the others for all arms and metrics",
+    "p_holm": "Holm's correction in three families: the chosen metric, for the arms compared; NLL and Brier score, raw"
+    " and calibrated, for all arms; the other metrics, for all arms",
     "interval_seeds": "95 % paired t interval of the mean difference over seeds, on these test examples",
-    "interval_examples": "95 % percentile bootstrap interval of the mean difference over test examples, these models",
+    "interval_examples": "95 % percentile bootstrap interval of the mean difference over test examples, these models"
+    " and temperatures",
+    "calibrated": "after one temperature for each run, fitted on its validation split, which also chose its best epoch",
+    "ece": "expected calibration error in 15 bins of equally many examples; not tested, since it is biased upwards",
+    "ensembles": "the mean of an arm's raw probabilities over its seeds; one classifier, so nothing is tested",
     "seeds_needed": "pairs with which the corrected test, at its strictest, finds such a difference with 80 % power",
 }
 
@@ -46,7 +52,7 @@ def write_results(
     folder, budget = grid.folder, grid.budget
     content = document(evidence, outcomes, grid.arms, data, folder, budget)
     files = [
-        write_cells(outcomes, folder, budget),
+        write_cells(outcomes, evidence, folder, budget),
         write_document(content, folder, budget),
         write_report(content, folder, budget),
     ]
@@ -56,7 +62,7 @@ def write_results(
     return content, files
 
 
-def write_cells(outcomes: Sequence[CellResult], folder: Path, budget: Budget) -> Path:
+def write_cells(outcomes: Sequence[CellResult], evidence: Evidence, folder: Path, budget: Budget) -> Path:
     """Write results.csv, with a row for each cell: its cost, and its metrics on validation and test.
 
     Raises:
@@ -65,10 +71,13 @@ def write_cells(outcomes: Sequence[CellResult], folder: Path, budget: Budget) ->
     path = folder / f"{_stem(budget)}.csv"
     buffer = io.StringIO()
     columns = [f"{split}_{name}" for split in ("validation", "test") for name in SCALARS]
+    more = [name for name in SHOWN if name not in SCALARS]
+    columns += ["temperature" if name == "temperature" else f"test_{name}" for name in more]
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["arm", "seed", *_COST, *columns, "run"])
-    for outcome in outcomes:
+    for outcome, cell in zip(outcomes, evidence.calibrated, strict=True):
         metrics = [outcome.metrics[split][name] for split in ("validation", "test") for name in SCALARS]
+        metrics += [cell.metrics[name] for name in more]
         cost = [outcome.cost.get(key) for key in _COST]
         writer.writerow([outcome.arm, outcome.seed, *cost, *metrics, outcome.folder.relative_to(folder).as_posix()])
     write_text(path, buffer.getvalue())
@@ -143,6 +152,9 @@ def document(
             }
             for arm in arms
         },
+        "ensembles": {
+            arm: {"seeds": combined.seeds, **combined.metrics} for arm, combined in evidence.ensembles.items()
+        },
         "differences": [_difference(gap) for gap in evidence.differences],
         "tests": TESTS,
         "cells": [
@@ -152,12 +164,13 @@ def document(
                 "run": outcome.folder.relative_to(folder).as_posix(),
                 **{key: outcome.cost.get(key) for key in _COST},
                 "metrics": outcome.metrics,
+                "calibrated": {name: cell.metrics[name] for name in CALIBRATED},
             }
-            for outcome in outcomes
+            for outcome, cell in zip(outcomes, evidence.calibrated, strict=True)
         ],
         "environments": sorted({outcome.environment for outcome in outcomes}),
         "looks": looks,
-        "cautions": cautions(outcomes, arms, looks),
+        "cautions": cautions(outcomes, arms, looks, evidence.calibrated),
     }
 
 

@@ -11,6 +11,9 @@ from rdrop_cli.core.metrics.bootstrap import METRICS
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.runs.model_card import as_code
 
+CALIBRATION_COLUMNS = (
+    "temperature", "nll", "nll_calibrated", "brier", "brier_calibrated", "ece", "ece_calibrated"
+)  # fmt: skip
 _TITLES = {
     "interval_seeds": "95 % over seeds",
     "interval_examples": "95 % over examples",
@@ -35,6 +38,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"All arms: {', '.join(f'{key} {as_code(str(value))}' for key, value in document['shared'].items())}.",
         "Results on test: means ± standard deviations over seeds; time is the median training time of a run.",
         means_table(document),
+        *_calibration(document),
         verdict_list(document),
         *(f"**Note:** {caution}." for caution in document["cautions"]),
         differences_table(document),
@@ -47,11 +51,47 @@ def means_table(document: Mapping[str, Any]) -> str:
     """A row for each arm: its metrics and its time."""
     rows = []
     for name, arm in document["arms"].items():
-        cells = [_spread(metric["mean"], metric["sd"]) for metric in arm["metrics"].values()]
+        cells = [_spread(**_mean_and_sd(arm, name)) for name in METRICS]
         settings = ", ".join(f"{key} {value}" for key, value in arm["settings"].items())
         time = "–" if arm["seconds"] is None else f"{arm['seconds']:.0f} s"
         rows.append([name, settings, *cells, time])
     return _table(["arm", "its settings", *(TITLES[name] for name in METRICS), "time a run"], rows, texts=2)
+
+
+def _calibration(document: Mapping[str, Any]) -> list[str]:
+    if not has_calibration(document):
+        return []
+    tests = document["tests"]
+    parts = [f"Calibration: {tests['calibrated']}. ECE: {tests['ece']}.", calibration_table(document)]
+    if document["ensembles"]:
+        parts += [f"Ensembles: {tests['ensembles']}.", ensembles_table(document)]
+    return parts
+
+
+def has_calibration(document: Mapping[str, Any]) -> bool:
+    """Whether a comparison was analysed with temperatures; those of earlier versions were not."""
+    return all("temperature" in arm["metrics"] for arm in document["arms"].values())
+
+
+def calibration_table(document: Mapping[str, Any]) -> str:
+    """A row for each arm, and one for each ensemble: its temperature, and each loss before and after it."""
+    rows = []
+    for name, arm in document["arms"].items():
+        each = {metric: _spread(**_mean_and_sd(arm, metric)) for metric in CALIBRATION_COLUMNS}
+        rows.append([name, *each.values()])
+    for name, combined in document["ensembles"].items():
+        numbers = [formatting.number(combined[metric]) for metric in CALIBRATION_COLUMNS]
+        rows.append([f"{name}, ensemble of {combined['seeds']}", *numbers])
+    return _table(["arm", *(TITLES[name] for name in CALIBRATION_COLUMNS)], rows, texts=1)
+
+
+def ensembles_table(document: Mapping[str, Any]) -> str:
+    """A row for each ensemble: its classification metrics."""
+    rows = [
+        [f"{name}, ensemble of {combined['seeds']}", *(formatting.number(combined[metric]) for metric in METRICS)]
+        for name, combined in document["ensembles"].items()
+    ]
+    return _table(["arm", *(TITLES[name] for name in METRICS)], rows, texts=1)
 
 
 def differences_table(document: Mapping[str, Any]) -> str:
@@ -75,6 +115,11 @@ def verdict_list(document: Mapping[str, Any]) -> str:
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) -> str:
     lines = [titles, ["---"] * texts + ["---:"] * (len(titles) - texts), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def _mean_and_sd(arm: Mapping[str, Any], metric: str) -> dict[str, float | None]:
+    found = arm["metrics"][metric]
+    return {"mean": found["mean"], "sd": found["sd"]}
 
 
 def _spread(mean: float | None, sd: float | None) -> str:

@@ -6,31 +6,40 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.comparison.arms import Arm, shown_settings
+from rdrop_cli.core.comparison.calibration import TESTED
 from rdrop_cli.core.comparison.differences import LOWER_IS_BETTER, Difference
 from rdrop_cli.core.metrics.bootstrap import weakness
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.significance import LEVEL, MOST_SEEDS
 
 if TYPE_CHECKING:
+    from rdrop_cli.core.comparison.calibration import CalibratedCell
     from rdrop_cli.core.comparison.grid import CellResult
 
 _MAKE_BATCHES = ("train.batch_size", "train.group_by_length", "model.max_length", "model.name", "model.revision")
 """Keys that affect the order of examples, or the initial weights of the head."""
 
 
-def cautions(outcomes: Sequence[CellResult], arms: Sequence[Arm], looks: Sequence[Mapping[str, Any]]) -> list[str]:
+def cautions(
+    outcomes: Sequence[CellResult],
+    arms: Sequence[Arm],
+    looks: Sequence[Mapping[str, Any]],
+    calibrated: Sequence[CalibratedCell],
+) -> list[str]:
     """Reasons to be careful with the results, a sentence or two each.
 
     Args:
         outcomes: Of every arm with every seed.
         arms: The first is the baseline.
         looks: The arms and seeds of each analysis so far; the last one is the present analysis.
+        calibrated: The outcomes before and after a temperature.
     """
     candidates = [
         _of_looks(looks),
         _of_examples(outcomes),
         *(_of_batches(arm, arms) for arm in arms[1:]),
         _of_environments(outcomes),
+        _of_temperatures(outcomes, calibrated),
     ]
     return [caution for caution in candidates if caution]
 
@@ -77,6 +86,20 @@ def _of_environments(outcomes: Sequence[CellResult]) -> str:
     return f"Runs were trained on different machines, precisions or versions: {'; '.join(environments)}"
 
 
+def _of_temperatures(outcomes: Sequence[CellResult], calibrated: Sequence[CalibratedCell]) -> str:
+    without = sum(outcome.validation is None for outcome in outcomes)
+    if without:
+        return (
+            f"{without} of {len(outcomes)} runs were trained by a version of rdrop that kept no predictions for"
+            " validation, so their arms cannot be calibrated; to have that, repeat the comparison with another --out"
+        )
+    unfitted = {cell.reason for cell in calibrated if cell.reason}
+    if not unfitted:
+        return ""
+    number = sum(cell.reason is not None for cell in calibrated)
+    return f"The temperature of {number} of {len(outcomes)} runs is 1, because {'; '.join(sorted(unfitted))}"
+
+
 def verdict(metric: str, baseline: str, differences: Sequence[Difference]) -> str:
     """The verdict on an arm.
 
@@ -86,14 +109,35 @@ def verdict(metric: str, baseline: str, differences: Sequence[Difference]) -> st
         differences: The arm's differences, one for each metric.
     """
     chosen = next(gap for gap in differences if gap.metric == metric)
-    others = [gap for gap in differences if gap is not chosen and _holds_on_other_examples(gap)]
+    others = [
+        gap for gap in differences if gap is not chosen and gap.metric not in TESTED and _holds_on_other_examples(gap)
+    ]
     said = _judgement(chosen, baseline)
     if others:
         each = "; ".join(
             f"{TITLES[gap.metric]} {gap.mean:+.4f} ({_direction(gap)}, p = {gap.p_holm:.2g})" for gap in others
         )
         said += f" Among the other metrics, corrected for their {others[0].tests} tests: {each}."
+    by_metric = {gap.metric: gap for gap in differences}
+    if "nll" in by_metric and "nll_calibrated" in by_metric:
+        said += _what_a_temperature_leaves(by_metric["nll"], by_metric["nll_calibrated"])
     return said
+
+
+def _what_a_temperature_leaves(raw: Difference, calibrated: Difference) -> str:
+    """How much of a lower NLL is more than better calibration, which one number would also give."""
+    if raw.mean is None or raw.p_holm is None or raw.p_holm >= LEVEL:
+        return ""
+    said = f" Test NLL: {raw.mean:+.4f} ({_direction(raw)}, p = {raw.p_holm:.2g})"
+    if calibrated.mean is None or calibrated.p_holm is None:
+        return f"{said}; what a temperature would leave of it is not known."
+    said += f"; after a temperature for each run, {calibrated.mean:+.4f} (p = {calibrated.p_holm:.2g}"
+    if raw.tests == calibrated.tests:
+        said += f"; both corrected for {raw.tests} tests"
+    if raw.mean >= 0:
+        return f"{said})."
+    left = max(0.0, calibrated.mean / raw.mean)
+    return f"{said}), so {left:.0%} of that gain is left."
 
 
 def _judgement(gap: Difference, baseline: str) -> str:

@@ -59,8 +59,8 @@ def resample(
         (models, resamples) for each metric; NaN if it is undefined in a resample, for instance without one of the
         classes.
     """
-    count, classes = models[0].probabilities.shape
-    total = resamples or min(RESAMPLES, max(_FEWEST, _WORK // (count * len(models) * (1 if classes == 2 else classes))))
+    count = len(models[0].labels)
+    total = resamples or number_of_resamples(models)
     metrics = {name: np.empty((len(models), total)) for name in METRICS}
     for index, model in enumerate(models):  # one at a time, because each takes much memory; the draws are the same
         measure = _Measure(model, positive)
@@ -72,6 +72,25 @@ def resample(
             if on_progress is not None:
                 on_progress(index * total + done, len(models) * total)
     return metrics
+
+
+def number_of_resamples(models: Sequence[Predictions]) -> int:
+    """How many resamples `resample` makes of these models' predictions."""
+    count, classes = models[0].probabilities.shape
+    return min(RESAMPLES, max(_FEWEST, _WORK // (count * len(models) * (1 if classes == 2 else classes))))
+
+
+def resample_means(losses: Array, *, resamples: int = RESAMPLES, seed: int = 0) -> Array:
+    """Means of losses on the same resamples as `resample` draws from that seed.
+
+    Args:
+        losses: (models, examples), a loss for each example.
+
+    Returns:
+        (models, resamples).
+    """
+    count = losses.shape[1]
+    return np.concatenate([losses @ weights.T / count for weights in _draws(count, resamples, seed)], axis=1)
 
 
 def _draws(count: int, total: int, seed: int) -> Iterator[Array]:

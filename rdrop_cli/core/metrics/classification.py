@@ -25,6 +25,10 @@ TITLES = {
     "nll": "NLL",
     "brier": "Brier",
     "ece": "ECE",
+    "nll_calibrated": "calibrated NLL",
+    "brier_calibrated": "calibrated Brier",
+    "ece_calibrated": "calibrated ECE",
+    "temperature": "temperature",
 }
 """Names for display."""
 

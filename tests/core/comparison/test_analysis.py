@@ -59,7 +59,8 @@ def outcome(arm: str, seed: int, shift: float, labels=None, cost=None) -> CellRe
     p = 1 / (1 + np.exp(-score))
     test = Predictions(labels, np.column_stack([1 - p, p]))
     metrics = classification_metrics(test.labels, test.probabilities)
-    return CellResult(arm, seed, None, {"test": metrics, "validation": metrics}, test, cost or {"seconds": 10.0 + seed})
+    splits = {"test": metrics, "validation": metrics}
+    return CellResult(arm, seed, None, splits, test, cost or {"seconds": 10.0 + seed}, validation=test)
 
 
 LABELS = np.arange(200) % 2
@@ -136,10 +137,10 @@ def test_no_evidence_names_the_seeds_that_would_be_needed():
 def test_other_metrics_that_differ_are_mentioned_behind_the_chosen_one():
     found = weigh(outcomes({"plain": 0.8, "good": 1.6}, 5), "f1")
     assert found.verdict[0].startswith("good is better than plain in test F1: +0.")
-    assert " Among the other metrics, corrected for their 3 tests: accuracy +0." in found.verdict[0]
-    assert "NLL -0." in found.verdict[0] and "(better, p = " in found.verdict[0]
+    assert " Among the other metrics, corrected for their 2 tests: accuracy +0." in found.verdict[0]
+    assert "(better, p = " in found.verdict[0]
     three = weigh(outcomes({"plain": 1.6, "good": 1.61, "bad": 0.4}, 5), "f1").verdict
-    assert "Among the other metrics, corrected for their 6 tests: accuracy -0." in three[1]
+    assert "Among the other metrics, corrected for their 4 tests: accuracy -0." in three[1]
     assert "(worse, p = " in three[1]
 
 
@@ -147,9 +148,9 @@ def test_another_metric_that_other_examples_may_not_show_is_not_mentioned():
     values = {"plain": [0.50, 0.52, 0.51], "b": [0.40, 0.43, 0.41]}
     chosen = compare("f1", {"plain": [0.8, 0.8, 0.8], "b": [0.81, 0.79, 0.8]})
     for examples, is_mentioned in ((Interval(-0.2, -0.01), True), (Interval(-0.2, 0.01), False)):
-        other = compare("nll", values, {"b": examples})
+        other = compare("accuracy", values, {"b": examples})
         assert other[0].p_holm < 0.05
-        assert ("NLL -0.0967 (better" in verdict("f1", "plain", chosen + other)) == is_mentioned
+        assert ("accuracy -0.0967 (worse" in verdict("f1", "plain", chosen + other)) == is_mentioned
 
 
 def test_what_only_holm_takes_away_is_no_evidence():
@@ -169,15 +170,21 @@ def test_a_difference_of_zero_needs_no_seeds():
     assert verdict("f1", "plain", corrected(same)).endswith(").")
 
 
-def test_the_other_metrics_are_one_family_of_all_arms():
-    found = weigh(outcomes({"plain": 0.8, "b": 0.9, "c": 1.0}, 4), "f1")
-    families = {
-        gap.metric: {other.tests for other in found.differences if other.metric == gap.metric}
-        for gap in found.differences
-    }
-    assert families == {"accuracy": {6}, "f1": {2}, "roc_auc": {6}, "nll": {6}}
-    rest = [gap for gap in found.differences if gap.metric != "f1"]
-    assert [gap.p_holm for gap in rest] == holm([gap.test.p_value for gap in rest])
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("f1", [("f1",), ("accuracy", "roc_auc"), ("nll", "brier", "nll_calibrated", "brier_calibrated")]),
+        ("nll", [("nll",), ("accuracy", "f1", "roc_auc"), ("brier", "nll_calibrated", "brier_calibrated")]),
+    ],
+)
+def test_the_chosen_metric_the_losses_and_the_rest_are_families_of_all_arms(metric, expected):
+    found = weigh(outcomes({"plain": 0.8, "b": 0.9, "c": 1.0}, 4), metric)
+    assert {gap.metric for gap in found.differences} == {name for family in expected for name in family}
+    for family in expected:
+        members = [gap for gap in found.differences if gap.metric in family]
+        assert len(members) == 2 * len(family)
+        assert {gap.tests for gap in members} == {len(members)}
+        assert [gap.p_holm for gap in members] == holm([gap.test.p_value for gap in members])
 
 
 def test_in_comparisons_of_two_equal_arms_the_other_metrics_find_something_in_five_of_a_hundred_at_most():

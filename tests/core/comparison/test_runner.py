@@ -425,11 +425,13 @@ def test_every_cell_stands_in_csv_and_json(compared, done):
         ("plain", 42, "plain/seed42"), ("rdrop", 42, "rdrop/seed42"),
         ("plain", 43, "plain/seed43"), ("rdrop", 43, "rdrop/seed43"),
     ]  # fmt: skip
-    lines = results.write_cells(found, made.folder, "steps").read_text().splitlines()
+    lines = results.write_cells(found, weighed, made.folder, "steps").read_text().splitlines()
     assert len(lines) == 5
     row = dict(zip(lines[0].split(","), lines[2].split(","), strict=True))
     assert (row["arm"], row["seed"], row["run"]) == ("rdrop", "42", "rdrop/seed42")
     assert float(row["test_nll"]) == found[1].metrics["test"]["nll"]
+    assert float(row["test_brier"]) == weighed.calibrated[1].metrics["brier"]
+    assert document["cells"][1]["calibrated"]["nll_calibrated"] == float(row["test_nll_calibrated"])
     assert float(row["validation_f1"]) == found[1].metrics["validation"]["f1"]
     assert document["arms"]["rdrop"]["settings"] == {"rdrop.alpha": 2.0, "train.label_smoothing": 0.0}
     assert document["shared"]["train.epochs"] == 2

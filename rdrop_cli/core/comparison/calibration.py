@@ -1,0 +1,109 @@
+"""A comparison with a temperature for each run, so that better calibration is not taken for a better classifier.
+
+One temperature, fitted on validation, lowers the NLL of any overconfident model for nothing. What an arm gains beyond
+that shows only when every arm has one. It is fitted here for each run, from its raw predictions, whatever
+`train.calibrate` says, so that runs with and without a temperature of their own can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rdrop_cli.core.metrics.calibration import (
+    at_temperature,
+    brier_score,
+    calibrated_metrics,
+    calibration_error,
+    fit_temperature,
+)
+from rdrop_cli.core.metrics.classification import HEADLINE, classification_metrics
+from rdrop_cli.core.metrics.predictions import Predictions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rdrop_cli.core.comparison.grid import CellResult
+
+CALIBRATED = ("nll_calibrated", "brier_calibrated", "ece_calibrated", "temperature")
+"""Null for a run that kept no predictions on validation."""
+SHOWN = ("nll", "brier", "ece", *CALIBRATED)
+"""What is shown of each arm. The calibration error is not tested, because few examples bias it upwards."""
+TESTED = ("nll", "brier", "nll_calibrated", "brier_calibrated")
+"""Means of a loss for each example. Their tests are a family of their own."""
+
+
+@dataclass(frozen=True)
+class CalibratedCell:
+    """A run's predictions for test, with a temperature from its validation split.
+
+    Attributes:
+        metrics: Each of `SHOWN`.
+        losses: Each of `TESTED` for every test example, (examples,); NaN if it is unknown.
+        reason: Why the temperature could not be fitted and is 1; None: it could, or there is nothing to fit it on.
+    """
+
+    metrics: dict[str, float | None]
+    losses: dict[str, NDArray[np.float64]]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The mean of an arm's raw probabilities over its seeds, as one classifier, calibrated like a run.
+
+    Attributes:
+        seeds: How many runs it averages.
+        metrics: accuracy, f1 and roc_auc, and each of `SHOWN`.
+    """
+
+    seeds: int
+    metrics: dict[str, float | None]
+
+
+def calibrate(test: Predictions, validation: Predictions | None) -> CalibratedCell:
+    """Measure predictions for test before and after a temperature.
+
+    Args:
+        test: Raw predictions.
+        validation: Raw predictions to fit the temperature on; None: there are none.
+    """
+    labels, p = test.labels, test.probabilities
+    metrics: dict[str, float | None] = {
+        "nll": float(_nll(labels, p).mean()),
+        "brier": brier_score(labels, p),
+        "ece": calibration_error(labels, p),
+        **dict.fromkeys(CALIBRATED),
+    }
+    losses = {"nll": _nll(labels, p), "brier": _brier(labels, p)}
+    if validation is None:
+        unknown = np.full(len(labels), np.nan)
+        return CalibratedCell(metrics, {**losses, "nll_calibrated": unknown, "brier_calibrated": unknown})
+    fitted = fit_temperature(validation.labels, validation.probabilities)
+    after = at_temperature(p, fitted.value)
+    losses |= {"nll_calibrated": _nll(labels, after), "brier_calibrated": _brier(labels, after)}
+    return CalibratedCell({**metrics, **calibrated_metrics(labels, p, fitted.value)}, losses, fitted.reason)
+
+
+def ensemble(outcomes: Sequence[CellResult]) -> Ensemble:
+    """The ensemble of one arm's runs."""
+    test = _mean([outcome.test for outcome in outcomes])
+    kept = [outcome.validation for outcome in outcomes if outcome.validation is not None]
+    validation = _mean(kept) if len(kept) == len(outcomes) else None
+    scores: dict[str, Any] = classification_metrics(test.labels, test.probabilities)
+    return Ensemble(len(outcomes), {name: scores[name] for name in HEADLINE} | calibrate(test, validation).metrics)
+
+
+def _mean(predictions: Sequence[Predictions]) -> Predictions:
+    return Predictions(predictions[0].labels, np.mean([found.probabilities for found in predictions], axis=0))
+
+
+def _nll(labels: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(-np.log(np.maximum(p[np.arange(len(labels)), labels], np.finfo(np.float64).tiny)))
+
+
+def _brier(labels: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.square(p - np.eye(p.shape[1])[labels]).sum(axis=1))
