@@ -53,3 +53,7 @@ def test_what_it_says_of_the_results_is_what_is_kept():
     assert f"{min(f1) * 100:+.1f} to {max(f1) * 100:+.1f} points of F1" in text
     assert f"by {-nll['difference']:.2f} nats (p {nll['p_holm']:.2g} after Holm's correction)" in text
     assert f"with label smoothing by {-both['difference']:.2f}" in text
+    plain, left = kept["arms"]["plain"]["metrics"], gaps["rdrop", "nll_calibrated"]
+    by_temperature = plain["nll"]["mean"] - plain["nll_calibrated"]["mean"]
+    assert f"lowers plain fine-tuning's by {by_temperature:.2f}, and with a temperature for both" in text
+    assert f"R-Drop's lead is {-left['difference']:.2f} (p {left['p_holm']:.2g})" in text

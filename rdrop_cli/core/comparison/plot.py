@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from rdrop_cli.core.comparison.analysis import Evidence
     from rdrop_cli.core.comparison.grid import CellResult
 
-_UNITS = {"accuracy": "share of examples", "f1": "0 to 1", "roc_auc": "0 to 1", "nll": "nats per example"}
+_UNITS = {
+    "accuracy": "share of examples",
+    "f1": "0 to 1",
+    "roc_auc": "0 to 1",
+    "nll": "nats per example",
+    "nll_calibrated": "nats per example",
+}
 _SPREAD = 0.22
 """Half the height over which an arm's points may be spread, as a share of a strip."""
 _CLOSE = 0.03
@@ -51,13 +57,15 @@ def draw_plot(evidence: Evidence, outcomes: Sequence[CellResult], data: str, pat
     from matplotlib.figure import Figure
 
     arms = list(evidence.summaries)
+    is_calibrated = all(outcome.validation is not None for outcome in outcomes)
+    metrics = (*METRICS, "nll_calibrated") if is_calibrated else METRICS
     colours = {arm: f"C{index % 10}" for index, arm in enumerate(arms)}
     height = 2.6 + 0.52 * (2 * len(arms) - 1)
-    figure = Figure(figsize=(15, height), layout="constrained")
+    figure = Figure(figsize=(3.75 * len(metrics), height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(METRICS), height_ratios=[len(arms), max(1, len(arms) - 1)])
-    for column, metric in enumerate(METRICS):
-        by_arm = {arm: _values(outcomes, arm, metric) for arm in arms}
+    axes = figure.subplots(2, len(metrics), height_ratios=[len(arms), max(1, len(arms) - 1)])
+    for column, metric in enumerate(metrics):
+        by_arm = {arm: _values(evidence, outcomes, arm, metric) for arm in arms}
         _strips(axes[0][column], by_arm, colours, _interval_of_mean)
         better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
         axes[0][column].set_title(f"test {TITLES[metric]} ({better})", fontsize=11)
@@ -154,8 +162,12 @@ def _beside_each_other(values: NDArray[Any], close: float) -> NDArray[Any]:
     return heights
 
 
-def _values(outcomes: Sequence[CellResult], arm: str, metric: str) -> NDArray[Any]:
-    values = [outcome.metrics["test"][metric] for outcome in outcomes if outcome.arm == arm]
+def _values(evidence: Evidence, outcomes: Sequence[CellResult], arm: str, metric: str) -> NDArray[Any]:
+    values = [
+        (outcome.metrics["test"] if metric in METRICS else cell.metrics)[metric]
+        for outcome, cell in zip(outcomes, evidence.calibrated, strict=True)
+        if outcome.arm == arm
+    ]
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 

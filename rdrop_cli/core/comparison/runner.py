@@ -151,11 +151,7 @@ class Comparison:
                     " comparison another --out.",
                 )
             self._check_weights(cell, record.get("model") or {})
-            if not np.array_equal(self._outcome(cell).test.labels, data.splits["test"].labels):
-                raise CheckpointError(
-                    f"{cell.folder}: its predictions do not match this test split",
-                    f"Delete {cell.folder} and run the same command to train it again.",
-                )
+            _check_labels(cell, self._outcome(cell), data)
         self.observer.data(data)
         return data
 
@@ -232,6 +228,15 @@ class Comparison:
         if cell.folder not in self._done:
             self._done[cell.folder] = load_cell(cell)
         return self._done[cell.folder]
+
+
+def _check_labels(cell: Cell, outcome: CellResult, data: Prepared) -> None:
+    for split, found in (("test", outcome.test), ("validation", outcome.validation)):
+        if found is not None and not np.array_equal(found.labels, data.splits[split].labels):
+            raise CheckpointError(
+                f"{cell.folder}: its predictions do not match this {split} split",
+                f"Delete {cell.folder} and run the same command to train it again.",
+            )
 
 
 @contextlib.contextmanager

@@ -136,6 +136,8 @@ def _what_a_temperature_leaves(raw: Difference, calibrated: Difference) -> str:
         said += f"; both corrected for {raw.tests} tests"
     if raw.mean >= 0:
         return f"{said})."
+    if calibrated.p_holm >= LEVEL:
+        return f"{said}), so there is no evidence that anything of that gain is left."
     left = max(0.0, calibrated.mean / raw.mean)
     return f"{said}), so {left:.0%} of that gain is left."
 

@@ -56,7 +56,7 @@ def test_of_a_gain_that_is_only_calibration_a_temperature_leaves_nothing():
     assert gaps["nll"].mean < -0.1
     assert gaps["nll_calibrated"].mean == pytest.approx(0.0, abs=1e-9)
     assert f"Test NLL: {gaps['nll'].mean:+.4f} (better, p = " in found.verdict[0]
-    assert found.verdict[0].endswith("so 0% of that gain is left.")
+    assert found.verdict[0].endswith("so there is no evidence that anything of that gain is left.")
 
 
 def test_of_a_gain_in_what_is_known_a_temperature_leaves_something():
