@@ -15,23 +15,37 @@ if TYPE_CHECKING:
 
     from rdrop_cli.core.metrics.bootstrap import Interval
     from rdrop_cli.core.metrics.head_to_head import HeadToHead
+    from rdrop_cli.core.runs.calibration import Calibration
 
 
 def metrics_table(splits: Mapping[str, Mapping[str, Any]], intervals: Mapping[str, Interval] | None = None) -> Table:
-    """One row a split.
+    """One row a split, and one for what a temperature changes of it.
 
     Args:
-        intervals: 95 % intervals of some metrics of the last split, for a row of their own.
+        intervals: 95 % intervals of some metrics of the only split, for rows of their own.
     """
     shown = table("split", "examples", *TITLES.values())
     for split, metrics in splits.items():
         cells = [number(metrics[name]) for name in TITLES]
-        add_row(shown, split, f"{metrics['examples']:,}", *cells, style="bold" if split == "test" else None)
-    if intervals is not None:
-        for side in ("low", "high"):
-            bounds = [number(getattr(intervals[name], side)) if name in intervals else "" for name in TITLES]
-            add_row(shown, f"95 % {side}", "", *bounds)
+        style = "bold" if split == "test" else None
+        add_row(shown, split, f"{metrics['examples']:,}", *cells, style=style)
+        if intervals is not None:
+            for side in ("low", "high"):
+                bounds = [number(getattr(intervals[name], side)) if name in intervals else "" for name in TITLES]
+                add_row(shown, f"95 % {side}", "", *bounds)
+        if metrics.get("temperature") not in (None, 1.0):
+            calibrated = [number(metrics[key]) if (key := f"{name}_calibrated") in metrics else "" for name in TITLES]
+            add_row(shown, "calibrated", "", *calibrated, style=style)
     return shown
+
+
+def describe_temperature(calibration: Calibration) -> str:
+    """The temperature of a model's probabilities, in one line."""
+    if calibration.reason is not None:
+        return f"Probabilities are not calibrated: {calibration.reason}"
+    fitted = f", fitted on {calibration.examples:,} validation examples" if calibration.examples else ""
+    where = "" if calibration.in_head else "; it is not in the weights, so only rdrop applies it"
+    return f"Temperature {calibration.temperature:.3g}{fitted}{where}"
 
 
 def gaps_table(compared: HeadToHead) -> Table:
