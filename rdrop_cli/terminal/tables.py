@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.metrics import formatting
-from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.metrics.classification import SCALARS, TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.terminal.console import add_row, table
 
@@ -19,23 +19,35 @@ if TYPE_CHECKING:
 
 
 def metrics_table(splits: Mapping[str, Mapping[str, Any]], intervals: Mapping[str, Interval] | None = None) -> Table:
-    """One row a split, and one for what a temperature changes of it.
+    """One row a split.
 
     Args:
-        intervals: 95 % intervals of some metrics of the only split, for rows of their own.
+        intervals: 95 % intervals of some metrics of the last split, for a row of their own.
     """
-    shown = table("split", "examples", *TITLES.values())
+    shown = table("split", "examples", *(TITLES[name] for name in SCALARS))
     for split, metrics in splits.items():
-        cells = [number(metrics[name]) for name in TITLES]
+        cells = [number(metrics[name]) for name in SCALARS]
+        add_row(shown, split, f"{metrics['examples']:,}", *cells, style="bold" if split == "test" else None)
+    if intervals is not None:
+        for side in ("low", "high"):
+            bounds = [number(getattr(intervals[name], side)) if name in intervals else "" for name in SCALARS]
+            add_row(shown, f"95 % {side}", "", *bounds)
+    return shown
+
+
+PROBABILITIES = "Probabilities: how far they can be trusted"
+"""The title of `probabilities_table`."""
+
+
+def probabilities_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row a split for the raw probabilities, and one for those at the temperature, if there is one."""
+    names = ("nll", "brier", "ece")
+    shown = table("split", "probabilities", *(TITLES[name] for name in names), names=(0, 1))
+    for split, metrics in splits.items():
         style = "bold" if split == "test" else None
-        add_row(shown, split, f"{metrics['examples']:,}", *cells, style=style)
-        if intervals is not None:
-            for side in ("low", "high"):
-                bounds = [number(getattr(intervals[name], side)) if name in intervals else "" for name in TITLES]
-                add_row(shown, f"95 % {side}", "", *bounds)
+        add_row(shown, split, "raw", *(number(metrics[name]) for name in names), style=style)
         if metrics.get("temperature") not in (None, 1.0):
-            calibrated = [number(metrics[key]) if (key := f"{name}_calibrated") in metrics else "" for name in TITLES]
-            add_row(shown, "calibrated", "", *calibrated, style=style)
+            add_row(shown, "", "calibrated", *(number(metrics[f"{name}_calibrated"]) for name in names), style=style)
     return shown
 
 
