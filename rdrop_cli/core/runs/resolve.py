@@ -110,6 +110,8 @@ def open_run(
         refuse_if_in_use(run)
     given = load_config(config, overrides) if config else load_recorded(saved, overrides)
     wanted, changed = as_recorded(run, given)
+    if config is None and given.train.calibrate != wanted.train.calibrate:  # asked for, not a default
+        changed.append(f"train.calibrate: {wanted.train.calibrate} -> {given.train.calibrate}")
     _check_shares(wanted)
     if changed:
         raise ConfigError(
