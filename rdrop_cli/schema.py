@@ -159,6 +159,8 @@ class TrainConfig(_Group):
     metric: Literal["f1", "accuracy", "roc_auc", "nll"] = "f1"
     """Validation metric that chooses the best epoch: the highest value, or the lowest for nll (cross-entropy)."""
     early_stopping: EarlyStoppingConfig = Field(default_factory=EarlyStoppingConfig)
+    calibrate: Literal["temperature", "none"] = "temperature"
+    """Correct how sure the finished model is with a temperature fitted on validation; `none`: leave it raw."""
     keep_checkpoints: Count = 2
     """How many of the newest checkpoints to keep, besides the best epoch's."""
     log_steps: Count = 50

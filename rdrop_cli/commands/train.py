@@ -169,11 +169,14 @@ def _document(config: Config, training: TrainingRun, result: TrainingResult) -> 
 
 def _show(screen: Screen, config: Config, training: TrainingRun, result: TrainingResult) -> None:
     from rdrop_cli.core.metrics.classification import average_of
-    from rdrop_cli.terminal.tables import metrics_table
+    from rdrop_cli.terminal.tables import PROBABILITIES, describe_temperature, metrics_table, probabilities_table
 
     labels = training.data.labels.names
     title = f"Best epoch {result.best_epoch:g} (by validation {config.train.metric}); F1: {average_of(labels)}"
     screen.show(metrics_table(result.metrics), title=title)
+    screen.show(probabilities_table(result.metrics), title=PROBABILITIES)
+    if result.calibration is not None and result.calibration.reason is None:  # else a notice has said why
+        screen.say(describe_temperature(result.calibration))
     examples = len(training.data.splits["train"])
     if result.metrics["train"]["examples"] < examples:
         screen.say(f"train: a sample of {result.metrics['train']['examples']:,} of its {examples:,} examples")
