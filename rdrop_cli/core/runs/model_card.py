@@ -43,6 +43,7 @@ def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any],
         f"# {as_code(config.model.name)} fine-tuned on {as_code(data['source']['name'])}",
         "",
         f"Trained with rdrop {__version__}: {method}, label smoothing {config.train.label_smoothing:g},"
+        f"{_class_weights(config)}"
         f" {config.train.epochs} epochs, batch size {config.train.batch_size}, learning rate {config.train.lr:g},"
         f" seed {config.train.seed}.",
         "",
@@ -62,6 +63,16 @@ def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any],
             lines.append(f"| {split} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _class_weights(config: Config) -> str:
+    """The weights as configured; rdrop.json has those that they come to."""
+    chosen = config.train.class_weights
+    if chosen == "none":
+        return ""
+    if isinstance(chosen, str):
+        return f" class weights {chosen},"
+    return f" class weights {', '.join(f'{as_code(name)} {weight:g}' for name, weight in chosen.items())},"
 
 
 def _head(config: Config, labels: tuple[str, ...], data: str, metrics: Mapping[str, Any]) -> str:
