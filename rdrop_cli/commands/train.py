@@ -160,7 +160,6 @@ def _document(config: Config, training: TrainingRun, result: TrainingResult) -> 
             "resumed_from_step": result.first_step or None,
         },
         "alpha": config.rdrop.alpha,
-        "class_weights": training.plan().class_weights,
         "seed": config.train.seed,
         "columns": training.data.columns,
         "labels": list(training.data.labels.names),
