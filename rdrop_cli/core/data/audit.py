@@ -97,10 +97,10 @@ def rare_class_advice(counts: Mapping[str, int]) -> str | None:
         return None
     shown = ", ".join(f"'{name}' {share:.1%}" for name, share in list(rare.items())[:_NAMED])
     more = f" and {len(rare) - _NAMED:,} more" if len(rare) > _NAMED else ""
-    ways = "train with --set train.class_weights=balanced"
+    ways = "--set train.class_weights=balanced"
     if len(counts) == 2:
-        ways += ", or choose a threshold after training with rdrop evaluate RUN --choose-threshold f1"
-    return f"Rare in train: {shown}{more} of the examples. If finding such texts matters most: {ways}"
+        ways += ", or a threshold chosen after training with rdrop evaluate RUN --choose-threshold f1"
+    return f"Rare in train: {shown}{more} of the examples. If finding such texts matters most, try {ways}"
 
 
 def token_statistics(tokens: Tokens) -> dict[str, Any]:

@@ -22,8 +22,8 @@ def test_a_class_is_rare_below_two_fifths_of_an_equal_share(counts, rare):
 
 def test_the_advice_names_the_class_its_share_and_both_ways():
     assert rare_class_advice({"ham": 439, "spam": 61}) == (
-        "Rare in train: 'spam' 12.2% of the examples. If finding such texts matters most: train with --set"
-        " train.class_weights=balanced, or choose a threshold after training with rdrop evaluate RUN"
+        "Rare in train: 'spam' 12.2% of the examples. If finding such texts matters most, try --set"
+        " train.class_weights=balanced, or a threshold chosen after training with rdrop evaluate RUN"
         " --choose-threshold f1"
     )
 
