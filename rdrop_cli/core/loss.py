@@ -71,8 +71,6 @@ def rdrop_loss(
         )
     if labels.shape != logits_a.shape[:1]:
         raise ValueError(f"labels must be ({logits_a.shape[0]},), got {tuple(labels.shape)}")
-    if class_weights is not None and class_weights.shape != logits_a.shape[1:]:
-        raise ValueError(f"class_weights must be ({logits_a.shape[1]},), got {tuple(class_weights.shape)}")
     check_parameters(alpha, label_smoothing, ce_reduction)
 
     log_p_a, log_p_b = log_probabilities(logits_a), log_probabilities(logits_b)
@@ -123,12 +121,17 @@ def cross_entropy(
         label_smoothing: As in `rdrop_loss`.
         weights: As in `rdrop_loss`.
         class_weights: As in `rdrop_loss`.
+
+    Raises:
+        ValueError: the class weights are not as many as the classes.
     """
     # F.cross_entropy expects logits. Log-softmax leaves log-probabilities unchanged, so they can be passed as logits.
     if weights is None and class_weights is None:
         return F.cross_entropy(log_p, labels, label_smoothing=label_smoothing)
     losses = F.cross_entropy(log_p, labels, label_smoothing=label_smoothing, reduction="none")
     if class_weights is not None:
+        if class_weights.shape != log_p.shape[1:]:
+            raise ValueError(f"class_weights must be ({log_p.shape[1]},), got {tuple(class_weights.shape)}")
         # An example that is excluded may have the label -100; its loss is 0 already, whichever weight it gets here.
         losses = losses * class_weights[labels.clamp(min=0)]
     return losses.mean() if weights is None else (losses * weights).sum()

@@ -75,7 +75,9 @@ class RDropTrainer(MicroBatches):
             raise ValueError(f"passes must be 'concat' or 'sequential', got {passes!r}")
         if class_weights is not None and not all(math.isfinite(each) and each >= 0 for each in class_weights):
             raise ValueError(f"class_weights must be finite and not negative, got {list(class_weights)}")
-        self.class_weights = None if class_weights is None else torch.tensor(class_weights, device=self.args.device)
+        self.class_weights: Tensor | None = None
+        if class_weights is not None:
+            self.class_weights = torch.tensor(class_weights, dtype=torch.float32, device=self.args.device)
         self.passes = passes
         self.group_by_length = group_by_length
         self._has_fillers = False
