@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import __version__
+from rdrop_cli.core.data.audit import class_balance
+from rdrop_cli.core.data.class_weights import class_weights
 from rdrop_cli.core.runs import calibration as calibrations
 from rdrop_cli.core.runs import layout, onnx_export
 from rdrop_cli.core.runs.model_card import model_card
@@ -46,6 +48,9 @@ def checkpoint_card(config: Config, data: Prepared) -> dict[str, Any]:
         "alpha": config.rdrop.alpha,
         "ce_reduction": config.rdrop.ce_reduction,
         "label_smoothing": config.train.label_smoothing,
+        "class_weights": class_weights(
+            config.train.class_weights, class_balance(data.splits["train"].labels.tolist(), data.labels)
+        ),
         "seed": config.train.seed,
         "max_length": config.model.max_length,
         "precision": config.train.precision,

@@ -52,6 +52,7 @@ def model_card(
         f"# {as_code(config.model.name)} fine-tuned on {as_code(data['source']['name'])}",
         "",
         f"Trained with rdrop {__version__}: {method}, label smoothing {config.train.label_smoothing:g},"
+        f"{_class_weights(config)}"
         f" {config.train.epochs} epochs, batch size {config.train.batch_size}, learning rate {config.train.lr:g},"
         f" seed {config.train.seed}.",
         "",
@@ -85,6 +86,16 @@ def _on_probabilities(calibration: Calibration | None) -> list[str]:
         f" {calibration.examples:,} validation examples; slightly optimistic, since validation also chose the epoch."
         " The table is about the raw ones"
     ]
+
+
+def _class_weights(config: Config) -> str:
+    """The weights as configured; rdrop.json has those that they come to."""
+    chosen = config.train.class_weights
+    if chosen == "none":
+        return ""
+    if isinstance(chosen, str):
+        return f" class weights {chosen},"
+    return f" class weights {', '.join(f'{as_code(name)} {weight:g}' for name, weight in chosen.items())},"
 
 
 def _head(config: Config, labels: tuple[str, ...], data: str, metrics: Mapping[str, Any]) -> str:

@@ -164,7 +164,7 @@ class TrainingRun:
         callbacks: list[Any] = [
             ObserveTraining(self.observer, run / layout.HISTORY),
             KeepBest(partial(_save_best, ready, run)),
-            make_diagnosis(config, ready.data, ready.model.config, self.observer.notice),
+            make_diagnosis(config, ready.data, ready.class_weights, ready.model.config, self.observer.notice),
         ]
         if config.train.early_stopping.patience:
             stopping = config.train.early_stopping
@@ -185,6 +185,7 @@ class TrainingRun:
             alpha=config.rdrop.alpha,
             label_smoothing=config.train.label_smoothing,
             ce_reduction=config.rdrop.ce_reduction,
+            class_weights=list(ready.class_weights.values()) if ready.class_weights else None,
             auto_micro_batch=config.train.micro_batch_size == "auto",
             passes=config.rdrop.passes,
             group_by_length=config.train.group_by_length,

@@ -59,6 +59,17 @@ def test_a_card_without_metrics_says_what_the_model_is_and_is_made_of():
     assert "# `starter` fine-tuned on `imdb`" in parsed.text
 
 
+def test_class_weights_are_as_configured():
+    record = {"source": {"name": "imdb"}, "splits": {"train": 8}, "fingerprint": "abc"}
+    for chosen, said in (
+        ("balanced", "label smoothing 0.1, class weights balanced, 2 epochs"),
+        ({"a_b": 1, "<c>": 2.5}, "class weights `a_b` 1, `<c>` 2.5, 2 epochs"),
+        ("none", "label smoothing 0.1, 2 epochs"),
+    ):
+        config = load_config("starter", [("train.class_weights", chosen)])
+        assert said in model_card(config, ("a_b", "<c>"), record, {})
+
+
 def test_the_results_are_those_of_test():
     parsed = card(metrics={"validation": VALIDATION, "test": TEST})
     assert results(parsed) == {("accuracy", 0.91), ("f1", 0.9)}  # ROC-AUC is not defined there
