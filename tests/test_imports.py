@@ -46,9 +46,9 @@ ALLOWED["core.comparison"] = {
     *BASE, "config", "core.training", "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
 }  # fmt: skip
 ALLOWED["core.report"] = {
-    *("errors", "config", "strict_yaml", "core.comparison", "core.runs", "core.inference", "core.data"),
-    *("core.storage", "core.metrics", "core.progress"),
-}
+    *BASE, "config", "strict_yaml", "core.comparison", "core.runs", "core.inference", "core.data", "core.storage",
+    "core.metrics", "core.progress",
+}  # fmt: skip
 ALLOWED["terminal"] = {
     *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.runs", "core.data"),
     *("core.doctor", "core.exporting", "core.metrics", "core.model"),

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: seeds, differences, courses and costs."""
+"""SideBySide of a comparison: seeds, differences, courses and costs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _ROW = 34
 def title_of(metric: str) -> str:
     """A metric's name for display."""
     plain = metric.removesuffix("_calibrated")
-    return TITLES.get(plain, plain) + (", calibrated" if plain != metric else "")
+    title = TITLES.get(plain, plain)
+    return title[:1].upper() + title[1:] + (", calibrated" if plain != metric else "")
 
 
 def seeds(results: Results, metric: str, prefix: str) -> Picture | None:

@@ -10,7 +10,7 @@ from rdrop_cli.config import load_config
 from rdrop_cli.core.report import comparison_pictures as pictures
 from rdrop_cli.core.report import words
 from rdrop_cli.core.report.comparison_documents import Results, open_results, run_of
-from rdrop_cli.core.report.parts import Command, Facts, Notes, Pictures, Report, Section, Table
+from rdrop_cli.core.report.parts import Command, Facts, Notes, Report, Section, SideBySide, Table
 from rdrop_cli.core.report.run_settings import as_yaml, assignments
 from rdrop_cli.core.runs.finding import recorded_config
 from rdrop_cli.core.storage import shell
@@ -101,7 +101,7 @@ def _seeds(results: Results, prefix: str, after: str) -> Section:
     return Section(
         f"{prefix}seeds",
         f"Every seed{after}",
-        [Pictures(found)] if found else [],
+        [SideBySide(found)] if found else [],
         lead if found else "",
         [] if found else ["Left out: no metric is defined."],
     )
@@ -117,7 +117,7 @@ def _differences(results: Results, prefix: str, after: str) -> Section:
         f"Paired by seed, each arm minus {content['baseline']}. Lines are 95 % t intervals over seeds; pale bars are"
         " 95 % bootstrap intervals over test examples."
     )
-    blocks: list[Block] = [Pictures(found)]
+    blocks: list[Block] = [SideBySide(found)]
     if tests := content.get("tests"):
         names = {
             "p_value": "p",
@@ -160,7 +160,7 @@ def _cost(results: Results, prefix: str, after: str) -> Section:
         missing.append(f"No courses: {results.fault or 'the runs have no evaluations'}.")
     elif results.fault:
         missing.append(f"Not all courses: {results.fault}.")
-    blocks: list[Block] = [Pictures(found)] if found else []
+    blocks: list[Block] = [SideBySide(found)] if found else []
     return Section(f"{prefix}cost", f"Cost and course{after}", blocks, missing=missing)
 
 
@@ -241,12 +241,12 @@ def _cells(results: Results) -> Table:
         rows.append(
             [
                 str(cell["arm"]),
+                str(cell.get("run", "–")),
                 str(cell["seed"]),
                 words.number(value),
                 "–" if epoch is None else f"{epoch:g}",
                 words.duration(cell.get("seconds")),
-                str(cell.get("run", "–")),
             ]
         )
-    heads = ["arm", "seed", f"test {pictures.title_of(metric)}", "best epoch", "time", "run"]
-    return Table("Every run", heads, rows)
+    heads = ["arm", "run", "seed", f"test {pictures.title_of(metric)}", "best epoch", "time"]
+    return Table("Every run", heads, rows, texts=2)

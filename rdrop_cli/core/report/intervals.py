@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdrop_cli.core.metrics.bootstrap import Interval, interval, resample
+from rdrop_cli.core.metrics.bootstrap import Interval, interval, p_value, resample
 from rdrop_cli.core.metrics.calibration import calibration_error
+from rdrop_cli.core.metrics.head_to_head import Gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rdrop_cli.core.metrics.predictions import Predictions
+    from rdrop_cli.core.report.run_documents import RunDocuments
 
 _RESAMPLES = 400
+_MEANS = 2000
 _WORK = 20_000_000
 """Limit on resamples x examples, above which there are fewer resamples."""
 _FEWEST = 50
@@ -32,9 +35,24 @@ def metric_intervals(
     drawn = resample([found], on_progress=on_progress)
     known = {name: interval(values[0]) for name, values in drawn.items()}
     if "brier" not in known:
-        known["brier"] = interval(_brier(found))
+        known["brier"] = interval(_means(_squares(found.labels, found.probabilities)))
     known["ece"] = _of_calibration_error(found)
     return known
+
+
+def paired_gaps(first: RunDocuments, second: RunDocuments) -> dict[str, Gap]:
+    """The paired bootstrap of those metrics that are means over examples, raw and calibrated, by metric."""
+    a, b = first.predictions["test"], second.predictions["test"]
+    pairs = {"brier": (_squares(a.labels, a.probabilities), _squares(b.labels, b.probabilities))}
+    own, other = first.calibrated("test"), second.calibrated("test")
+    if own is not None and other is not None:
+        pairs["brier_calibrated"] = _squares(a.labels, own), _squares(b.labels, other)
+        pairs["nll_calibrated"] = _surprises(a.labels, own), _surprises(b.labels, other)
+    gaps = {}
+    for name, (of_first, of_second) in pairs.items():
+        drawn = _means(of_first - of_second)
+        gaps[name] = Gap(float((of_first - of_second).mean()), interval(drawn), p_value(drawn))
+    return gaps
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
@@ -61,11 +79,23 @@ def error_by_chance(found: Predictions, seed: int = 0) -> float | None:
     return float(np.percentile(errors, 95))
 
 
-def _brier(found: Predictions, seed: int = 0) -> NDArray[np.float64]:
-    p = found.probabilities
-    each = np.square(p).sum(axis=1) - 2 * p[np.arange(len(p)), found.labels] + 1
+def _means(values: NDArray[np.float64], seed: int = 0) -> NDArray[np.float64]:
+    """Means over resampled examples."""
     rng = np.random.default_rng(seed)
-    return np.array([each[rng.integers(0, len(each), len(each))].mean() for _ in range(_rounds(len(each)) or _FEWEST)])
+    rounds = max(_FEWEST, min(_MEANS, _WORK * 4 // max(1, len(values))))
+    return np.array([values[rng.integers(0, len(values), len(values))].mean() for _ in range(rounds)])
+
+
+def _squares(labels: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each example's part of the Brier score."""
+    squares: NDArray[np.float64] = np.square(p).sum(axis=1) - 2 * p[np.arange(len(p)), labels] + 1
+    return squares
+
+
+def _surprises(labels: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each example's part of the NLL."""
+    surprises: NDArray[np.float64] = -np.log(np.maximum(p[np.arange(len(p)), labels], np.finfo(np.float64).tiny))
+    return surprises
 
 
 def _of_calibration_error(found: Predictions, seed: int = 0) -> Interval:

@@ -65,7 +65,6 @@ class Picture:
         svg: The `<svg>` element; trusted, as `drawing.Sheet.svg` makes it.
         text: What can be seen, for those who cannot see it.
         note: How to read it.
-        is_wide: It takes the whole width.
     """
 
     name: str
@@ -74,15 +73,20 @@ class Picture:
     text: str
     table: Table
     note: str = ""
-    is_wide: bool = False
+    kind: ClassVar[str] = "picture"
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures side by side, where there is room."""
+class SideBySide:
+    """Pictures, and what belongs to them, side by side where there is room.
 
-    pictures: Sequence[Picture]
-    kind: ClassVar[str] = "pictures"
+    Attributes:
+        is_roomy: They need more room than pictures.
+    """
+
+    parts: Sequence[Picture | Table | Facts]
+    is_roomy: bool = False
+    kind: ClassVar[str] = "side-by-side"
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class Notes:
     kind: ClassVar[str] = "notes"
 
 
-Block = Tiles | Facts | Table | Pictures | Examples | Command | Notes
+Block = Tiles | Facts | Table | SideBySide | Examples | Command | Notes
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from rdrop_cli.core.metrics.calibration import calibration_error, reliability
 from rdrop_cli.core.report import drawing, words
 from rdrop_cli.core.report.intervals import error_by_chance, wilson
-from rdrop_cli.core.report.parts import Facts, Picture, Pictures, Section, Table
+from rdrop_cli.core.report.parts import Facts, Picture, Section, SideBySide, Table
 from rdrop_cli.core.report.view import of
 from rdrop_cli.core.runs import layout
 
@@ -46,7 +46,7 @@ def calibration(view: RunView) -> Section:
         " validation, makes a model more or less sure of itself, and changes no label."
     )
     best = models[0].best
-    pictures = Pictures([_reliability(series, view.split), _confidences(best, models[0].is_calibrated, view.split)])
+    pictures = SideBySide([_reliability(series, view.split), _confidences(best, models[0].is_calibrated, view.split)])
     return Section("calibration", "Calibration", [Facts(_facts(view, series)), pictures], lead, missing)
 
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.metrics.classification import confusion_matrix
 from rdrop_cli.core.report import drawing, words
-from rdrop_cli.core.report.parts import Picture, Pictures, Section, Table
+from rdrop_cli.core.report.parts import Facts, Picture, Section, SideBySide, Table
 from rdrop_cli.core.runs import layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rdrop_cli.core.report.parts import Block
     from rdrop_cli.core.report.view import RunView
 
 MOST_DRAWN = 16
@@ -24,31 +23,22 @@ _MOST_MISTAKES = 20
 def confusion(view: RunView) -> Section:
     """The section about single classes."""
     split = view.split
-    blocks: list[Block] = []
+    parts: list[Picture | Table | Facts] = []
     missing = []
     models = view.models(split)
+    counts = [
+        confusion_matrix(each.raw.labels, each.raw.probabilities.argmax(axis=1), len(view.labels)) for each in models
+    ]
     if not models:
         missing.append(f"No confusion matrix: {view.run.no(layout.PREDICTIONS['test'])}.")
     elif len(view.labels) <= MOST_DRAWN:
-        matrices = [
-            confusion_matrix(each.raw.labels, each.raw.probabilities.argmax(axis=1), len(view.labels))
-            for each in models
-        ]
-        names = ["confusion", "confusion-other"]
-        blocks.append(
-            Pictures(
-                [
-                    _matrix(view.labels, counts, each.name, name)
-                    for counts, each, name in zip(matrices, models, names, strict=False)
-                ]
-            )
-        )
+        for each, matrix, name in zip(models, counts, ("confusion", "confusion-other"), strict=False):
+            parts.append(_matrix(view.labels, matrix, each.name, name))
     else:
-        found = models[0].raw
-        counts = confusion_matrix(found.labels, found.probabilities.argmax(axis=1), len(view.labels))
-        blocks.append(_mistakes(view.labels, counts))
+        parts.append(_mistakes(view.labels, counts[0]))
     if per_class := view.run.metrics[split].get("per_class"):
-        blocks.append(_per_class(view.labels, per_class, split))
+        parts.append(_per_class(view.labels, per_class, split))
+    blocks = [SideBySide(parts)] if parts else []
     lead = f"Which labels are given to the examples of each class, on {split}."
     return Section("confusion", "Classes and confusions", blocks, lead, missing)
 
@@ -65,7 +55,8 @@ def _matrix(names: Sequence[str], counts: NDArray[Any], of: str, name: str) -> P
                 colour = drawing.SERIES[0] if row == column else drawing.SERIES[1]
                 axes.add_patch(_cell(column, row, colour, 0.06 + 0.5 * value / total if value else 0.0))
                 text = f"{value:,}" if size > 3 else f"{value:,}\n{100 * value / total:.1f} %"
-                axes.text(column, row, text, ha="center", va="center", fontsize=10.5 if size <= 8 else 8)
+                ink = drawing.INK if value else drawing.MUTED
+            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=10.5 if size <= 8 else 8)
         axes.set_xlim(-0.5, size - 0.5)
         axes.set_ylim(size - 0.5, -0.5)
         turned = size > 4 or max(map(len, short)) * size > 44

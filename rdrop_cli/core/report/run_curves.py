@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.report import drawing, words
-from rdrop_cli.core.report.parts import Picture, Pictures, Section, Table
+from rdrop_cli.core.report.parts import Picture, Section, SideBySide, Table
 from rdrop_cli.core.runs import layout
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _POINTS = 400
 _ROWS = 40
+_EPOCHS = 12
+_MARKED = 20
+"""Points that can have a marker each."""
 _SHOWN = ("accuracy", "f1", "roc_auc")
 
 
@@ -33,10 +36,17 @@ def learning_curves(view: RunView) -> Section:
     if any(row.get("kl_share") is not None for row in steps):
         pictures += [_kl(_thinned(steps)), _share(_thinned(steps))]
     if epochs:
-        pictures.append(_validation(epochs))
-        pictures.append(_validation_nll(epochs))
+        pictures += [_validation(epochs), _validation_nll(epochs)]
     lead = "Training figures are means over the steps since the entry before; validation is measured after each epoch."
-    return Section("learning-curves", "Learning curves", [Pictures(pictures)], lead)
+    table = [_epochs(epochs)] if epochs else []
+    return Section("learning-curves", "Learning curves", [SideBySide([*pictures, *table])], lead)
+
+
+def _epochs(rows: Sequence[Mapping[str, float | None]]) -> Table:
+    """The last epochs, which stand beside the curves."""
+    shown = {f"validation_{name}": TITLES[name] for name in (*_SHOWN, "nll")}
+    caption = "Validation after each epoch" if len(rows) <= _EPOCHS else f"Validation after the last {_EPOCHS} epochs"
+    return _table(caption, rows[-_EPOCHS:], shown, over="epoch")
 
 
 def _why(run: RunDocuments) -> str:
@@ -123,8 +133,8 @@ def _line(
         (_value(row, over), _value(row, key)) for row in rows if row.get(key) is not None and row.get(over) is not None
     ]
     look = drawing.style(index)
-    if len(points) > 1:
-        look["markevery"] = max(1, len(points) // 8)
+    if len(points) > _MARKED:
+        look["markevery"] = drawing.apart(index)
     sheet.axes.plot([x for x, _ in points], [y for _, y in points], label=name, **look)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from rdrop_cli.core.data import left_out
 from rdrop_cli.core.data.columns import in_words
 from rdrop_cli.core.report import drawing, words
-from rdrop_cli.core.report.parts import Facts, Picture, Pictures, Section, Table
+from rdrop_cli.core.report.parts import Facts, Picture, Section, SideBySide, Table
 from rdrop_cli.core.report.run_documents import SPLITS
 from rdrop_cli.core.report.run_examples import MOVED
 from rdrop_cli.core.runs import layout
@@ -42,7 +42,7 @@ def data_card(view: RunView) -> Section:
     else:
         missing.append(f"No lengths: {MOVED if run.data is None else 'the tokenizer of the run cannot be read'}.")
     if pictures:
-        blocks.append(Pictures(pictures))
+        blocks.append(SideBySide(pictures))
     if lengths:
         blocks.append(_length_table(lengths, run.max_length))
     return Section("data", "Data", blocks, "What the run was trained and measured on.", missing)

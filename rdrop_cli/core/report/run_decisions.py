@@ -8,7 +8,7 @@ import numpy as np
 
 from rdrop_cli.core.metrics.calibration import aurc, risk_coverage
 from rdrop_cli.core.report import drawing, words
-from rdrop_cli.core.report.parts import Picture, Pictures, Section, Table
+from rdrop_cli.core.report.parts import Picture, Section, SideBySide, Table
 from rdrop_cli.core.report.run_documents import POSITIVE
 from rdrop_cli.core.runs import layout
 
@@ -26,7 +26,8 @@ _THRESHOLDS = np.linspace(0.01, 0.99, 99)
 
 def decisions(view: RunView) -> Section:
     """The section about abstaining and thresholds."""
-    pictures, missing = [], []
+    pictures: list[Picture] = []
+    missing = []
     models = view.models(view.split)
     if models:
         pictures.append(_risk(models, view.split))
@@ -38,8 +39,11 @@ def decisions(view: RunView) -> Section:
             pictures.append(_thresholds(view, on_validation[0]))
         else:
             missing.append(f"No thresholds: {view.run.no(layout.PREDICTIONS['validation'])}.")
-    lead = "Labels can be withheld where the model is unsure; of two classes, one can be made easier to predict."
-    blocks = [Pictures(pictures)] if pictures else []
+    lead = "Labels can be withheld where the model is unsure, for people to look at."
+    if len(view.labels) == 2:
+        lead += " A threshold other than 0.5 makes one class easier to predict, and the other harder."
+    parts = [*pictures, *(each.table for each in pictures if len(pictures) == 1)]
+    blocks = [SideBySide(parts)] if parts else []
     return Section("decisions", "Abstaining and thresholds", blocks, lead if blocks else "", missing)
 
 
@@ -55,7 +59,7 @@ def _risk(models: Sequence[Model], split: str) -> Picture:
                 coverage[kept],
                 risk[kept],
                 label=each.name or None,
-                markevery=max(1, len(kept) // 6),
+                markevery=drawing.apart(index),
                 **drawing.style(index),
             )
             confidence = np.sort(found.probabilities.max(axis=1))[::-1]
@@ -108,7 +112,10 @@ def _thresholds(view: RunView, model: Model) -> Picture:
     below = f"threshold on the probability of {words.label(view.labels[POSITIVE], 16)}"
     with drawing.sheet("thresholds", title="on validation", below=below) as sheet:
         for index, (name, values) in enumerate(curves.items()):
-            sheet.axes.plot(_THRESHOLDS, values, label=name, markevery=16, **drawing.style(index))
+            drawn = np.isfinite(values)
+            if drawn.any():
+                look = {"markevery": drawing.apart(index), **drawing.style(index)}
+                sheet.axes.plot(_THRESHOLDS[drawn], np.array(values)[drawn], label=name, **look)
         at = chosen if chosen is not None else best
         sheet.axes.axvline(at, color=drawing.INK, linewidth=1, linestyle=(0, (2, 2)))
         sheet.axes.set(xlim=(0, 1), ylim=(0, 1.03))

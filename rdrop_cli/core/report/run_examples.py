@@ -8,13 +8,12 @@ import numpy as np
 
 from rdrop_cli.core.report import drawing, words
 from rdrop_cli.core.report.intervals import wilson
-from rdrop_cli.core.report.parts import Example, Examples, Picture, Pictures, Section, Table
+from rdrop_cli.core.report.parts import Example, Examples, Facts, Notes, Picture, Section, SideBySide, Table
 from rdrop_cli.core.runs import layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rdrop_cli.core.report.parts import Block
     from rdrop_cli.core.report.view import RunView
 
 MOST_ERRORS = 10
@@ -35,12 +34,12 @@ def by_length(view: RunView) -> Section:
     is_right = found.probabilities.argmax(axis=1) == found.labels
     limit = view.run.max_length or int(lengths.max())
     groups = [rows for rows in _in_groups(lengths) if len(rows)]
-    blocks: list[Block] = [
-        Pictures([_picture(lengths, is_right, groups, view.split)]),
+    parts: list[Picture | Table | Facts] = [
+        _picture(lengths, is_right, groups, view.split),
         _truncated(lengths, is_right, limit, view.split),
     ]
     lead = f"Tokens are those of the model's tokenizer before truncation; the model reads the first {limit} at most."
-    return Section("lengths", title, blocks, lead)
+    return Section("lengths", title, [SideBySide(parts)], lead)
 
 
 def _in_groups(lengths: NDArray[Any]) -> list[NDArray[Any]]:
@@ -103,7 +102,7 @@ def errors(view: RunView) -> Section:
     wrong = np.flatnonzero(predicted != model.raw.labels)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST_ERRORS]
     if not len(surest):
-        return Section("errors", title, [], missing=[f"None: every example of {view.split} is labelled correctly."])
+        return Section("errors", title, [Notes([f"None: every example of {view.split} is labelled correctly."])])
     lengths = view.run.lengths(view.split)
     shown = []
     for row in surest.tolist():

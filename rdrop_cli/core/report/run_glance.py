@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.metrics.calibration import brier_score, calibrated_metrics, calibration_error
 from rdrop_cli.core.metrics.classification import TITLES, average_of
 from rdrop_cli.core.report import words
-from rdrop_cli.core.report.parts import Facts, Notes, Section, Table, Tile, Tiles
+from rdrop_cli.core.report.intervals import paired_gaps
+from rdrop_cli.core.report.parts import Facts, Notes, Section, SideBySide, Table, Tile, Tiles
 from rdrop_cli.core.report.run_documents import SPLITS
 from rdrop_cli.core.runs import layout
 
@@ -31,17 +32,18 @@ def at_a_glance(view: RunView) -> Section:
     values = {name: measured(run, name) for name in SPLITS if name in run.metrics}
     own = values[split]
     tiles = [
-        Tile(TITLES[name], words.number(own.get(name), 3), _detail(view, name))
+        Tile(title_of(name), words.number(own.get(name), 3), _detail(view, name))
         for name in LARGE
         if own.get(name) is not None
     ]
-    blocks: list[Block] = [Tiles(tiles), Facts(_facts(run)), _table(view, values)]
+    blocks: list[Block] = [Tiles(tiles), SideBySide([_table(view, values), Facts(_facts(run))], is_roomy=True)]
     missing = [] if view.intervals else [f"No intervals: {run.no(layout.PREDICTIONS['test'])}."]
     undefined = own.get("undefined") or {}
-    missing += [f"{TITLES.get(name, name)} is undefined: {reason}." for name, reason in undefined.items()]
+    missing += [f"{title_of(name)} is undefined: {reason}." for name, reason in undefined.items() if name in TITLES]
     lead = (
         f"On {words.count(own.get('examples') or 0, f'{split} example')}. F1, precision and recall:"
         f" {_average(view.labels)}. The best epoch was chosen on validation; test was measured once, at the end."
+        f"{' The small figures are 95 % intervals.' if view.intervals else ''}"
     )
     return Section("at-a-glance", "At a glance", blocks, lead, missing)
 
@@ -49,22 +51,14 @@ def at_a_glance(view: RunView) -> Section:
 def against(view: RunView, compared: HeadToHead, caution: str | None) -> Section:
     """The section that puts the other run beside this one."""
     assert view.other is not None
-    own, other = compared.metrics
+    gaps = {**paired_gaps(view.run, view.other), **compared.gaps}
     rows = []
-    for name in ("accuracy", "f1", "roc_auc", "nll", "brier", "ece"):
-        gap = compared.gaps.get(name)
-        difference = None if own.get(name) is None or other.get(name) is None else own[name] - other[name]
-        rows.append(
-            [
-                TITLES[name],
-                words.number(own.get(name)),
-                words.number(other.get(name)),
-                words.signed(difference),
-                words.signed_interval(gap.interval.low, gap.interval.high) if gap else "–",
-                _p(gap.p_value) if gap else "–",
-            ]
-        )
-    first, second = view.names
+    for name, title, own, other in _both(view, compared):
+        gap = gaps.get(name)
+        difference = None if own is None or other is None else own - other
+        between = words.signed_interval(gap.interval.low, gap.interval.high) if gap else "–"
+        p = _p(gap.p_value) if gap and not caution else "–"
+        rows.append([title, words.number(own), words.number(other), words.signed(difference), between, p])
     table = Table("Both runs on the same test examples", ["", "A", "B", "A − B", "95 %", "p"], rows)
     test = compared.mcnemar
     said = [
@@ -75,7 +69,25 @@ def against(view: RunView, compared: HeadToHead, caution: str | None) -> Section
     blocks: list[Block] = [Facts([("A", view.run.name), ("B", view.other.name)]), table, Notes(said)]
     if caution:
         blocks.append(Notes([caution], "caution"))
-    return Section("against", f"{first} against {second}", blocks)
+    return Section("against", "A against B", blocks)
+
+
+def _both(view: RunView, compared: HeadToHead) -> Iterator[tuple[str, str, float | None, float | None]]:
+    """Each metric of both runs: name, title, values."""
+    assert view.other is not None
+    own, other = (
+        {**measured(run, "test"), **each} for run, each in zip((view.run, view.other), compared.metrics, strict=True)
+    )
+    for name in LARGE:
+        yield name, title_of(name), own.get(name), other.get(name)
+        after = f"{name}_calibrated"
+        if own.get(after) is not None and other.get(after) is not None:
+            yield after, f"{title_of(name)}, calibrated", own[after], other[after]
+
+
+def title_of(name: str) -> str:
+    """A metric's name at the beginning of a line."""
+    return TITLES[name][0].upper() + TITLES[name][1:]
 
 
 def measured(run: RunDocuments, split: str) -> dict[str, Any]:
@@ -108,11 +120,11 @@ def _table(view: RunView, values: Mapping[str, Mapping[str, Any]]) -> Table:
         if any(values[split].get(name) is not None for split in order):
             found = view.intervals.get(name)
             between = words.interval(found.low, found.high) if found else "–"
-            rows.append(_cells(TITLES[name], name, between, order, values))
+            rows.append(_cells(title_of(name), name, between, order, values))
         after = f"{name}_calibrated"
         if name in _CALIBRATED and any(values[split].get(after) is not None for split in order):
-            rows.append(_cells(f"{TITLES[name]}, calibrated", after, "–", order, values))
-    return Table("Metrics by split. Lower is better for NLL, Brier and ECE; for the others, higher", columns, rows)
+            rows.append(_cells(f"{title_of(name)}, calibrated", after, "–", order, values))
+    return Table("Higher is better, but lower for NLL, Brier and ECE", columns, rows)
 
 
 def _cells(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdrop_cli.core.report import drawing, words
-from rdrop_cli.core.report.parts import Picture, Pictures, Section, Table
+from rdrop_cli.core.report.parts import Picture, Section, SideBySide, Table
 from rdrop_cli.core.report.run_documents import POSITIVE
 from rdrop_cli.core.report.view import of
 from rdrop_cli.core.runs import layout
@@ -43,14 +43,14 @@ def ranking(view: RunView) -> Section:
     tasks = _tasks(models, view.labels)
     if not tasks:
         return Section("ranking", title, missing=["Left out: a curve needs examples of two classes at least."])
-    return Section("ranking", title, [Pictures([_roc(tasks), _precision_recall(tasks)])], _lead(view, tasks))
+    return Section("ranking", title, [SideBySide([_roc(tasks), _precision_recall(tasks)])], _lead(view, tasks))
 
 
 def _lead(view: RunView, tasks: Sequence[_Task]) -> str:
     if len(view.labels) == 2:
-        return f"The positive class is {words.label(view.labels[POSITIVE], 60)}; the curves are of {view.split}."
+        return f"For the class {words.label(view.labels[POSITIVE], 60)!r}, on {view.split}."
     which = "each class" if len(tasks) == len(view.labels) else f"the {len(tasks)} most frequent classes"
-    other = f" Curves of {view.names[0]} only." if view.other else ""
+    other = " Curves of A only." if view.other else ""
     return f"One class against the rest, for {which}, on {view.split}.{other}"
 
 
@@ -120,7 +120,7 @@ def _heads(tasks: Sequence[_Task], alone: str) -> list[str]:
 def _curve(sheet: drawing.Sheet, x: NDArray[Any], y: NDArray[Any], index: int, name: str) -> None:
     kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), _POINTS)).astype(int))
     look = drawing.style(index)
-    sheet.axes.plot(x[kept], y[kept], label=name, markevery=max(1, len(kept) // 6), **look)
+    sheet.axes.plot(x[kept], y[kept], label=name, markevery=drawing.apart(index), **look)
 
 
 def _square(sheet: drawing.Sheet) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdrop_cli.core.metrics.predictions import Predictions
-from rdrop_cli.core.report import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,10 +75,10 @@ class RunView:
 
     @property
     def names(self) -> list[str]:
-        """Short names of the runs, for legends; an empty one where there is only one run."""
-        return [""] if self.other is None else words.labels([self.run.name, self.other.name], 34)
+        """Names of the runs in legends; an empty one where there is only one run."""
+        return [""] if self.other is None else ["A", "B"]
 
 
 def of(name: str, what: str) -> str:
     """A legend's text: what, and of which run where there are two."""
-    return f"{what}, {name}" if name and what else name or what
+    return f"{name}: {what}" if name and what else name or what
