@@ -103,7 +103,7 @@ def _find(name: str | None) -> Path:
     if name is None:
         return _newest()
     path = user_path(name)
-    if not (layout.RUNS / path).is_dir():
+    if len(path.parts) > 1 or not (layout.RUNS / path).is_dir():
         for candidate in (path, layout.COMPARISONS / path):
             if candidate.is_dir() and not is_run(candidate):
                 if is_comparison(candidate):

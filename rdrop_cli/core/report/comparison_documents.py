@@ -11,7 +11,7 @@ from rdrop_cli.core.report.run_documents import read_history
 from rdrop_cli.core.runs import layout
 from rdrop_cli.errors import CheckpointError, RDropError
 
-_NEEDED = {"arms", "baseline", "cells", "data", "differences", "metric", "seeds", "verdict"}
+_NEEDED = {"arms", "baseline", "data", "differences", "metric", "seeds", "verdict"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ class Results:
         return list(self.content["arms"])
 
     @property
+    def cells(self) -> Sequence[Mapping[str, Any]]:
+        """The runs; none where the document was kept without them."""
+        cells: Sequence[Mapping[str, Any]] = self.content.get("cells", ())
+        return cells
+
+    @property
     def metrics(self) -> list[str]:
         """The metrics of which every arm has a summary, in their order."""
         first = next(iter(self.content["arms"].values()))
@@ -46,7 +52,7 @@ class Results:
         """A metric on test of each of an arm's cells: seed and value, where it is defined."""
         return [
             (cell["seed"], value)
-            for cell in self.content["cells"]
+            for cell in self.cells
             if cell["arm"] == arm and (value := _value(cell, metric)) is not None
         ]
 
@@ -87,7 +93,7 @@ def _is_whole(content: Mapping[str, Any]) -> bool:
             content.keys() >= _NEEDED
             and bool(content["arms"])
             and all({"metrics", "settings"} <= arm.keys() for arm in content["arms"].values())
-            and all({"arm", "seed", "metrics"} <= cell.keys() for cell in content["cells"])
+            and all({"arm", "seed", "metrics"} <= cell.keys() for cell in content.get("cells", ()))
             and all({"arm", "metric", "difference", "interval_seeds"} <= gap.keys() for gap in content["differences"])
             and "splits" in content["data"]
         )
@@ -108,7 +114,7 @@ def _value(cell: Mapping[str, Any], metric: str) -> float | None:
 def _histories(folder: Path, content: Mapping[str, Any]) -> tuple[dict[str, list[Any]], str | None]:
     found: dict[str, list[Any]] = {}
     fault = None
-    for cell in content["cells"]:
+    for cell in content.get("cells", ()):
         run = run_of(folder, cell)
         if run is None:
             continue

@@ -166,7 +166,7 @@ def _course(histories: Sequence[Any], key: str) -> dict[float, float]:
 
 def cost(results: Results, prefix: str) -> Picture | None:
     """The training time of each arm, and of each of its runs."""
-    cells = [cell for cell in results.content["cells"] if isinstance(cell.get("seconds"), float | int)]
+    cells = [cell for cell in results.cells if isinstance(cell.get("seconds"), float | int)]
     if not cells:
         return None
     name = f"{prefix}cost"

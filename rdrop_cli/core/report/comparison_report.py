@@ -34,7 +34,7 @@ def report_comparison(folder: Path) -> Report:
     every = open_results(folder)
     sections = []
     for results in every:
-        prefix = "" if len(every) == 1 else f"{results.content['budget']}-"
+        prefix = "" if len(every) == 1 else f"{Path(results.file).stem}-"
         after = "" if len(every) == 1 else f" (the same {results.content['budget']})"
         sections += [
             _glance(results, prefix, after),
@@ -103,7 +103,7 @@ def _seeds(results: Results, prefix: str, after: str) -> Section:
         f"Every seed{after}",
         [SideBySide(found)] if found else [],
         lead if found else "",
-        [] if found else ["Left out: no metric is defined."],
+        [] if found else ["Left out: the results name no runs with figures."],
     )
 
 
@@ -184,7 +184,7 @@ def _settings(results: Results, prefix: str, after: str) -> Section:
     command, problem = _command(results)
     if command:
         blocks.append(Command(command, "The command that makes this comparison again"))
-    blocks.append(_cells(results))
+    blocks += [_cells(results)] if results.cells else []
     return Section(f"{prefix}settings", f"Settings and runs{after}", blocks, missing=[problem] if problem else [])
 
 
@@ -192,7 +192,7 @@ def _command(results: Results) -> tuple[str | None, str | None]:
     """The `rdrop compare` command, from the configuration that a run recorded; or why there is none."""
     content = results.content
     first = next(
-        (cell for cell in content["cells"] if cell["arm"] == results.arms[0] and cell["seed"] == content["seeds"][0]),
+        (cell for cell in results.cells if cell["arm"] == results.arms[0] and cell["seed"] == content["seeds"][0]),
         None,
     )
     run = run_of(results.folder, first) if first else None
@@ -235,7 +235,7 @@ def _of_rdrop(content: Any, key: str) -> Any:
 def _cells(results: Results) -> Table:
     metric = results.content["metric"]
     rows = []
-    for cell in results.content["cells"]:
+    for cell in results.cells:
         value = dict(results.values(cell["arm"], metric)).get(cell["seed"])
         epoch = cell.get("best_epoch")
         rows.append(

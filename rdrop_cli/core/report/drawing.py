@@ -38,6 +38,8 @@ _VARIABLES = {
 WIDTH, HEIGHT = 360, 250
 """Of a picture, in its own units; its text has 11 of them, which stay legible on a phone."""
 _FAR = 1e5
+_NEAR, _ASIDE = 0.03, 0.05
+"""Shares of an axis."""
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -120,6 +122,7 @@ def sheet(name: str, *, title: str = "", below: str = "", width: int = WIDTH, he
         made.axes.set_title(title)
         made.axes.set_xlabel(below)
         yield made
+        _clear_corner(made.axes)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     made.svg = _for_a_page(buffer.getvalue(), name)
@@ -160,6 +163,15 @@ def percent(axis: Axis) -> None:
     from matplotlib.ticker import FuncFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
+
+
+def _clear_corner(axes: Axes) -> None:
+    """Move the vertical axis aside where the first labels of both axes would stand on each other."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    near_x = any(abs(tick - left) < _NEAR * (right - left) for tick in axes.get_xticks())
+    near_y = any(abs(tick - low) < _NEAR * abs(high - low) for tick in axes.get_yticks())
+    if near_x and near_y and high > low:
+        axes.set_xlim(left - _ASIDE * (right - left), right)
 
 
 def _for_a_page(document: str, name: str) -> str:

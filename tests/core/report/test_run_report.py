@@ -3,51 +3,17 @@
 import json
 import os
 import re
-import shutil
 
 import numpy as np
 import pytest
 
 from conftest import run_python
-from rdrop_cli.config import load_config
 from rdrop_cli.core.metrics.predictions import Predictions
-from rdrop_cli.core.report.build import write_report
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import load_predictions, save_outputs
 from rdrop_cli.core.storage.integrity import with_checksum
 from rdrop_cli.errors import CheckpointError, StorageError
-from report_pages import Page
-
-HOSTILE = '<script>alert(1)</script> </svg> &amp; "quoted" \u202eevil\u202c \x07 ' + "w" * 300
-
-
-def nothing(*progress):
-    """Shows no progress."""
-
-
-def make(run, **options):
-    written = write_report(str(run), on_progress=nothing, **options)
-    return Page(written.path.read_text(encoding="utf-8")), written
-
-
-@pytest.fixture(scope="session")
-def run(trained_once):
-    """A finished run, which knows both classes. Copy it to change it."""
-    folder, document = trained_once
-    return folder / document["run_dir"]
-
-
-@pytest.fixture(scope="session")
-def reported(run, tmp_path_factory):
-    """The page of the run, made once a session."""
-    out = tmp_path_factory.mktemp("report") / "report.html"
-    written = write_report(str(run), out=out, on_progress=nothing)
-    return Page(out.read_text(encoding="utf-8")), written
-
-
-@pytest.fixture
-def copied(run, tmp_path):
-    return shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "model.safetensors"))
+from report_cases import make
 
 
 def test_it_shows_every_section_and_leaves_nothing_out(reported):
@@ -172,50 +138,8 @@ def test_what_was_never_predicted_is_no_reason_to_fail(copied):
     assert "No temperature was fitted" in reasons["Calibration"]
 
 
-def guesses(count, rng, classes=6):
-    """Predictions that are as often right as they say."""
-    p = rng.dirichlet(np.full(classes, 0.5), count)
-    return Predictions(np.array([rng.choice(classes, p=row) for row in p]), p)
-
-
-@pytest.fixture
-def hostile(copied, tmp_path):
-    """A run whose classes, texts, folder and settings hold what must stay text."""
-    from rdrop_cli.core.data.dataset import Prepared, Split
-    from rdrop_cli.core.data.labels import LabelMap
-
-    names = tuple(f"{HOSTILE} {index}" for index in range(6))
-    rng = np.random.default_rng(0)
-    sizes = {"train": 120, "validation": 90, "test": 90}
-    guessed = {name: guesses(size, rng) for name, size in sizes.items()}
-    splits = {
-        name: Split([f"{HOSTILE} {index}" for index in range(len(found.labels))], None, found.labels)
-        for name, found in guessed.items()
-    }
-    predictions = {name: guessed[name] for name in ("validation", "test")}
-    folder = tmp_path / "data <b>"
-    columns = {"text": HOSTILE, "label": "label", "text_pair": None}
-    data = Prepared(LabelMap(names), splits, columns, {}, {"name": HOSTILE, "settings": {}}).save(folder)
-    record = {
-        "source": data.source, "prepared": str(folder), "fingerprint": data.fingerprint, "columns": data.columns,
-        "splits": sizes, "labels": list(names), "label_ids": {HOSTILE: names[0]},
-        "classes": {split: dict.fromkeys(names, size // 6) for split, size in sizes.items()}, "left_out": {},
-    }  # fmt: skip
-    (copied / layout.DATA).write_text(with_checksum(record))
-    cost = {"seconds": "no number", "steps": 3, "device": HOSTILE, "versions": {HOSTILE: HOSTILE}}
-    save_outputs(copied, predictions, cost)
-    from rdrop_cli.core.metrics.classification import classification_metrics
-
-    metrics = {name: classification_metrics(found.labels, found.probabilities) for name, found in predictions.items()}
-    (copied / layout.METRICS).write_text(json.dumps(metrics))
-    config = copied / layout.CONFIG
-    run_source = load_config(str(config)).data.source
-    config.write_text(config.read_text().replace(f"source: {run_source}", f"source: {json.dumps(HOSTILE)}"))
-    return copied.rename(tmp_path / "<i>run&amp;")
-
-
 def test_hostile_texts_of_six_classes_stay_text(hostile):
-    page, written = make(hostile)
+    page, written = hostile
     assert written.left_out == []
     assert not {"script", "i", "b"} & set(page.tags)
     assert page.open == []
