@@ -16,7 +16,7 @@ from rdrop_cli.core.runs import layout
 
 if TYPE_CHECKING:
     from rdrop_cli.core.metrics.predictions import Predictions
-    from rdrop_cli.core.report.view import RunView
+    from rdrop_cli.core.report.view import Model, RunView
 
 BINS = 10
 """Of the picture: its points are then of enough examples each."""
@@ -46,7 +46,7 @@ def calibration(view: RunView) -> Section:
         " validation, makes a model more or less sure of itself, and changes no label."
     )
     best = models[0].best
-    pictures = SideBySide([_reliability(series, view.split), _confidences(best, models[0].is_calibrated, view.split)])
+    pictures = SideBySide([_reliability(series, view.split), _confidences(best, models[0], view.split)])
     return Section("calibration", "Calibration", [Facts(_facts(view, series)), pictures], lead, missing)
 
 
@@ -56,8 +56,10 @@ def _facts(view: RunView, series: Sequence[tuple[str, Predictions]]) -> list[tup
     if found is not None:
         direction = "too sure" if found.temperature > 1 else "not sure enough"
         was = f"; raw, the model is {direction}" if abs(found.temperature - 1) > 0.02 else ""
-        rows.append(("Temperature", f"{found.temperature:.3f}, {found.origin}{was}"))
-    errors = [f"{calibration_error(each.labels, each.probabilities):.4f} {name}" for name, each in series]
+        rows.append(
+            ("Temperature of A" if view.other else "Temperature", f"{found.temperature:.3f}, {found.origin}{was}")
+        )
+    errors = [f"{name} {calibration_error(each.labels, each.probabilities):.4f}" for name, each in series]
     rows.append(("Calibration error", "; ".join(errors)))
     chance = error_by_chance(series[-1][1])
     if chance is not None and view.other is None:
@@ -108,7 +110,7 @@ def _reliability(series: Sequence[tuple[str, Predictions]], split: str) -> Pictu
     return Picture("reliability", "Reliability", sheet.svg, text, table, note)
 
 
-def _confidences(found: Predictions, is_calibrated: bool, split: str) -> Picture:
+def _confidences(found: Predictions, model: Model, split: str) -> Picture:
     confidence = found.probabilities.max(axis=1)
     is_right = found.probabilities.argmax(axis=1) == found.labels
     start = float(np.floor(20 / found.probabilities.shape[1]) / 20)
@@ -135,14 +137,14 @@ def _confidences(found: Predictions, is_calibrated: bool, split: str) -> Picture
         for low, high, a, b in zip(edges[:-1], edges[1:], right, wrong, strict=True)
         if a + b
     ]
-    which = "calibrated" if is_calibrated else "raw"
+    which = "calibrated" if model.is_calibrated else "raw"
     table = Table(
         f"Confidences ({which}) of the examples of {split}", ["confidence", "examples", "right", "wrong"], rows
     )
     text = f"Columns of examples by confidence; the median is {np.median(confidence):.2f}."
     return Picture(
         "confidences",
-        f"Confidences, {which}",
+        f"Confidences{f' of {model.name}' if model.name else ''}, {which}",
         sheet.svg,
         text,
         table,

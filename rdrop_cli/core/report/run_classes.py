@@ -56,7 +56,7 @@ def _matrix(names: Sequence[str], counts: NDArray[Any], of: str, name: str) -> P
                 axes.add_patch(_cell(column, row, colour, 0.06 + 0.5 * value / total if value else 0.0))
                 text = f"{value:,}" if size > 3 else f"{value:,}\n{100 * value / total:.1f} %"
                 ink = drawing.INK if value else drawing.MUTED
-            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=10.5 if size <= 8 else 8)
+                axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=10.5 if size <= 8 else 8)
         axes.set_xlim(-0.5, size - 0.5)
         axes.set_ylim(size - 0.5, -0.5)
         turned = size > 4 or max(map(len, short)) * size > 44

@@ -60,8 +60,10 @@ def _facts(run: RunDocuments) -> list[tuple[str, str | Sequence[str]]]:
         rows.append(("Labels", [f"{label} → {name}" if label != name else name for label, name in ids.items()]))
     report = run.data.report if run.data else {}
     if report.get("repeats") is not None:
-        conflicts = f"; {report['conflicts']:,} texts have several labels" if report.get("conflicts") else ""
-        rows.append(("Repeats", f"{words.count(report['repeats'], 'row')} with a text of an earlier row{conflicts}"))
+        said = f"{words.count(report['repeats'], 'row')} with a text of an earlier row" if report["repeats"] else "none"
+        if conflicts := report.get("conflicts"):
+            said += f"; {words.count(conflicts, 'text')} with several labels"
+        rows.append(("Repeats", said))
     omitted = left_out.sentences(record.get("left_out") or {})
     rows.append(("Left out", omitted or "no rows"))
     if fingerprint := record.get("fingerprint"):

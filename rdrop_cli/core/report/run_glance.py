@@ -66,6 +66,7 @@ def against(view: RunView, compared: HeadToHead, caution: str | None) -> Section
         " exact test for accuracy, paired bootstrap for the others; not corrected for their number.",
         "This compares two checkpoints. To compare two ways of training takes several seeds: rdrop compare.",
     ]
+    said.append("What follows is about A, unless it names both.")
     blocks: list[Block] = [Facts([("A", view.run.name), ("B", view.other.name)]), table, Notes(said)]
     if caution:
         blocks.append(Notes([caution], "caution"))

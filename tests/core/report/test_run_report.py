@@ -14,6 +14,7 @@ from rdrop_cli.core.runs.outputs import load_predictions, save_outputs
 from rdrop_cli.core.storage.integrity import with_checksum
 from rdrop_cli.errors import CheckpointError, StorageError
 from report_cases import make
+from report_pages import Page
 
 
 def test_it_shows_every_section_and_leaves_nothing_out(reported):
@@ -34,6 +35,13 @@ def test_the_figures_are_those_of_the_run(reported, run):
     metrics = json.loads((run / layout.METRICS).read_text())
     assert f"{metrics['test']['accuracy']:.4f}" in page.text and f"{metrics['validation']['nll']:.4f}" in page.text
     assert "rdrop train" in page.text and "--alpha 1" in page.text
+
+
+def test_every_cell_of_the_confusion_matrix_has_its_count(hostile):
+    page, _ = hostile
+    matrix = page.html.partition('id="picture-confusion"')[2].partition("</figure>")[0]
+    cells = [text for text in Page(f"<figure {matrix}</figure>").texts_of["text"] if text.isdecimal()]
+    assert len(cells) == 36 and sum(map(int, cells)) == 90
 
 
 def test_the_page_asks_for_nothing_and_runs_nothing(reported):
