@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _RESAMPLES = 400
 _MEANS = 2000
-_WORK = 20_000_000
+_WORK = 10_000_000
 """Limit on resamples x examples, above which there are fewer resamples."""
 _FEWEST = 50
 LEVEL_Z = 1.959963984540054

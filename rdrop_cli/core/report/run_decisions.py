@@ -8,7 +8,7 @@ import numpy as np
 
 from rdrop_cli.core.metrics.calibration import aurc, risk_coverage
 from rdrop_cli.core.report import drawing, words
-from rdrop_cli.core.report.parts import Picture, Section, SideBySide, Table
+from rdrop_cli.core.report.parts import Facts, Picture, Section, SideBySide, Table
 from rdrop_cli.core.report.run_documents import POSITIVE
 from rdrop_cli.core.runs import layout
 
@@ -42,7 +42,7 @@ def decisions(view: RunView) -> Section:
     lead = "Labels can be withheld where the model is unsure, for people to look at."
     if len(view.labels) == 2:
         lead += " A threshold other than 0.5 makes one class easier to predict, and the other harder."
-    parts = [*pictures, *(each.table for each in pictures if len(pictures) == 1)]
+    parts: list[Picture | Table | Facts] = [*pictures, *(each.table for each in pictures if len(pictures) == 1)]
     blocks = [SideBySide(parts)] if parts else []
     return Section("decisions", "Abstaining and thresholds", blocks, lead if blocks else "", missing)
 
