@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from rdrop_cli import processes
-from rdrop_cli.commands import help_pages, options
+from rdrop_cli.commands import help_pages, next_steps, options
 from rdrop_cli.commands.export import document_of, export_trained
 from rdrop_cli.terminal.console import Screen, count, duration, size
 from rdrop_cli.threads import choose as choose_threads
@@ -131,6 +131,7 @@ def train(
     attempt = None
     if not no_export and processes.is_main_process():
         attempt = export_trained(screen, result.run, trust_remote_code=resolved.model.trust_remote_code)
+    screen.say(f"Next: {next_steps.report(str(result.run))}", style="bold", to_copy=True)
     screen.say(f"Next: {_next_command(training, result)}", style="bold", to_copy=True)
     if json_output:
         screen.document({**_document(resolved, training, result), **document_of(attempt)})

@@ -35,7 +35,8 @@ def test_the_end_shows_the_table_the_run_folder_and_the_next_command(rdrop, revi
     assert sum("validation: accuracy" in line for line in lines) == 6
     rows = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
     assert rows == ["train", "validation", "test"] * 2, "metrics, then probabilities"
-    assert lines[-2] == "Run folder: runs/reviews-tiny-bert-alpha1-seed42"
+    assert lines[-3] == "Run folder: runs/reviews-tiny-bert-alpha1-seed42"
+    assert lines[-2] == "Next: rdrop report runs/reviews-tiny-bert-alpha1-seed42"
     assert lines[-1] == 'Next: rdrop predict --checkpoint runs/reviews-tiny-bert-alpha1-seed42 "some text"'
 
 
