@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import run_python
+from rdrop_cli.core.metrics.calibration import calibrated_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import load_predictions, save_outputs
@@ -187,3 +188,27 @@ def test_a_full_disk_keeps_the_old_report(copied, monkeypatch):
         make(copied)
     assert (copied / layout.REPORT).read_text() == "the old one"
     assert [path.name for path in copied.glob(".*.partial")] == []
+
+
+def test_the_temperature_is_the_recorded_one_else_one_that_is_fitted(hostile, copied):
+    page, _ = hostile
+    assert "fitted for this report" in page.text and "NLL, calibrated" in page.text
+    assert {"raw", "calibrated"} <= {text.strip() for text in page.texts_of["text"]}
+    metrics = json.loads((copied / layout.METRICS).read_text())
+    for values in metrics.values():
+        values["temperature"] = 2.0
+    (copied / layout.METRICS).write_text(json.dumps(metrics))
+    found = load_predictions(copied)
+    expected = calibrated_metrics(found.labels, found.probabilities, 2.0)
+    page, written = make(copied)
+    assert written.left_out == [] and "2.000, recorded by the training" in page.text
+    assert f"{expected['nll_calibrated']:.4f}" in page.text
+    assert "Confidences, calibrated" in [" ".join(text.split()) for text in page.texts_of["figcaption"]]
+
+
+def test_the_threshold_of_the_run_is_marked(copied):
+    card = copied / layout.BEST / layout.CARD
+    threshold = {"value": 0.41, "label": "1", "rule": "f1", "split": "validation", "examples": 20}
+    card.write_text(json.dumps({**json.loads(card.read_text()), "threshold": threshold}))
+    page, _ = make(copied)
+    assert "The line is the run's threshold, 0.41" in page.text
