@@ -146,7 +146,9 @@ def _ensembles(results: Results, prefix: str, after: str) -> list[Section]:
     table = Table(
         "Test, the mean of the probabilities of all runs of an arm", ["arm", "", *map(_head, metrics)], rows, texts=2
     )
-    lead = "What an arm gives if the probabilities of its runs are averaged. Predicting costs as much as all of them together."
+    lead = (
+        "What an arm gives if the probabilities of its runs are averaged. It costs as much as all of them to predict."
+    )
     return [Section(f"{prefix}ensembles", f"Ensembles{after}", [table], lead)]
 
 
