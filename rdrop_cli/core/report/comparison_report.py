@@ -142,11 +142,13 @@ def _ensembles(results: Results, prefix: str, after: str) -> list[Section]:
     for arm, values in ensembles.items():
         mean = results.content["arms"].get(arm, {}).get("metrics", {})
         rows.append([arm, "ensemble", *(words.number(values.get(name)) for name in metrics)])
-        rows.append([arm, "mean of its runs", *(words.number((mean.get(name) or {}).get("mean")) for name in metrics)])
+        rows.append([arm, "mean run", *(words.number((mean.get(name) or {}).get("mean")) for name in metrics)])
     table = Table(
         "Test, the mean of the probabilities of all runs of an arm", ["arm", "", *map(_head, metrics)], rows, texts=2
     )
-    lead = "What an arm gives if its runs vote together. It costs as much at prediction as the runs do one by one."
+    lead = (
+        "What an arm gives if the probabilities of its runs are averaged. It costs as much as all of them to predict."
+    )
     return [Section(f"{prefix}ensembles", f"Ensembles{after}", [table], lead)]
 
 

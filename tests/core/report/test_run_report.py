@@ -97,17 +97,29 @@ def test_no_model_is_loaded(run, tmp_path):
     assert run_python(code).stdout.strip() == "[]"
 
 
+NEW = ("brier", "ece", "temperature")
+"""Metrics that earlier versions did not record."""
+
+
+def forget_calibration(run):
+    card = run / layout.BEST / layout.CARD
+    content = json.loads(card.read_text())
+    content.pop("calibration", None)
+    card.write_text(json.dumps(content))
+
+
 def test_a_run_of_an_earlier_version_is_reported_with_what_it_has(copied):
     for name in (layout.PREDICTIONS["validation"], layout.COST):
         (copied / name).unlink()
+    forget_calibration(copied)
     record = json.loads((copied / layout.DATA).read_text())
     record["prepared"] = str(copied / "moved")
     del record["sha256"]
     (copied / layout.DATA).write_text(with_checksum(record))
     metrics = json.loads((copied / layout.METRICS).read_text())
     for values in metrics.values():
-        for name in ("brier", "ece"):
-            values.pop(name)
+        for name in [name for name in values if name in NEW or name.endswith("_calibrated")]:
+            del values[name]
     (copied / layout.METRICS).write_text(json.dumps(metrics))
     page, written = make(copied)
     left_out = dict(written.left_out)
@@ -195,11 +207,13 @@ def test_the_temperature_is_the_recorded_one_else_one_that_is_fitted(hostile, co
     assert "fitted for this report" in page.text and "NLL, calibrated" in page.text
     assert {"raw", "calibrated"} <= {text.strip() for text in page.texts_of["text"]}
     metrics = json.loads((copied / layout.METRICS).read_text())
-    for values in metrics.values():
-        values["temperature"] = 2.0
-    (copied / layout.METRICS).write_text(json.dumps(metrics))
     found = load_predictions(copied)
     expected = calibrated_metrics(found.labels, found.probabilities, 2.0)
+    for values in metrics.values():
+        values["temperature"] = 2.0
+    metrics["test"] |= expected
+    forget_calibration(copied)
+    (copied / layout.METRICS).write_text(json.dumps(metrics))
     page, written = make(copied)
     assert written.left_out == [] and "2.000, recorded by the training" in page.text
     assert f"{expected['nll_calibrated']:.4f}" in page.text
