@@ -70,23 +70,31 @@ def _glance(results: Results, prefix: str, after: str) -> Section:
             "the same computing time" if content.get("budget") == "compute" else "the same number of optimizer steps",
         ),
     ]
-    blocks += [Facts(facts), _means(results)]
+    average = content.get("f1_average")
+    after_temperature = [name for name in results.metrics if name.endswith("_calibrated") or name == "temperature"]
+    blocks += [
+        Facts(facts),
+        _means(
+            results,
+            [name for name in results.metrics if name not in after_temperature],
+            f"Test, means ± standard deviations over seeds{f'; F1: {average}' if average else ''}",
+        ),
+    ]
+    if after_temperature:
+        blocks.append(_means(results, after_temperature, "After one temperature for each run, fitted on validation"))
     return Section(f"{prefix}verdict", f"Verdict{after}", blocks)
 
 
-def _means(results: Results) -> Table:
+def _means(results: Results, metrics: list[str], title: str) -> Table:
     rows = []
     for name, arm in results.content["arms"].items():
         cells = []
-        for metric in results.metrics:
+        for metric in metrics:
             found = arm["metrics"].get(metric) or {}
             spread = f" ± {found['sd']:.4f}" if found.get("sd") is not None else ""
             cells.append(words.number(found.get("mean")) + (spread if found.get("mean") is not None else ""))
         rows.append([name, *cells])
-    heads = [_head(metric) for metric in results.metrics]
-    average = results.content.get("f1_average")
-    note = f"; F1: {average}" if average else ""
-    return Table(f"Test, means ± standard deviations over seeds{note}", ["arm", *heads], rows)
+    return Table(title, ["arm", *map(_head, metrics)], rows)
 
 
 def _head(metric: str) -> str:
