@@ -30,7 +30,7 @@ def test_its_commands_run(rdrop, reviews, tiny_args, tiny_model):
         given = [str(made[-1]) if argument == "runs/NAME" else argument for argument in args]
         rdrop(name, *given, *small.get(name, []))
         run.add(name)
-    assert run >= {"train", "predict", "evaluate", "compare", "runs", "doctor", "config"}
+    assert run >= {"train", "predict", "evaluate", "compare", "report", "runs", "doctor", "config"}
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.name)
