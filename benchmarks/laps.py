@@ -41,7 +41,7 @@ SENTENCES = 300
 SETTINGS = [
     "--batch-size", "16", "--max-length", "32", "--lr", "3e-3",
     "--set", "train.log_steps=4", "--set", "train.early_stopping.patience=0", "--set", "train.metric=roc_auc",
-    "--seed", "43", "--no-export",
+    "--set", "data.validation=0.2", "--seed", "43", "--no-export",
 ]  # fmt: skip
 TIMES = {"examples_per_second", "tokens_per_second"}
 OPERATIONS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link"}

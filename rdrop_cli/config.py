@@ -95,6 +95,8 @@ def load_recorded(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> Conf
         earlier.append(("data.repeats", "exact"))
     if written.train.schedule == "constant" and "device" not in written.train.model_fields_set:
         earlier.append(("train.warmup", 0.0))  # in earlier versions a constant schedule ignored the warm-up
+    if "calibrate" not in written.train.model_fields_set:
+        earlier.append(("train.calibrate", "none"))
     return load_config(str(path), [*earlier, *overrides])
 
 

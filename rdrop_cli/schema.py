@@ -6,6 +6,7 @@ A key's docstring is its description in `rdrop config`, in the JSON Schema and i
 from __future__ import annotations
 
 import re
+import sys
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -92,6 +93,10 @@ class DataConfig(_Group):
         return self
 
 
+def _is_weight(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
+
+
 def _label(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
@@ -156,9 +161,13 @@ class TrainConfig(_Group):
     """Norm to which larger gradients are clipped; 0: no clipping."""
     label_smoothing: Fraction = 0.1
     """Share of each label's probability that is spread over all classes; in the cross-entropy only, not in the KL."""
+    class_weights: Literal["none", "balanced"] | dict[str, Positive] = "none"
+    """Weight of each class in the cross-entropy: `balanced`, or one for each name, such as {ham: 1, spam: 5}."""
     metric: Literal["f1", "accuracy", "roc_auc", "nll"] = "f1"
     """Validation metric that chooses the best epoch: the highest value, or the lowest for nll (cross-entropy)."""
     early_stopping: EarlyStoppingConfig = Field(default_factory=EarlyStoppingConfig)
+    calibrate: Literal["temperature", "none"] = "temperature"
+    """Correct how sure the finished model is with a temperature fitted on validation; `none`: leave it raw."""
     keep_checkpoints: Count = 2
     """How many of the newest checkpoints to keep, besides the best epoch's."""
     log_steps: Count = 50
@@ -195,6 +204,24 @@ class TrainConfig(_Group):
         if value is None or value == "auto" or is_count:
             return value
         raise ValueError("must be a number from 1 on, or auto")
+
+    @field_validator(
+        "class_weights",
+        mode="before",
+        json_schema_input_type=Literal["none", "balanced"] | Annotated[dict[str, Positive], Field(min_length=1)],
+    )
+    @classmethod
+    def _class_weights_are_numbers(cls, value: object) -> object:
+        """One fault where the union of types would report one for each; YAML reads 1 and 1.5 as numbers."""
+        if value in ("none", "balanced"):
+            return value
+        if not isinstance(value, dict) or not value:
+            raise ValueError("must be none, balanced, or a weight for each class, such as {ham: 1, spam: 5}")
+        if any(name is None or isinstance(name, bool) for name in value):
+            raise ValueError("needs quotes around names that YAML reads as something else, such as 'yes' or 'null'")
+        if not all(_is_weight(weight) for weight in value.values()):
+            raise ValueError("must have weights that are numbers above 0")
+        return {_label(name): weight for name, weight in value.items()}
 
     @model_validator(mode="after")
     def _micro_batches_fill_the_batch(self) -> TrainConfig:

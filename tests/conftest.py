@@ -244,6 +244,27 @@ def finished_run(tiny_model, tmp_path_factory) -> Path:
         return TrainingRun(tiny_config(data, tiny_model, **settings), folder / "run").start().run
 
 
+def make_noisy_reviews(count: int, wrong: float = 0.2) -> list[tuple[str, int]]:
+    """Reviews of which a share has the wrong label, so that no model can be sure, and a temperature can be fitted."""
+    rng = random.Random(1)
+    return [(text, 1 - label if rng.random() < wrong else label) for text, label in make_reviews(count)]
+
+
+@pytest.fixture(scope="session")
+def calibrated_run(tiny_model, tmp_path_factory) -> Path:
+    """A finished tiny run with a fitted temperature in its head. Trained once: copy it to change it."""
+    from rdrop_cli.core.training.run import TrainingRun
+
+    folder = tmp_path_factory.mktemp("calibrated")
+    data = write_csv(folder / "noisy.csv", make_noisy_reviews(400))
+    settings = {
+        "data.validation": 0.3, "data.test": 0.2, "rdrop.alpha": 0.0, "train.label_smoothing": 0.0, "train.epochs": 4,
+        "train.keep_checkpoints": 9,
+    }  # fmt: skip
+    with contextlib.chdir(folder):
+        return TrainingRun(tiny_config(data, tiny_model, **settings), folder / "run").start().run
+
+
 @pytest.fixture
 def instant_export(exported_once, trained_once, monkeypatch):
     """Takes the float32 graph from that export instead of making it again, for runs with the same weights."""

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
 PERFORMANCE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
 RESULTS_PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 COMPARISONS = sorted((ROOT / "benchmarks" / "results" / "comparisons").glob("*.json"))
+IMBALANCE = sorted((ROOT / "benchmarks" / "results" / "imbalance").glob("*.json"))
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 
 
@@ -141,6 +143,33 @@ def test_the_performance_page_shows_the_kept_results(path):
         figures += [f"{found[name]:+.4f}" for name in ("mean", "low", "high")]
     for figure in figures:
         assert figure in PERFORMANCE, f"{path.name}: {figure}"
+
+
+@pytest.mark.parametrize("path", IMBALANCE, ids=lambda path: path.stem)
+def test_the_page_on_rare_classes_shows_the_kept_results(path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import imbalance
+
+    page = (ROOT / "docs" / "imbalance.md").read_text(encoding="utf-8")
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    assert kept["command"] in page
+    assert imbalance.tables(kept) in page
+    for way, found in imbalance.summarize(kept["runs"])["ways"].items():
+        assert found["f1"]["mean"] == pytest.approx(kept["ways"][way]["f1"]["mean"])
+
+
+def test_the_threshold_for_a_rare_class_is_the_best_of_all(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import imbalance
+
+    from rdrop_cli.core.metrics.predictions import Predictions
+
+    rng = np.random.default_rng(0)
+    labels = (rng.random(60) < 0.2).astype(int)
+    scores = np.round(rng.random(60) * 0.5 + labels * 0.3, 2)  # with ties
+    found = Predictions(labels, np.column_stack([1 - scores, scores]))
+    best = imbalance.scores_at(found, imbalance.best_threshold(found))[0]
+    assert best == max(imbalance.scores_at(found, each)[0] for each in np.linspace(0.001, 0.999, 999))
 
 
 @pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.stem)

@@ -75,6 +75,36 @@ def test_alpha_is_a_finite_number(value):
 
 
 @pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("balance", "must be none, balanced, or a weight for each class, such as {ham: 1, spam: 5}, got 'balance'"),
+        (None, "must be none, balanced, or a weight for each class"),
+        ({}, "must be none, balanced, or a weight for each class"),
+        ({"ham": 1, "spam": 0}, "must have weights that are numbers above 0"),
+        ({"ham": 1, "spam": -2.0}, "must have weights that are numbers above 0"),
+        ({"ham": 1, "spam": float("inf")}, "must have weights that are numbers above 0"),
+        ({"ham": 1, "spam": float("nan")}, "must have weights that are numbers above 0"),
+        ({"ham": 1, "spam": 10**400}, "must have weights that are numbers above 0"),
+        ({"ham": 1, "spam": "5"}, "must have weights that are numbers above 0"),
+        ({"ham": 1, "spam": True}, "must have weights that are numbers above 0"),
+        ({True: 1, False: 2}, "needs quotes around names that YAML reads as something else, such as 'yes' or 'null'"),
+    ],
+)
+def test_what_is_no_class_weight_is_one_fault(value, message):
+    with pytest.raises(ConfigError) as error:
+        load_config(None, [("train.class_weights", value)])
+    assert str(error.value).startswith(f"command line: train.class_weights {message}")
+    assert ";" not in str(error.value)
+
+
+def test_class_weights_may_be_for_numbers_and_are_saved_as_they_are(write):
+    original = load_config(None, [("train.class_weights", {1: 2, "2": 0.5, "1e5": 3})])
+    assert original.train.class_weights == {"1": 2.0, "2": 0.5, "1e5": 3.0}
+    assert load_config(write(dump_config(original))) == original
+    assert load_config().train.class_weights == "none"
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("train: {lr: 1e-5, lr: 2e-5}", "line 1: key 'lr' appears twice"),

@@ -13,7 +13,7 @@ from rdrop_cli.config import dotted_keys
 sys.path.insert(0, str(pages.ROOT / "benchmarks"))
 COMMANDS = typer.main.get_command(app).commands
 FILES = ("csv", "json", "py", "yaml")
-DICTIONARIES = ("model.config", "data.label_map")
+DICTIONARIES = ("model.config", "data.label_map", "train.class_weights")
 
 
 def by_name(page):

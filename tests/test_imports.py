@@ -45,19 +45,32 @@ ALLOWED["core.training"] = {*ALLOWED["core.inference"], "core.inference", "core.
 ALLOWED["core.comparison"] = {
     *BASE, "config", "core.training", "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
 }  # fmt: skip
+ALLOWED["core.report"] = {
+    *BASE, "config", "strict_yaml", "core.comparison", "core.runs", "core.inference", "core.data", "core.storage",
+    "core.metrics", "core.progress",
+}  # fmt: skip
 ALLOWED["terminal"] = {
     *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.runs", "core.data"),
     *("core.doctor", "core.exporting", "core.metrics", "core.model"),
 }
 ALLOWED["commands"] = {
     *(ALLOWED["core.training"] - {"core.trainer", "core.loss"}),
-    *("core.training", "core.comparison", "core.doctor", "core.exporting", "key_reference", "terminal", "threads"),
+    *(
+        "core.training",
+        "core.comparison",
+        "core.doctor",
+        "core.exporting",
+        "core.report",
+        "key_reference",
+        "terminal",
+        "threads",
+    ),
 }
 ALLOWED["app"] = {"commands", "terminal", "errors", "processes"}
 ALLOWED["__main__"] = {"app", "threads"}
 ALLOWED["__init__"] = {"core.inference", "core.loss", "core.metrics", "core.trainer"}  # lazily: test_public_names
 ALLOWED["core"] = set()
-TORCHLESS = ("core.data", "core.storage", "core.metrics", "core.runs", "core.doctor", "core.inference")
+TORCHLESS = ("core.data", "core.storage", "core.metrics", "core.runs", "core.doctor", "core.inference", "core.report")
 WITH_TORCH = {Path("core/inference/backends/torch.py")}
 
 

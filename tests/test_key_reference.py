@@ -71,6 +71,8 @@ def test_every_recipe_is_valid_under_the_schema_as_it_is_written_and_as_it_is_re
     [
         "train: {micro_batch_size: auto, device: 'cuda:1', lr: 1}",
         "data: {label_map: {pos: 1, neg: 0}, label_names: [a, b]}",
+        "train: {class_weights: {ham: 1, spam: 5.5}}",
+        "train: {class_weights: balanced}",
         "model: {config: {hidden_dropout_prob: 0.2, use_cache: false, pad: null}}",
         "{}",
     ],
@@ -92,6 +94,9 @@ def test_what_rdrop_takes_the_schema_takes(text, tmp_path):
         "train: {micro_batch_size: 0}",
         "train: {schedule: step}",
         "train: {fast: 1}",
+        "train: {class_weights: {ham: 1, spam: 0}}",
+        "train: {class_weights: {}}",
+        "train: {class_weights: even}",
         "data: {label_names: [a]}",
         "data: {test: 1.0}",
         "model: {name: ''}",

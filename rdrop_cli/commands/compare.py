@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from rdrop_cli import processes
-from rdrop_cli.commands import help_pages, options
+from rdrop_cli.commands import help_pages, next_steps, options
 from rdrop_cli.terminal.console import Screen, count, safe
 from rdrop_cli.threads import choose as choose_threads
 
@@ -167,3 +167,4 @@ def _show(screen: Screen, result: ComparisonResult) -> None:
     screen.say(f"Results: {files[0].parent}: {', '.join(path.name for path in files)}")
     if files[-1].suffix != ".png":
         screen.say("For a picture: pip install matplotlib, and the same command again (nothing is trained again)")
+    screen.say(f"Next: {next_steps.report(document['comparison'])}", style="bold", to_copy=True)

@@ -148,7 +148,7 @@ def _show(screen: Screen, evaluated: Evaluation) -> None:
     from rdrop_cli.core.metrics.bootstrap import weakness
     from rdrop_cli.core.metrics.classification import average_of
     from rdrop_cli.terminal.class_tables import confusion_table, per_class_table
-    from rdrop_cli.terminal.tables import metrics_table
+    from rdrop_cli.terminal.tables import PROBABILITIES, describe_temperature, metrics_table, probabilities_table
 
     examples, result = evaluated.examples, evaluated.measured
     screen.say(f"Columns: {in_words(examples.columns)}")
@@ -159,6 +159,9 @@ def _show(screen: Screen, evaluated: Evaluation) -> None:
         screen.say(f"The intervals are too narrow: {weak}", style="yellow")
     for name, reason in result.metrics["undefined"].items():
         screen.say(f"{name} is undefined: {reason}", style="yellow")
+    screen.show(probabilities_table({examples.split: result.metrics}), title=PROBABILITIES)
+    if result.calibration is not None:
+        screen.say(describe_temperature(result.calibration))
     title, classes = per_class_table(result.labels, result.metrics["per_class"])
     screen.show(classes, title=title)
     title, confusion = confusion_table(result.labels, result.confusion_matrix, screen.fits)

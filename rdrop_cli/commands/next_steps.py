@@ -21,3 +21,10 @@ def prediction(checkpoint: str, labels: tuple[str, ...], *, has_pairs: bool, opt
         return f"{words[0]} --input FILE"
     text = "great movie" if labels == starter.LABEL_NAMES else "some text"
     return f'{words[0]} "{text}"'
+
+
+def report(folder: str) -> str:
+    """The command that makes the report of a run or a comparison."""
+    from rdrop_cli.core.storage import shell
+
+    return shell.join(["rdrop", "report", folder])

@@ -144,14 +144,15 @@ def show(
 def _show_run(screen: Screen, run: dict[str, Any]) -> None:
     from rdrop_cli.core.metrics.classification import TITLES, average_of
     from rdrop_cli.terminal.runs_tables import details_table
-    from rdrop_cli.terminal.tables import metrics_table
+    from rdrop_cli.terminal.tables import PROBABILITIES, metrics_table, probabilities_table
 
     screen.show(details_table(run), title=run["run"])
     if run["metrics"]:
         missing = {"examples": 0, **dict.fromkeys(TITLES)}  # what an earlier version did not measure
         average = f"; F1: {average_of(run['labels'])}" if run["labels"] else ""
-        table = metrics_table({split: {**missing, **values} for split, values in run["metrics"].items()})
-        screen.show(table, title=f"Metrics of the best epoch{average}")
+        metrics = {split: {**missing, **values} for split, values in run["metrics"].items()}
+        screen.show(metrics_table(metrics), title=f"Metrics of the best epoch{average}")
+        screen.show(probabilities_table(metrics), title=PROBABILITIES)
     for remark in run["remarks"]:
         screen.say(remark, style="yellow")
     for fault in run["faults"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from rdrop_cli import processes
-from rdrop_cli.commands import help_pages, options
+from rdrop_cli.commands import help_pages, next_steps, options
 from rdrop_cli.commands.export import document_of, export_trained
 from rdrop_cli.terminal.console import Screen, count, duration, size
 from rdrop_cli.threads import choose as choose_threads
@@ -131,6 +131,7 @@ def train(
     attempt = None
     if not no_export and processes.is_main_process():
         attempt = export_trained(screen, result.run, trust_remote_code=resolved.model.trust_remote_code)
+    screen.say(f"Next: {next_steps.report(str(result.run))}", style="bold", to_copy=True)
     screen.say(f"Next: {_next_command(training, result)}", style="bold", to_copy=True)
     if json_output:
         screen.document({**_document(resolved, training, result), **document_of(attempt)})
@@ -169,11 +170,14 @@ def _document(config: Config, training: TrainingRun, result: TrainingResult) -> 
 
 def _show(screen: Screen, config: Config, training: TrainingRun, result: TrainingResult) -> None:
     from rdrop_cli.core.metrics.classification import average_of
-    from rdrop_cli.terminal.tables import metrics_table
+    from rdrop_cli.terminal.tables import PROBABILITIES, describe_temperature, metrics_table, probabilities_table
 
     labels = training.data.labels.names
     title = f"Best epoch {result.best_epoch:g} (by validation {config.train.metric}); F1: {average_of(labels)}"
     screen.show(metrics_table(result.metrics), title=title)
+    screen.show(probabilities_table(result.metrics), title=PROBABILITIES)
+    if result.calibration is not None and result.calibration.reason is None:  # else a notice has said why
+        screen.say(describe_temperature(result.calibration))
     examples = len(training.data.splits["train"])
     if result.metrics["train"]["examples"] < examples:
         screen.say(f"train: a sample of {result.metrics['train']['examples']:,} of its {examples:,} examples")

@@ -29,6 +29,7 @@ def rdrop_loss(
     label_smoothing: float = 0.0,
     ce_reduction: CEReduction = "mean",
     weights: Tensor | None = None,
+    class_weights: Tensor | None = None,
 ) -> RDropLoss:
     """Cross-entropy of two dropout passes plus alpha times their symmetric KL divergence.
 
@@ -42,6 +43,11 @@ def rdrop_loss(
     `"mean"` loss with half the alpha. Label smoothing applies to the cross-entropy only. Everything is computed in
     float32 (float64 for float64 input) from log-softmax, whatever the dtype of the logits.
 
+    With class weights w, each CE(p, y) is multiplied by w[y], the weight of the example's own class, after smoothing;
+    kl is not. The average still divides by the number of examples, not by their weights, so that the losses of a
+    batch's parts add up to that of the batch. The argument `weight` of PyTorch's cross-entropy differs in both: it
+    also weights the classes over which the label is smoothed, and divides by the sum of the examples' weights.
+
     Args:
         logits_a: (batch, classes), of the first pass.
         logits_b: (batch, classes), of the second pass.
@@ -51,6 +57,7 @@ def rdrop_loss(
         ce_reduction: How the two cross-entropies combine.
         weights: (batch,) float; return weighted sums over the examples instead of means. A weight of 0 excludes an
             example.
+        class_weights: (classes,) float, on the device of the logits; None: 1 for every class.
 
     Returns:
         total, ce and kl: scalars in nats per example (with `weights`, in nats).
@@ -67,7 +74,7 @@ def rdrop_loss(
     check_parameters(alpha, label_smoothing, ce_reduction)
 
     log_p_a, log_p_b = log_probabilities(logits_a), log_probabilities(logits_b)
-    ce_a, ce_b = (cross_entropy(log_p, labels, label_smoothing, weights) for log_p in (log_p_a, log_p_b))
+    ce_a, ce_b = (cross_entropy(log_p, labels, label_smoothing, weights, class_weights) for log_p in (log_p_a, log_p_b))
     ce = ce_a + ce_b
     if ce_reduction == "mean":
         ce = ce / 2
@@ -99,7 +106,13 @@ def log_probabilities(logits: Tensor) -> Tensor:
     return F.log_softmax(logits.to(dtype), dim=-1)
 
 
-def cross_entropy(log_p: Tensor, labels: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
+def cross_entropy(
+    log_p: Tensor,
+    labels: Tensor,
+    label_smoothing: float = 0.0,
+    weights: Tensor | None = None,
+    class_weights: Tensor | None = None,
+) -> Tensor:
     """Mean cross-entropy in nats from log-probabilities; with `weights`, a weighted sum.
 
     Args:
@@ -107,8 +120,18 @@ def cross_entropy(log_p: Tensor, labels: Tensor, label_smoothing: float = 0.0, w
         labels: (batch,) int64.
         label_smoothing: As in `rdrop_loss`.
         weights: As in `rdrop_loss`.
+        class_weights: As in `rdrop_loss`.
+
+    Raises:
+        ValueError: the class weights are not as many as the classes.
     """
     # F.cross_entropy expects logits. Log-softmax leaves log-probabilities unchanged, so they can be passed as logits.
-    if weights is None:
+    if weights is None and class_weights is None:
         return F.cross_entropy(log_p, labels, label_smoothing=label_smoothing)
-    return (F.cross_entropy(log_p, labels, label_smoothing=label_smoothing, reduction="none") * weights).sum()
+    losses = F.cross_entropy(log_p, labels, label_smoothing=label_smoothing, reduction="none")
+    if class_weights is not None:
+        if class_weights.shape != log_p.shape[1:]:
+            raise ValueError(f"class_weights must be ({log_p.shape[1]},), got {tuple(class_weights.shape)}")
+        # An example that is excluded may have the label -100; its loss is 0 already, whichever weight it gets here.
+        losses = losses * class_weights[labels.clamp(min=0)]
+    return losses.mean() if weights is None else (losses * weights).sum()

@@ -31,12 +31,14 @@ def describe_plan(plan: TrainingPlan) -> list[str]:
         loss = f"R-Drop, alpha {plan.alpha:g} (cross-entropy {plan.ce_reduction}; the paper's alpha {paper:g})"
     else:
         loss = "plain fine-tuning (alpha 0, one pass)"
+    weights = [f"{'':{LABEL}}{_describe_weights(plan)}"] if plan.class_weights else []
     micro = _micro_batches(plan)
     lines = [
         f"Model  {plan.model}, {plan.parameters / 1e6:.1f} M parameters, on {plan.device}, {plan.precision}",
         f"Data   {plan.data}: {counts}; columns: {in_words(plan.columns)}",
         f"Labels {describe_classes(plan.classes)}",
         f"Loss   {loss}, label smoothing {plan.label_smoothing:g}",
+        *weights,
         f"Steps  {plan.steps:,} in {count(plan.epochs, 'epoch')}, {plan.batch_size} examples each{micro}",
         f"Best   by validation {plan.metric}; the test split is used once, at the end",
         f"Run    {plan.run}",
@@ -77,6 +79,14 @@ def describe_classes(classes: Mapping[str, int]) -> str:
     else:
         about = f"F1 is the macro average of the {len(names)} classes, as far as a split has them"
     return f"{shown}{more}; {about}"
+
+
+def _describe_weights(plan: TrainingPlan) -> str:
+    weights = plan.class_weights or {}
+    shown = ", ".join(f"{name} {weights[name]:.3g}" for name in list(weights)[:_CLASSES])
+    more = f" and {len(weights) - _CLASSES:,} more" if len(weights) > _CLASSES else ""
+    how = "balanced" if plan.balanced else "as given, scaled to a mean of 1 over the examples"
+    return f"Class weights: {shown}{more} ({how})"
 
 
 def _micro_batches(plan: TrainingPlan) -> str:

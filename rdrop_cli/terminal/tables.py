@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rdrop_cli.core.metrics.bootstrap import Interval
     from rdrop_cli.core.metrics.head_to_head import HeadToHead
+    from rdrop_cli.core.runs.calibration import Calibration
 
 
 def metrics_table(splits: Mapping[str, Mapping[str, Any]], intervals: Mapping[str, Interval] | None = None) -> Table:
@@ -33,6 +34,31 @@ def metrics_table(splits: Mapping[str, Mapping[str, Any]], intervals: Mapping[st
             bounds = [number(getattr(intervals[name], side)) if name in intervals else "" for name in SCALARS]
             add_row(shown, f"95 % {side}", "", *bounds)
     return shown
+
+
+PROBABILITIES = "Probabilities: how far they can be trusted"
+"""The title of `probabilities_table`."""
+
+
+def probabilities_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row a split for the raw probabilities, and one for those at the temperature, if there is one."""
+    names = ("nll", "brier", "ece")
+    shown = table("split", "probabilities", *(TITLES[name] for name in names), names=(0, 1))
+    for split, metrics in splits.items():
+        style = "bold" if split == "test" else None
+        add_row(shown, split, "raw", *(number(metrics[name]) for name in names), style=style)
+        if metrics.get("temperature") not in (None, 1.0):
+            add_row(shown, "", "calibrated", *(number(metrics[f"{name}_calibrated"]) for name in names), style=style)
+    return shown
+
+
+def describe_temperature(calibration: Calibration) -> str:
+    """The temperature of a model's probabilities, in one line."""
+    if calibration.reason is not None:
+        return f"Probabilities are not calibrated: {calibration.reason}"
+    fitted = f", fitted on {calibration.examples:,} validation examples" if calibration.examples else ""
+    where = "" if calibration.in_head else "; it is not in the weights, so only rdrop applies it"
+    return f"Temperature {calibration.temperature:.3g}{fitted}{where}"
 
 
 def gaps_table(compared: HeadToHead) -> Table:

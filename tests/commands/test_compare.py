@@ -156,6 +156,12 @@ def test_arms_train_all_their_epochs_whatever_validation_says(rdrop, reviews, ti
     assert [cell["steps"] for cell in rdrop.json(*command, *hasty)["cells"]] == [20, 20]
 
 
+def test_class_weights_of_an_arm_are_checked_before_the_first_is_trained(rdrop, args):
+    line = rdrop.error("compare", *args, "--arms", "rdrop+smoothing", "--arm", "w:train.class_weights={0: 1}")
+    assert line == "error: train.class_weights: no weight for '1'. Give every class a weight; 1 is a neutral one."
+    assert not list(Path("comparisons").glob("*"))
+
+
 def test_other_cells_in_the_folder_are_named(rdrop, whole):
     shutil.copytree(whole[1], "copy")
     shown = rdrop("compare", *whole[0], "--seeds", "1", "--out", "copy").stdout

@@ -15,9 +15,9 @@ def train(reviews, tiny_args):
 
 def test_a_finished_run_is_exported_and_used_by_predict(rdrop, train):
     lines = rdrop(*train, "--out", "run").stdout.splitlines()
-    assert lines[-3] == "Run folder: run"
-    assert lines[-2].startswith("Exported to ONNX in ")
-    assert lines[-2].endswith(" KiB, all 20 labels checked are equal")
+    assert lines[-4] == "Run folder: run"
+    assert lines[-3].startswith("Exported to ONNX in ")
+    assert lines[-3].endswith(" KiB, all 20 labels checked are equal")
     assert lines[-1] == 'Next: rdrop predict --checkpoint run "some text"'
     assert rdrop.json("predict", "a great movie", "--checkpoint", "run", "--backend", "onnx")["predictions"]
     assert rdrop.json("runs", "verify", "./run")["runs"][0]["outcome"] == "intact"
@@ -48,7 +48,7 @@ def test_whatever_happens_to_the_export_the_training_has_succeeded(rdrop, train,
     monkeypatch.setattr(graph, "write_float32", failure)
     result = rdrop(*train, "--out", "run", "--json")
     lines = result.stderr.splitlines()
-    assert lines[-2] == f"No ONNX export: {problem}. Make one with: rdrop export run"
+    assert lines[-3] == f"No ONNX export: {problem}. Make one with: rdrop export run"
     assert lines[-1].startswith("Next: ")
     document = rdrop.json("runs", "show", "./run")
     assert document["state"] == "finished"
@@ -59,6 +59,6 @@ def test_whatever_happens_to_the_export_the_training_has_succeeded(rdrop, train,
 def test_without_the_packages_one_line_says_what_is_missing(rdrop, train, monkeypatch):
     monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "onnxruntime" else object())
     lines = rdrop(*train, "--out", "run").stdout.splitlines()
-    assert lines[-2] == (
+    assert lines[-3] == (
         "No ONNX export: onnxruntime is not installed (pip install 'rdrop-cli[onnx]'), so predictions load PyTorch"
     )

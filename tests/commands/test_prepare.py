@@ -16,6 +16,13 @@ def test_the_report_and_the_next_command(rdrop, reviews, tiny_model):
     assert last.endswith(f" --model {tiny_model} --max-length 8 --alpha 5")
 
 
+def test_a_rare_class_is_pointed_out(rdrop, reviews, tmp_path, tiny_model):
+    rows = [row for index, row in enumerate(make_reviews(200)) if row[1] == 0 or index % 10 == 1]
+    rare = write_csv(tmp_path / "rare.csv", rows)
+    assert "Rare in train: '1' 16.7% of the examples. " in rdrop("prepare", rare, "--model", tiny_model).stdout
+    assert "Rare" not in rdrop("prepare", reviews, "--model", tiny_model).stdout
+
+
 def test_json_has_the_report(rdrop, reviews, tiny_model):
     found = rdrop.json("prepare", reviews, "--model", tiny_model, "--max-length", "8")
     assert found["splits"] == {"train": 160, "validation": 20, "test": 20}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rdrop_cli.core.training import set_up
 from rdrop_cli.core.training.callbacks import ObserveTraining
 
 
@@ -33,8 +34,9 @@ def test_the_end_shows_the_table_the_run_folder_and_the_next_command(rdrop, revi
     assert any(line.startswith("epoch 0.30  step 3/60  loss ") and "KL share" in line for line in lines)
     assert sum("validation: accuracy" in line for line in lines) == 6
     rows = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
-    assert rows == ["train", "validation", "test"]
-    assert lines[-2] == "Run folder: runs/reviews-tiny-bert-alpha1-seed42"
+    assert rows == ["train", "validation", "test"] * 2, "metrics, then probabilities"
+    assert lines[-3] == "Run folder: runs/reviews-tiny-bert-alpha1-seed42"
+    assert lines[-2] == "Next: rdrop report runs/reviews-tiny-bert-alpha1-seed42"
     assert lines[-1] == 'Next: rdrop predict --checkpoint runs/reviews-tiny-bert-alpha1-seed42 "some text"'
 
 
@@ -53,6 +55,21 @@ def test_the_seed_changes_training_but_not_the_split(rdrop, reviews, tiny_args, 
 
 def test_alpha_zero_is_said_to_be_plain(rdrop, reviews, tiny_args):
     assert "plain fine-tuning (alpha 0, one pass)" in rdrop("train", reviews, "--alpha", "0", *tiny_args).stdout
+
+
+def test_class_weights_are_shown_and_recorded(rdrop, reviews, tiny_args):
+    weights = "train.class_weights={1: 3, 0: 1}"
+    shown = rdrop("train", reviews, *tiny_args, "--set", weights, "--epochs", "1", "--out", "run").stdout
+    assert "\n       Class weights: 0 0.5, 1 1.5 (as given, scaled to a mean of 1 over the examples)\n" in shown
+    assert json.loads(Path("run/best/rdrop.json").read_text())["class_weights"] == {"0": 0.5, "1": 1.5}
+    assert "class weights `1` 3, `0` 1," in Path("run/best/README.md").read_text()
+
+
+def test_class_weights_for_other_classes_are_refused_before_the_model_is_loaded(rdrop, reviews, tiny_args, monkeypatch):
+    monkeypatch.setattr(set_up, "load_classifier", lambda *_, **__: pytest.fail("loaded the model"))
+    line = rdrop.error("train", reviews, *tiny_args, "--set", "train.class_weights={0: 1, 2: 3}")
+    assert line == ("error: train.class_weights: no class '2'; the classes are '0', '1'. Use the names of the classes.")
+    assert not list(Path("runs").glob("*"))
 
 
 def test_an_existing_run_is_not_overwritten(rdrop, reviews, tiny_args, trained):

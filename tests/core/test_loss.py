@@ -45,6 +45,47 @@ def test_loss_equals_an_independent_float64_computation(classes, smoothing, redu
     assert [float(part) for part in loss] == pytest.approx(expected, rel=1e-6)
 
 
+def in_a_loop(a, b, labels, alpha, smoothing, reduction, class_weights):
+    """The same, one example at a time, with the weight of its class on its cross-entropies."""
+    total, ce, kl = np.mean(
+        [
+            (class_weights[label] * parts[1] + alpha * parts[2], class_weights[label] * parts[1], parts[2])
+            for row, label in enumerate(labels)
+            for parts in [reference(a[[row]], b[[row]], labels[[row]], alpha, smoothing, reduction)]
+        ],
+        axis=0,
+    )
+    return total, ce, kl
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_class_weights_multiply_each_examples_cross_entropy_and_nothing_else(smoothing, reduction):
+    a, b, labels = passes(3)
+    chosen = [0.2, 1.0, 4.5]
+    loss = rdrop_loss(
+        a,
+        b,
+        labels,
+        alpha=5.0,
+        label_smoothing=smoothing,
+        ce_reduction=reduction,
+        class_weights=torch.tensor(chosen),
+    )
+    expected = in_a_loop(a.double().numpy(), b.double().numpy(), labels.numpy(), 5.0, smoothing, reduction, chosen)
+    assert [float(part) for part in loss] == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_excluded_example_needs_no_class_to_be_weighted():
+    a, b, labels = passes(3)
+    class_weights, included = torch.tensor([0.5, 1.0, 3.0]), torch.ones(16)
+    excluded = labels.clone()
+    excluded[12:], included[12:] = -100, 0.0
+    found = rdrop_loss(a, b, excluded, alpha=2.0, weights=included, class_weights=class_weights)
+    expected = rdrop_loss(a[:12], b[:12], labels[:12], alpha=2.0, class_weights=class_weights)
+    assert [float(part) for part in found] == pytest.approx([12 * float(part) for part in expected], rel=1e-6)
+
+
 def test_a_hand_computed_example():
     # p = (1/2, 1/2) and q = (3/4, 1/4): KL(p||q) = ln(2/sqrt 3), KL(q||p) = (3/4) ln 3 - ln 2.
     a = torch.zeros(1, 2)
@@ -149,3 +190,5 @@ def test_shapes_that_do_not_fit_are_refused():
         rdrop_loss(a, b[:3], labels, alpha=1.0)
     with pytest.raises(ValueError, match="labels"):
         rdrop_loss(a, b, labels[:3], alpha=1.0)
+    with pytest.raises(ValueError, match="class_weights"):
+        rdrop_loss(a, b, labels, alpha=1.0, class_weights=torch.ones(3))

@@ -16,6 +16,7 @@ from conftest import make_reviews, write_csv
 SETTINGS = [
     "--epochs", "2", "--batch-size", "8", "--lr", "1e-4", "--max-length", "32", "--precision", "float32",
     "--set", "train.tensorboard=false", "--set", "train.log_steps=3", "--set", "rdrop.allow_zero_dropout=true",
+    "--set", "train.class_weights={0: 1, 1: 4}",
     "--set", "model.config.hidden_dropout_prob=0.0", "--set", "model.config.attention_probs_dropout_prob=0.0",
 ]  # fmt: skip
 
@@ -47,7 +48,7 @@ def history(run):
 
 @pytest.fixture(scope="module")
 def runs(tiny_model, tmp_path_factory):
-    """The same training by one process and by two; 101 reviews leave ragged steps."""
+    """The same training, with class weights, by one process and by two; 101 reviews leave ragged steps."""
     folder = tmp_path_factory.mktemp("processes")
     data = write_csv(folder / "reviews.csv", make_reviews(101))
     made = {}

@@ -6,9 +6,10 @@ import pytest
 from rich.console import Console
 
 from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.runs.calibration import Calibration
 from rdrop_cli.terminal.class_tables import class_table, confusion_table, per_class_table, predictions_table
 from rdrop_cli.terminal.console import Screen
-from rdrop_cli.terminal.tables import data_table, metrics_table
+from rdrop_cli.terminal.tables import data_table, describe_temperature, metrics_table, probabilities_table
 
 SPLITS = ("train", "validation", "test")
 
@@ -50,6 +51,34 @@ def test_no_name_or_number_is_cut(width):
     assert "-0.1234" in text
     assert text.count("12.1235") == 3 * 6
     assert text.count("250,000") == 3
+
+
+RAW = {"nll": 0.51, "brier": 0.31, "ece": 0.11}
+CALIBRATED = {"nll_calibrated": 0.42, "brier_calibrated": 0.32, "ece_calibrated": 0.12, "temperature": 1.37}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_probabilities_are_shown_raw_and_calibrated_where_there_is_a_temperature(width):
+    text = shown(probabilities_table({"validation": {**RAW, **CALIBRATED}, "test": {**RAW, "temperature": 1.0}}), width)
+    rows = [line.replace("│", " ").split() for line in text.splitlines() if "0." in line]
+    assert rows == [
+        ["validation", "raw", "0.5100", "0.3100", "0.1100"],
+        ["calibrated", "0.4200", "0.3200", "0.1200"],
+        ["test", "raw", "0.5100", "0.3100", "0.1100"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("calibration", "line"),
+    [
+        (Calibration(1.3734, in_head=True, examples=1852), "Temperature 1.37, fitted on 1,852 validation examples"),
+        (Calibration(1.3734, in_head=True), "Temperature 1.37"),
+        (Calibration(2.0), "Temperature 2; it is not in the weights, so only rdrop applies it"),
+        (Calibration(1.0, reason="too few"), "Probabilities are not calibrated: too few"),
+    ],
+)
+def test_the_temperature_is_described_in_one_line(calibration, line):
+    assert describe_temperature(calibration) == line
 
 
 def test_very_many_classes_are_shown_by_their_largest_and_smallest():

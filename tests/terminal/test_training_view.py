@@ -8,7 +8,7 @@ from rich.console import Console
 
 from rdrop_cli import processes
 from rdrop_cli.terminal.console import Screen
-from rdrop_cli.terminal.descriptions import say_plan
+from rdrop_cli.terminal.descriptions import describe_plan, say_plan
 from rdrop_cli.terminal.training_view import LiveTraining, PlainTraining
 from training_runs import PLAN
 
@@ -149,6 +149,22 @@ def test_the_plan_is_wrapped_between_words_behind_its_labels(width):
     start = next(index for index, line in enumerate(lines) if line.startswith("Loss   R-Drop, alpha 5"))
     assert lines[start + 1].startswith("       ")
     assert "label smoothing 0.1" in " ".join(f"{lines[start]} {lines[start + 1].strip()}".split())
+
+
+def test_class_weights_are_told_in_one_line_below_the_loss():
+    weights = {"ham": 0.5694, "spam": 4.098}
+    lines = describe_plan(dataclasses.replace(PLAN, class_weights=weights, balanced=True))
+    loss = next(index for index, line in enumerate(lines) if line.startswith("Loss"))
+    assert lines[loss + 1] == "       Class weights: ham 0.569, spam 4.1 (balanced)"
+    assert not any("Class weights" in line for line in describe_plan(PLAN))
+
+
+def test_of_many_class_weights_the_first_are_told():
+    weights = {f"class{index}": 1.0 for index in range(30)}
+    lines = describe_plan(dataclasses.replace(PLAN, class_weights=weights))
+    assert any(
+        line.endswith("class9 1 and 20 more (as given, scaled to a mean of 1 over the examples)") for line in lines
+    )
 
 
 @pytest.mark.parametrize(("several", "second"), [(1, True), (2, False)])

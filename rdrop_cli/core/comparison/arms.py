@@ -14,6 +14,8 @@ from rdrop_cli.schema import Config
 Budget = Literal["steps", "compute"]
 BUILT_IN = ("plain", "smoothing", "rdrop", "rdrop+smoothing")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_COMMA = re.compile(r",(?![^{\[]*[}\]])")
+"""A comma between two settings, not one within the brackets of a value."""
 _SHARED = ("data.", "hub.", "train.seed", "train.metric")
 """Keys in which arms must not differ: all arms use the same examples and choose the best epoch in the same way."""
 _OF_RDROP = ("rdrop.alpha", "train.label_smoothing")
@@ -103,7 +105,7 @@ def _own(text: str, config: Config) -> Arm:
             f"--arm {name}: names that end in {_TWICE} are reserved for --budget compute", "Choose another name."
         )
     changed: dict[str, Any] = {}
-    for part in rest.split(",") if rest.strip() else []:
+    for part in _COMMA.split(rest) if rest.strip() else []:
         key, value = parse_assignment(part, f"--arm {name}:")
         if key in Config.model_fields:
             raise ConfigError(f"--arm {name}: {key} is a group of keys", f"Name them one by one, as {key}.KEY=VALUE.")

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _TIMING = 6.0
 """Seconds to spend on timing arms of the same speed."""
 _NOT_OF_A_STEP = (
-    "alpha", "lr", "weight_decay", "warmup", "schedule", "max_grad_norm", "label_smoothing", "seed", "epochs",
-    "early_stopping", "metric",
+    "alpha", "lr", "weight_decay", "warmup", "schedule", "max_grad_norm", "label_smoothing", "class_weights", "seed",
+    "epochs", "early_stopping", "metric",
 )  # fmt: skip
 """Keys that do not affect how long a step takes (alpha only if it is 0)."""
 

@@ -22,6 +22,8 @@ from rdrop_cli.core.comparison.grid import Cell, CellResult, Grid, check_cells, 
 from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPlan
 from rdrop_cli.core.comparison.plan import make_plan
 from rdrop_cli.core.comparison.results import write_results
+from rdrop_cli.core.data.audit import class_balance
+from rdrop_cli.core.data.class_weights import class_weights
 from rdrop_cli.core.data.prepare import check_rejects, prepare_data
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import claim_run
@@ -128,11 +130,15 @@ class Comparison:
 
         Raises:
             DataError: the data has no validation or test split, one of them lacks a class, or the data has changed.
+            ConfigError: an arm's class weights do not fit the data's classes.
             CheckpointError: a finished cell's results are damaged, or it began with other weights than the others.
         """
         config = self.cells[0].arm.config
         data = prepare_data(config, on_progress=self.observer.training.stage)
         check_rejects(data, config)
+        counts = class_balance(data.splits["train"].labels.tolist(), data.labels)
+        for cell in self.cells:
+            class_weights(cell.config.train.class_weights, counts)
         for split in ("validation", "test"):
             if split not in data.splits:
                 raise DataError(

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from rdrop_cli.core.data.labels import LabelMap
     from rdrop_cli.core.data.tokens import Tokens
 
+_RARE = 0.4
+"""A class is rare below this part of an equal share."""
+_NAMED = 5
+"""Rare classes that a sentence names."""
 Key = tuple[str, str | None]
 
 
@@ -69,6 +73,34 @@ def class_balance(labels: Sequence[int], names: LabelMap) -> dict[str, int]:
     """The number of examples of each class, by name, in the order of the ids."""
     counts = Counter(int(label) for label in labels)
     return {name: counts[index] for index, name in enumerate(names.names)}
+
+
+def rare_classes(counts: Mapping[str, int]) -> dict[str, float]:
+    """The share of each class that has less than 40 % of an equal share, the rarest first: below 20 % of two classes.
+
+    Args:
+        counts: Examples of each class.
+    """
+    examples = sum(counts.values())
+    shares = {name: count / examples for name, count in counts.items() if count < _RARE * examples / len(counts)}
+    return dict(sorted(shares.items(), key=lambda item: item[1]))
+
+
+def rare_class_advice(counts: Mapping[str, int]) -> str | None:
+    """What to try for classes that are rare among the training examples, in one line; None: no class is rare.
+
+    Args:
+        counts: Training examples of each class.
+    """
+    rare = rare_classes(counts)
+    if not rare:
+        return None
+    shown = ", ".join(f"'{name}' {share:.1%}" for name, share in list(rare.items())[:_NAMED])
+    more = f" and {len(rare) - _NAMED:,} more" if len(rare) > _NAMED else ""
+    ways = "--set train.class_weights=balanced"
+    if len(counts) == 2:
+        ways += ", or a threshold chosen after training with rdrop evaluate RUN --choose-threshold f1"
+    return f"Rare in train: {shown}{more} of the examples. If finding such texts matters most, try {ways}"
 
 
 def token_statistics(tokens: Tokens) -> dict[str, Any]:

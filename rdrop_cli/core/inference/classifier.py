@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rdrop_cli.core.data.labels import LabelMap
     from rdrop_cli.core.inference.backends.base import Backend
+    from rdrop_cli.core.runs.calibration import Calibration
 
 
 class Classifier:
@@ -26,16 +27,25 @@ class Classifier:
     Args:
         backend: The loaded model.
         batch_size: Texts per forward pass; None: the backend's own.
+        calibration: What the checkpoint records of its temperature; None: its probabilities are not calibrated.
     """
 
-    def __init__(self, backend: Backend, *, batch_size: int | None = None) -> None:
+    def __init__(
+        self, backend: Backend, *, batch_size: int | None = None, calibration: Calibration | None = None
+    ) -> None:
         self.backend = backend
+        self.calibration = calibration
         self.batch_size = batch_size or backend.batch_size
 
     @property
     def labels(self) -> LabelMap:
         """The names of the classes."""
         return self.backend.labels
+
+    @property
+    def temperature(self) -> float:
+        """What the logits of `probabilities` were divided by; 1 if they are raw."""
+        return 1.0 if self.calibration is None else self.calibration.temperature
 
     def encode(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, on_progress: Callable[[int], None] | None = None
@@ -50,7 +60,9 @@ class Classifier:
     def probabilities(
         self, dataset: TokenDataset, on_progress: Callable[[int], None] | None = None
     ) -> NDArray[np.float64]:
-        """Class probabilities. Several processes share the work, and each gets all results.
+        """Class probabilities, calibrated if the model is: `at_temperature(p, 1 / temperature)` gives the raw ones.
+
+        Several processes share the work, and each gets all results.
 
         Args:
             on_progress: Called with the number of texts just classified.
@@ -75,4 +87,5 @@ class Classifier:
         logits = processes.summed(logits)
         if not np.isfinite(logits).all():
             raise ModelError("the model's output is not finite", "Its weights may be damaged; try float32.")
-        return softmax(logits)
+        is_raw = self.calibration is not None and not self.calibration.in_head
+        return softmax(logits / self.temperature if is_raw else logits)

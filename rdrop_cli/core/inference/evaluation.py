@@ -11,6 +11,7 @@ from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.inference.examples import Examples, examples_of_run, examples_of_source
 from rdrop_cli.core.inference.seen import Seen, count_seen
 from rdrop_cli.core.metrics.bootstrap import Interval, interval, resample
+from rdrop_cli.core.metrics.calibration import calibrated_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.runs.checkpoint import Checkpoint, find_checkpoint, trained_on_the_same
 from rdrop_cli.schema import HubConfig, Precision
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rdrop_cli.core.inference.backends.base import Backend, BackendChoice, BackendName
+    from rdrop_cli.core.inference.backends.base import BackendChoice, BackendName
+    from rdrop_cli.core.inference.classifier import Classifier
     from rdrop_cli.core.inference.measuring import Measurement
     from rdrop_cli.core.metrics.head_to_head import HeadToHead
     from rdrop_cli.core.progress import Progress
@@ -35,7 +37,8 @@ class Rival:
         same_data: Whether both were trained on the same examples in the same splits.
         precision: Of the matrix products.
         backend: What ran the model.
-        compared: The first checkpoint compared with this one.
+        compared: The first checkpoint compared with this one, both with raw probabilities.
+        calibrated: This one's metrics at its temperature, as `calibrated_metrics` gives them.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Rival:
     precision: str
     backend: BackendName
     compared: HeadToHead
+    calibrated: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,15 @@ class Evaluation:
         if not self.is_own_data:
             document["seen"] = _seen_as_dict(self.seen)
         if rival := self.rival:
+            compared = rival.compared.as_dict()
             document["against"] = {
                 "checkpoint": rival.name,
                 "same_data": rival.same_data,
                 "precision": rival.precision,
                 "backend": rival.backend,
                 "seen": _seen_as_dict(rival.seen),
-                **rival.compared.as_dict(),
+                **compared,
+                "metrics": {**compared["metrics"], **rival.calibrated},
             }
         return document
 
@@ -179,9 +185,7 @@ def evaluate(
         intervals={name: interval(values[0]) for name, values in drawn.items()},
         precision=classifier.backend.precision,
         backend=classifier.backend.name,
-        rival=None
-        if other is None
-        else _compare(own, other, second.backend, examples, models, drawn, measured.positive),
+        rival=None if other is None else _compare(own, other, second, examples, models, drawn, measured.positive),
     )
 
 
@@ -204,7 +208,7 @@ def _read(
 def _compare(
     own: Checkpoint,
     other: Checkpoint,
-    backend: Backend,
+    second: Classifier,
     examples: Examples,
     models: list[Predictions],
     drawn: dict[str, NDArray[np.float64]],
@@ -214,7 +218,11 @@ def _compare(
 
     compared = head_to_head(models[0], models[1], drawn, positive=positive)
     same = trained_on_the_same(own, other)
-    return Rival(other.name, count_seen(other, examples), same, backend.precision, backend.name, compared)
+    theirs, backend = models[1], second.backend
+    calibrated = calibrated_metrics(
+        theirs.labels, theirs.probabilities, second.temperature if second.calibration else None
+    )
+    return Rival(other.name, count_seen(other, examples), same, backend.precision, backend.name, compared, calibrated)
 
 
 def _seen_as_dict(counts: Seen | None) -> dict[str, int] | None:

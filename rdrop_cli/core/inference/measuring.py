@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdrop_cli.core.data.label_column import read_labels_as
+from rdrop_cli.core.metrics.calibration import at_temperature, calibrated_metrics
 from rdrop_cli.core.metrics.classification import classification_metrics, confusion_matrix
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.errors import CheckpointError, DataError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rdrop_cli.core.inference.classifier import Classifier
     from rdrop_cli.core.inference.examples import Examples
     from rdrop_cli.core.progress import Progress
+    from rdrop_cli.core.runs.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,11 @@ class Measurement:
     Attributes:
         labels: The names of the classes, in the order of their ids.
         positive: The positive class's id; meaningful with two classes only.
-        metrics: As `classification_metrics` gives them.
+        metrics: As `classification_metrics` gives them, of the raw probabilities; and as `calibrated_metrics` does.
         confusion_matrix: (classes, classes) counts; rows are true classes.
         label_note: How the data's labels were interpreted; None: they are the names of the classes.
-        predictions: The true classes and the probabilities.
+        predictions: The true classes and the raw probabilities.
+        calibration: What the checkpoint records of its temperature; None: its probabilities are not calibrated.
     """
 
     labels: tuple[str, ...]
@@ -42,6 +45,7 @@ class Measurement:
     confusion_matrix: list[list[int]]
     label_note: str | None
     predictions: Predictions
+    calibration: Calibration | None = None
 
 
 def measure(
@@ -80,10 +84,14 @@ def measure(
     return Measurement(
         classifier.labels.names,
         positive,
-        classification_metrics(truth, probabilities, positive=positive),
+        {
+            **classification_metrics(truth, probabilities, positive=positive),
+            **calibrated_metrics(truth, probabilities, classifier.temperature if classifier.calibration else None),
+        },
         matrix.tolist(),
         label_note=note,
         predictions=Predictions(truth, probabilities),
+        calibration=classifier.calibration,
     )
 
 
@@ -123,7 +131,7 @@ def classify(
     on_progress: Progress | None = None,
     of: str = "",
 ) -> NDArray[np.float64]:
-    """A checkpoint's probabilities for examples, (examples, classes).
+    """A checkpoint's raw probabilities for examples, before any calibration, (examples, classes).
 
     Args:
         of: Text to append to the names of stages, such as the checkpoint's name.
@@ -140,7 +148,10 @@ def classify(
         return add
 
     dataset: TokenDataset = classifier.encode(examples.texts, examples.pairs, advance("Tokenizing"))
-    return classifier.probabilities(dataset, advance("Classifying"))
+    probabilities = classifier.probabilities(dataset, advance("Classifying"))
+    if classifier.temperature == 1.0:
+        return probabilities
+    return at_temperature(probabilities, 1 / classifier.temperature)
 
 
 def class_order(of: LabelMap, to: LabelMap, name: str) -> list[int]:

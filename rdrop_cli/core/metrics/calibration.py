@@ -131,12 +131,18 @@ def aurc(labels: ArrayLike, probabilities: ArrayLike) -> float:
     return float(risk_coverage(labels, probabilities)[1].mean())
 
 
-def calibrated_metrics(labels: ArrayLike, probabilities: ArrayLike, temperature: float) -> dict[str, Any]:
-    """NLL, Brier score and calibration error after a temperature, under the names that the raw ones have, and it.
+CALIBRATED = ("nll_calibrated", "brier_calibrated", "ece_calibrated")
+"""What `calibrated_metrics` gives besides the temperature."""
+
+
+def calibrated_metrics(labels: ArrayLike, probabilities: ArrayLike, temperature: float | None) -> dict[str, Any]:
+    """NLL, Brier score and calibration error after a temperature, and it; all None without one.
 
     Args:
         probabilities: (examples, classes), raw.
     """
+    if temperature is None:
+        return dict.fromkeys((*CALIBRATED, "temperature"))
     truth, p = np.asarray(labels), at_temperature(probabilities, temperature)
     return {
         "nll_calibrated": float(-np.log(np.maximum(p[np.arange(len(truth)), truth], _TINY)).mean()),

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import __version__
-from rdrop_cli.core.runs import layout
+from rdrop_cli.core.data.audit import class_balance
+from rdrop_cli.core.data.class_weights import class_weights
+from rdrop_cli.core.runs import calibration as calibrations
+from rdrop_cli.core.runs import layout, onnx_export
 from rdrop_cli.core.runs.model_card import model_card
 from rdrop_cli.core.runs.record import data_record
 from rdrop_cli.core.storage import integrity
-from rdrop_cli.core.storage.files import writing_folder
+from rdrop_cli.core.storage.files import write_text, writing_folder
 from rdrop_cli.core.storage.numbered import step_of
 from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.core.runs.calibration import Calibration
     from rdrop_cli.schema import Config
 
 
@@ -43,6 +48,9 @@ def checkpoint_card(config: Config, data: Prepared) -> dict[str, Any]:
         "alpha": config.rdrop.alpha,
         "ce_reduction": config.rdrop.ce_reduction,
         "label_smoothing": config.train.label_smoothing,
+        "class_weights": class_weights(
+            config.train.class_weights, class_balance(data.splits["train"].labels.tolist(), data.labels)
+        ),
         "seed": config.train.seed,
         "max_length": config.model.max_length,
         "precision": config.train.precision,
@@ -73,10 +81,49 @@ def save_best(checkpoint: Path, config: Config, data: Prepared, folder: Path) ->
         integrity.seal(staging, leave_out=_EDITABLE)
 
 
-def step_of_best(folder: Path) -> int | None:
-    """The step of the checkpoint that `folder` was copied from; None if it is damaged or something else."""
+def record_calibration(
+    folder: Path, calibration: Calibration, change_weights: Callable[[Path], None] | None = None
+) -> None:
+    """Add a calibration to the card of a saved best model, and replace both at once if its weights change too.
+
+    An ONNX export is left out where the weights change, because it would be out of date.
+
+    Args:
+        folder: best/.
+        change_weights: Called with a copy of the folder, to change the weights there. If it raises, best/ stays as it
+            is.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    card = json.dumps({**layout.read_json(folder / layout.CARD), calibrations.KEY: calibration.as_dict()}, indent=2)
+    if change_weights is None:
+        write_text(folder / layout.CARD, card + "\n")
+        return
+    with writing_folder(folder) as staging:
+        left_out = shutil.ignore_patterns(integrity.MANIFEST, onnx_export.FOLDER, ".*.partial", ".*.old")
+        shutil.copytree(folder, staging, ignore=left_out, dirs_exist_ok=True)
+        change_weights(staging)
+        (staging / layout.CARD).write_text(card + "\n", encoding="utf-8")
+        integrity.seal(staging, leave_out=_EDITABLE)
+
+
+def is_raw(folder: Path) -> bool:
+    """True for a best model that is there and was not calibrated, so that a temperature can be fitted to it."""
     try:
-        step = layout.read_json(folder / layout.CARD).get("step")
+        return calibrations.KEY not in layout.read_json(folder / layout.CARD)
+    except CheckpointError:
+        return False
+
+
+def step_of_best(folder: Path) -> int | None:
+    """The step of the checkpoint that `folder` was copied from; None if it is damaged, calibrated or something else.
+
+    A calibrated model counts as none, because a temperature must be fitted to raw logits: it is copied again.
+    """
+    try:
+        card = layout.read_json(folder / layout.CARD)
+        step = None if calibrations.KEY in card else card.get("step")
         layout.read_json(folder / "config.json")
     except CheckpointError:
         return None

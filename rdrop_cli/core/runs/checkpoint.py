@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.model.locate import check_model_folder
 from rdrop_cli.core.runs import onnx_export
+from rdrop_cli.core.runs.calibration import Calibration, read_calibration
 from rdrop_cli.core.runs.layout import BEST, CARD, CONFIG, DATA, METRICS, RUNS, read_json, resume_command, runs_by_age
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage import hub, integrity
@@ -51,6 +52,15 @@ class Checkpoint:
         """The class name for each label of its training data that was not itself the name."""
         value = self.card.get("label_ids")
         return value if isinstance(value, dict) and all(isinstance(name, str) for name in value.values()) else {}
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How its probabilities were calibrated; None: they were not.
+
+        Raises:
+            CheckpointError: rdrop.json records something that is no calibration.
+        """
+        return read_calibration(self.card, Path(self.name) / CARD)
 
     def _count(self, key: str) -> int | None:
         value = self.card.get(key)

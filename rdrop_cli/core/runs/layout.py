@@ -1,10 +1,10 @@
 """The layout of run folders: names, finding runs, and reading their files.
 
 A run folder contains config.yaml, data.json, best/, checkpoints/, history.csv and tensorboard/; a finished one also
-training.json, predictions of the validation and the test split, and metrics.json. config.yaml is written first and
-makes the folder a run; metrics.json is written last and marks it as finished. best/ can be loaded with
-`from_pretrained`, and its rdrop.json describes the input that the model expects. Folders with weights have a manifest
-to detect damage.
+training.json, predictions of the validation and the test split, and metrics.json; `rdrop report` adds report.html.
+config.yaml is written first and makes the folder a run; metrics.json is written last and marks it as finished. best/
+can be loaded with `from_pretrained`, and its rdrop.json describes the input that the model expects. Folders with
+weights have a manifest to detect damage.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ RUNS, COMPARISONS = Path("runs"), Path("comparisons")
 CONFIG, DATA, METRICS, HISTORY = "config.yaml", "data.json", "metrics.json", "history.csv"
 PREDICTIONS = {"validation": "validation-predictions.parquet", "test": "test-predictions.parquet"}
 COST = "training.json"
+REPORT = "report.html"
+RESULTS = ("results.json", "results-compute.json")
+"""Results of a comparison, by budget."""
 BEST, CHECKPOINTS, TENSORBOARD = "best", "checkpoints", "tensorboard"
 CARD, STATE = "rdrop.json", "trainer_state.json"
 OF_A_RUN = frozenset(
-    {CONFIG, DATA, METRICS, HISTORY, *PREDICTIONS.values(), COST, BEST, CHECKPOINTS, TENSORBOARD, LOCK}
+    {CONFIG, DATA, METRICS, HISTORY, *PREDICTIONS.values(), COST, REPORT, BEST, CHECKPOINTS, TENSORBOARD, LOCK}
 )
 """The names of everything in a run folder."""
 

@@ -17,18 +17,27 @@ from rdrop_cli.core.storage.files import user_path
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
+    from rdrop_cli.core.runs.calibration import Calibration
     from rdrop_cli.schema import Config
 
 TASK = "text-classification"
 
 
-def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def model_card(
+    config: Config,
+    labels: tuple[str, ...],
+    data: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    *,
+    calibration: Calibration | None = None,
+) -> str:
     """The card as Markdown, with a YAML header for the hub.
 
     Args:
         labels: The names of the classes.
         data: The run's record of its data.
         metrics: By split; empty before the final evaluation.
+        calibration: The temperature of the probabilities, if one was wanted.
     """
     method = (
         f"R-Drop (alpha {config.rdrop.alpha:g}, cross-entropy {config.rdrop.ce_reduction})"
@@ -43,6 +52,7 @@ def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any],
         f"# {as_code(config.model.name)} fine-tuned on {as_code(data['source']['name'])}",
         "",
         f"Trained with rdrop {__version__}: {method}, label smoothing {config.train.label_smoothing:g},"
+        f"{_class_weights(config)}"
         f" {config.train.epochs} epochs, batch size {config.train.batch_size}, learning rate {config.train.lr:g},"
         f" seed {config.train.seed}.",
         "",
@@ -51,6 +61,7 @@ def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any],
         f"* Examples: {', '.join(f'{name} {count:,}' for name, count in data['splits'].items())}",
         *(f"* {as_text(sentence)}" for sentence in left_out.sentences(data.get("left_out") or {})),
         f"* Epoch chosen by validation {config.train.metric}; the test split was used once, at the end",
+        *(f"* {sentence}" for sentence in _on_probabilities(calibration)),
         f"* Data fingerprint: {as_code(data['fingerprint'])}",
         "",
     ]
@@ -62,6 +73,29 @@ def model_card(config: Config, labels: tuple[str, ...], data: Mapping[str, Any],
             lines.append(f"| {split} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _on_probabilities(calibration: Calibration | None) -> list[str]:
+    if calibration is None:
+        return []
+    if calibration.reason is not None:
+        return [f"Probabilities are raw, without a temperature: {as_text(calibration.reason)}"]
+    where = "contained in the weights" if calibration.in_head else "in rdrop.json, applied by rdrop only"
+    return [
+        f"Probabilities are calibrated: temperature {calibration.temperature:.4g}, {where}, fitted on"
+        f" {calibration.examples:,} validation examples; slightly optimistic, since validation also chose the epoch."
+        " The table is about the raw ones"
+    ]
+
+
+def _class_weights(config: Config) -> str:
+    """The weights as configured; rdrop.json has those that they come to."""
+    chosen = config.train.class_weights
+    if chosen == "none":
+        return ""
+    if isinstance(chosen, str):
+        return f" class weights {chosen},"
+    return f" class weights {', '.join(f'{as_code(name)} {weight:g}' for name, weight in chosen.items())},"
 
 
 def _head(config: Config, labels: tuple[str, ...], data: str, metrics: Mapping[str, Any]) -> str:

@@ -110,6 +110,8 @@ def open_run(
         refuse_if_in_use(run)
     given = load_config(config, overrides) if config else load_recorded(saved, overrides)
     wanted, changed = as_recorded(run, given)
+    if config is None and given.train.calibrate != wanted.train.calibrate:  # asked for, not a default
+        changed.append(f"train.calibrate: {wanted.train.calibrate} -> {given.train.calibrate}")
     _check_shares(wanted)
     if changed:
         raise ConfigError(
@@ -124,10 +126,11 @@ def as_recorded(run: Path, wanted: Config) -> tuple[Config, list[str]]:
 
     Equivalent are: `auto` and the precision that it chose, a setting and the fallback that the run recorded for it,
     two paths to the same data, and the settings of prepared data in either form. The rule for repeats and
-    `allow_rejects` are not compared: the fingerprint shows whether the data is the same. Neither are `MEMORY_ONLY`.
+    `allow_rejects` are not compared: the fingerprint shows whether the data is the same. Neither are `MEMORY_ONLY`, nor
+    `train.calibrate`, which changes nothing of a training or of raw probabilities.
     """
     recorded = load_recorded(run / layout.CONFIG)
-    train = wanted.train
+    train = wanted.train.model_copy(update={"calibrate": recorded.train.calibrate})
     kept = {key: getattr(recorded.data, key) for key in ("repeats", "allow_rejects")}
     data = wanted.data.model_copy(update=kept)
     fallbacks = _fallbacks(run)

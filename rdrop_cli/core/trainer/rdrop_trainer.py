@@ -41,6 +41,8 @@ class RDropTrainer(MicroBatches):
         alpha: Weight of the symmetric KL divergence between the two passes; with 0 there is only one pass.
         label_smoothing: For the cross-entropy; None: `args.label_smoothing_factor`.
         ce_reduction: As in `rdrop_loss`; with alpha 0 and `sum`, the single cross-entropy is counted twice.
+        class_weights: Weight of each class in the training's cross-entropy, as in `rdrop_loss`, in the order of the
+            ids; None: 1 for every class. The logged ce is the weighted one; evaluation ignores the weights.
         passes: `concat` runs one forward pass over [x; x], `sequential` two forward passes over x.
         group_by_length: Make batches of examples of similar length.
         kwargs: Arguments of the base classes: `auto_micro_batch` and `on_micro_batch` (see `MicroBatches`), and those
@@ -59,6 +61,7 @@ class RDropTrainer(MicroBatches):
         alpha: float,
         label_smoothing: float | None = None,
         ce_reduction: CEReduction = "mean",
+        class_weights: Sequence[float] | None = None,
         passes: str = "concat",
         group_by_length: bool = True,
         **kwargs: Any,
@@ -70,6 +73,11 @@ class RDropTrainer(MicroBatches):
         check_parameters(alpha, self.label_smoothing, ce_reduction)
         if passes not in ("concat", "sequential"):
             raise ValueError(f"passes must be 'concat' or 'sequential', got {passes!r}")
+        if class_weights is not None and not all(math.isfinite(each) and each >= 0 for each in class_weights):
+            raise ValueError(f"class_weights must be finite and not negative, got {list(class_weights)}")
+        self.class_weights: Tensor | None = None
+        if class_weights is not None:
+            self.class_weights = torch.tensor(class_weights, dtype=torch.float32, device=self.args.device)
         self.passes = passes
         self.group_by_length = group_by_length
         self._has_fillers = False
@@ -108,7 +116,8 @@ class RDropTrainer(MicroBatches):
         parts: dict[str, Tensor]
         if self.alpha == 0:
             outputs = model(**features)
-            ce = cross_entropy(log_probabilities(_logits(outputs)), labels, self.label_smoothing, weights)
+            log_p = log_probabilities(_logits(outputs))
+            ce = cross_entropy(log_p, labels, self.label_smoothing, weights, self.class_weights)
             total = ce * 2 if self.ce_reduction == "sum" else ce
             parts = {"loss": total, "ce": total}
         else:
@@ -121,6 +130,7 @@ class RDropTrainer(MicroBatches):
                 label_smoothing=self.label_smoothing,
                 ce_reduction=self.ce_reduction,
                 weights=weights,
+                class_weights=self.class_weights,
             )
             agrees = (logits_a.argmax(-1) == logits_b.argmax(-1)).float()
             parts = {"loss": total, "ce": ce, "kl": kl, "agree": _mean_or_sum(agrees, weights)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,20 +28,24 @@ above the second, the loss is so small that its parts' shares mean little."""
 class Bounds:
     """The cross-entropy, in nats, of a model that knows every label, and of one that knows only the class frequencies.
 
-    With label smoothing the first is above 0, and with very unequal classes the second is close to it.
+    With class weights, these are the frequencies times the weights. With label smoothing the first is above 0, and with
+    very unequal classes the second is close to it.
     """
 
     perfect: float
     chance: float
 
 
-def cross_entropy_bounds(labels: ArrayLike, classes: int, config: Config) -> Bounds:
+def cross_entropy_bounds(
+    labels: ArrayLike, classes: int, config: Config, weights: Sequence[float] | None = None
+) -> Bounds:
     """The bounds for a training set; both are doubled for `ce_reduction: sum`.
 
     Args:
         labels: (examples,) class ids.
+        weights: (classes,) weight of each class, whose mean over the examples is 1; None: 1 for every class.
     """
-    counts = np.bincount(np.asarray(labels), minlength=classes)
+    counts = np.bincount(np.asarray(labels), minlength=classes) * np.asarray(1.0 if weights is None else weights)
     smoothing, both = config.train.label_smoothing, 2 if config.rdrop.ce_reduction == "sum" else 1
     one = np.full(classes, smoothing / classes)
     one[0] += 1 - smoothing
@@ -117,14 +121,22 @@ class Diagnose(TrainerCallback):
             self.notice(finding[1])
 
 
-def make_diagnosis(config: Config, data: Prepared, model_config: Any, notice: Callable[[str], None]) -> Diagnose:
+def make_diagnosis(
+    config: Config,
+    data: Prepared,
+    class_weights: Mapping[str, float] | None,
+    model_config: Any,
+    notice: Callable[[str], None],
+) -> Diagnose:
     """The callback for a training.
 
     Args:
+        class_weights: The weight of each class in the cross-entropy; None: the same for all.
         model_config: The model's own configuration.
         notice: Called with a sentence about each problem.
     """
-    bounds = cross_entropy_bounds(data.splits["train"].labels, len(data.labels), config)
+    weights = list(class_weights.values()) if class_weights else None
+    bounds = cross_entropy_bounds(data.splits["train"].labels, len(data.labels), config, weights)
     keys = dropout_keys(model_config)
     key = "hidden_dropout_prob" if "hidden_dropout_prob" in keys else next(iter(keys), "dropout")
     return Diagnose(notice, config=config, bounds=bounds, dropout_key=key)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rdrop_cli.core.inference.backends.choice import open_classifier
+from rdrop_cli.core.metrics.calibration import calibrated_metrics
 from rdrop_cli.core.metrics.classification import SCALARS, classification_metrics
 from rdrop_cli.core.metrics.predictions import Predictions, softmax
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.best_model import checkpoint_card
 from rdrop_cli.core.runs.checkpoint import Checkpoint
+from rdrop_cli.core.training.calibration import calibrate_best
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
     from rdrop_cli.core.data.tokens import TokenDataset
+    from rdrop_cli.core.runs.calibration import Calibration
     from rdrop_cli.core.training.observer import Observer
     from rdrop_cli.schema import Config
 
@@ -38,6 +42,21 @@ def validation_metrics(prediction: Any) -> dict[str, float]:
     return {name: float("nan") if metrics[name] is None else metrics[name] for name in SCALARS}
 
 
+@dataclass(frozen=True)
+class BestMeasured:
+    """What the best epoch's model gives.
+
+    Attributes:
+        metrics: By split: raw ones, and those at the temperature.
+        predictions: By split, raw.
+        calibration: The temperature, which best/ now has; None: none was wanted.
+    """
+
+    metrics: dict[str, dict[str, Any]]
+    predictions: dict[str, Predictions]
+    calibration: Calibration | None
+
+
 def measure_best(
     config: Config,
     data: Prepared,
@@ -45,16 +64,17 @@ def measure_best(
     run: Path,
     observer: Observer,
     notice: Callable[[str], None],
-) -> tuple[dict[str, dict[str, Any]], dict[str, Predictions]]:
-    """Measure a run's best/ on every split. It is read back from disk, so that the saved model is what is measured.
+) -> BestMeasured:
+    """Measure a run's best/ on every split, then calibrate it as configured.
 
-    Train is measured on a sample. Test, if there is such a split, is used here for the first time.
+    It is read back from disk, so that the saved model is what is measured. Train is measured on a sample. Test, if
+    there is such a split, is used here for the first time.
 
     Args:
-        notice: Called with one line about anything that does not work on the device.
+        notice: Called with one line about anything that does not work on the device, or with this model.
 
-    Returns:
-        The metrics and the predictions, by split.
+    Raises:
+        StorageError: best/ cannot be written.
     """
     card = checkpoint_card(config, data)
     best = Checkpoint(str(run / layout.BEST), run, card)
@@ -80,4 +100,17 @@ def measure_best(
         found = Predictions(dataset.targets, classifier.probabilities(dataset, advance))
         metrics[split] = classification_metrics(found.labels, found.probabilities)
         predictions[split] = found
-    return metrics, predictions
+    calibration = None
+    if config.train.calibrate == "temperature":
+        calibration = calibrate_best(
+            run / layout.BEST,
+            classifier.backend,
+            datasets["validation"],
+            predictions["validation"],
+            trust_remote_code=config.model.trust_remote_code,
+            notice=notice,
+        )
+    for split, found in predictions.items():
+        temperature = calibration.temperature if calibration else None
+        metrics[split] |= calibrated_metrics(found.labels, found.probabilities, temperature)
+    return BestMeasured(metrics, predictions, calibration)

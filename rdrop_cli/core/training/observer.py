@@ -15,6 +15,8 @@ class TrainingPlan:
     Attributes:
         columns: The columns that the data was read from.
         classes: Training examples of each class; if there are two, the second is the positive one.
+        class_weights: The weight of each class in the cross-entropy; None: the same for all.
+        balanced: They were chosen by the number of examples, not given one by one.
         data_notes: One sentence for everything that was inferred about the data or left out of it.
     """
 
@@ -36,6 +38,8 @@ class TrainingPlan:
     metric: str
     columns: Mapping[str, str | None]
     classes: Mapping[str, int]
+    class_weights: Mapping[str, float] | None = None
+    balanced: bool = False
     data_notes: Sequence[str] = ()
 
 

@@ -15,7 +15,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 from rdrop_cli import processes
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.best_model import save_best
+from rdrop_cli.core.runs.best_model import is_raw, save_best
 from rdrop_cli.core.runs.history import history_row
 from rdrop_cli.core.runs.model_card import model_card
 from rdrop_cli.core.runs.outputs import library_versions, save_outputs
@@ -44,6 +44,7 @@ from rdrop_cli.errors import TrainingInterrupted
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
     from rdrop_cli.core.metrics.predictions import Predictions
+    from rdrop_cli.core.runs.calibration import Calibration
     from rdrop_cli.schema import Config
 
 
@@ -53,7 +54,9 @@ class TrainingResult:
 
     Attributes:
         checkpoint: The best model's folder.
-        metrics: By split: train (a sample), validation, and test if there is such a split.
+        metrics: By split: train (a sample), validation, and test if there is such a split. Raw ones under the
+            names that `classification_metrics` gives them, and those at the temperature.
+        calibration: The temperature that best/ has; None: `train.calibrate` is none.
         seconds: Training time of this session.
         examples_per_second: Training rate of this session.
         steps: Optimizer steps of the whole run.
@@ -71,6 +74,7 @@ class TrainingResult:
     planned_steps: int
     first_step: int
     best_epoch: float
+    calibration: Calibration | None = None
 
     @property
     def stopped_early(self) -> bool:
@@ -160,7 +164,7 @@ class TrainingRun:
         callbacks: list[Any] = [
             ObserveTraining(self.observer, run / layout.HISTORY),
             KeepBest(partial(_save_best, ready, run)),
-            make_diagnosis(config, ready.data, ready.model.config, self.observer.notice),
+            make_diagnosis(config, ready.data, ready.class_weights, ready.model.config, self.observer.notice),
         ]
         if config.train.early_stopping.patience:
             stopping = config.train.early_stopping
@@ -181,6 +185,7 @@ class TrainingRun:
             alpha=config.rdrop.alpha,
             label_smoothing=config.train.label_smoothing,
             ce_reduction=config.rdrop.ce_reduction,
+            class_weights=list(ready.class_weights.values()) if ready.class_weights else None,
             auto_micro_batch=config.train.micro_batch_size == "auto",
             passes=config.rdrop.passes,
             group_by_length=config.train.group_by_length,
@@ -235,15 +240,17 @@ class TrainingRun:
                 f"Resume with: {layout.resume_command(run)}",
             )
         steps = state.global_step - begin.step
-        if processes.is_main_process() and not (run / layout.BEST).is_dir():
-            _save_best(ready, run, state.global_step)  # the metric was undefined at every evaluation
+        if processes.is_main_process() and not is_raw(run / layout.BEST):
+            # The metric was undefined at every evaluation; or an earlier session was killed after calibrating.
+            _save_best(ready, run, state.best_global_step or state.global_step)
         processes.barrier()
         trainer.release()  # makes room for the best model, which is loaded next
-        metrics, predictions = measure_best(ready.config, ready.data, ready.datasets, run, self.observer, self._notice)
+        best = measure_best(ready.config, ready.data, ready.datasets, run, self.observer, self._notice)
         result = TrainingResult(
             run=run,
             checkpoint=run / layout.BEST,
-            metrics=metrics,
+            metrics=best.metrics,
+            calibration=best.calibration,
             seconds=seconds,
             examples_per_second=steps * len(ready.datasets["train"]) / (ready.steps_in_epoch * seconds),
             steps=state.global_step,
@@ -252,7 +259,7 @@ class TrainingRun:
             best_epoch=(state.best_global_step or state.global_step) / ready.steps_in_epoch,
         )
         if processes.is_main_process():
-            self._record(ready, result, predictions)
+            self._record(ready, result, best.predictions)
         return result
 
     def _record(self, ready: TrainingSetup, result: TrainingResult, predictions: dict[str, Predictions]) -> None:
@@ -273,7 +280,13 @@ class TrainingRun:
         save_outputs(result.run, predictions, cost)
         write_text(
             result.checkpoint / "README.md",
-            model_card(ready.config, ready.data.labels.names, data_record(ready.data), result.metrics),
+            model_card(
+                ready.config,
+                ready.data.labels.names,
+                data_record(ready.data),
+                result.metrics,
+                calibration=result.calibration,
+            ),
         )
         write_text(result.run / layout.METRICS, json.dumps(result.metrics, indent=2) + "\n")
 

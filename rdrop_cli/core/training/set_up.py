@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import processes
 from rdrop_cli.core.data import audit
+from rdrop_cli.core.data.class_weights import class_weights
 from rdrop_cli.core.data.dataset import Prepared, is_prepared, load_prepared
 from rdrop_cli.core.data.prepare import check_rejects, data_notes, is_local, prepare_data, tokenize_splits
 from rdrop_cli.core.data.tokens import TokenDataset, strip_state
@@ -42,6 +43,7 @@ class TrainingSetup:
         fallbacks: The requested value of each key of `config` that had to be replaced.
         threads: The number of threads, and why.
         data: The prepared data.
+        class_weights: The weight of each class in the cross-entropy; None: the same for all.
         datasets: The data's tokens with their labels, by split.
         model: The classifier, on its device.
         model_record: The model's part of the run's record.
@@ -58,6 +60,7 @@ class TrainingSetup:
     threads: torch_threads.Threads
     tokenizer: Any
     data: Prepared
+    class_weights: dict[str, float] | None
     datasets: dict[str, TokenDataset]
     model: Any
     model_record: dict[str, Any]
@@ -89,9 +92,11 @@ class TrainingSetup:
             alpha=config.rdrop.alpha,
             ce_reduction=config.rdrop.ce_reduction,
             label_smoothing=config.train.label_smoothing,
+            class_weights=self.class_weights,
+            balanced=config.train.class_weights == "balanced",
             metric=config.train.metric,
             columns=data.columns,
-            classes=audit.class_balance(data.splits["train"].labels.tolist(), data.labels),
+            classes=_train_classes(data),
             data_notes=data_notes(data),
         )
 
@@ -125,6 +130,7 @@ def set_up_training(
     with processes.main_process_first():
         data = _load_data(config, recorded, resume, observer)
         check_splits(data, config)
+        weights = class_weights(config.train.class_weights, _train_classes(data))
         data = tokenize_splits(data, config, tokenizer, on_progress=observer.stage)
     datasets = {
         split: TokenDataset(data.tokens(split, tokenizer, max_length=config.model.max_length), examples.labels)
@@ -146,6 +152,7 @@ def set_up_training(
         threads=threads,
         tokenizer=tokenizer,
         data=data,
+        class_weights=weights,
         datasets=datasets,
         model=model,
         model_record=record,
@@ -177,6 +184,11 @@ def _load_data(config: Config, recorded: Mapping[str, Any], resume: bool, observ
     if not resume:
         check_rejects(data, config)
     return data
+
+
+def _train_classes(data: Prepared) -> dict[str, int]:
+    """Training examples of each class."""
+    return audit.class_balance(data.splits["train"].labels.tolist(), data.labels)
 
 
 def _pad_token_id(recorded: Mapping[str, Any], tokenizer: Any) -> int:

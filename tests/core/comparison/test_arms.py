@@ -28,6 +28,22 @@ def test_an_arm_of_ones_own_changes_what_it_names_and_nothing_else():
     assert own == expected
 
 
+def test_an_arm_may_weight_the_classes():
+    found = arms(
+        ["plain"],
+        [
+            "even:train.class_weights=balanced",
+            "given:train.lr=1e-5,train.class_weights={ham: 1, spam: 5},rdrop.alpha=1",
+            "dotted:train.class_weights.ham=1,train.class_weights.spam=5",
+        ],
+    )
+    weights = {name: arm.config.train.class_weights for name, arm in found.items()}
+    given = {"ham": 1.0, "spam": 5.0}
+    assert weights == {"plain": "none", "even": "balanced", "given": given, "dotted": given}
+    assert found["given"].config.rdrop.alpha == 1.0
+    assert shown_settings(found["even"], list(found.values()))["train.class_weights"] == "balanced"
+
+
 def test_twice_the_epochs_go_to_arms_of_one_pass_and_show_in_their_names():
     found = arms(["plain", "rdrop"], ["half:rdrop.alpha=0"], budget="compute", **{"train.epochs": 3})
     assert {name: arm.config.train.epochs for name, arm in found.items()} == {"plain-2x": 6, "rdrop": 3, "half-2x": 6}

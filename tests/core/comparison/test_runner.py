@@ -188,6 +188,18 @@ def test_other_settings_under_the_same_name_are_refused_with_the_difference(comp
     check_cells(compared(seeds=[42], **{"train.eval_batch_size": 8}).cells, Path("compared"))
 
 
+def test_cells_stay_comparable_whatever_is_calibrated(compared, done):
+    """Calibrating changes nothing of a training, and a comparison reads raw predictions."""
+    recorded = Path("compared/plain/seed42/config.yaml")
+    lines = recorded.read_text().splitlines()
+    recorded.write_text("\n".join(line for line in lines if "calibrate:" not in line) + "\n")  # an earlier version
+    assert len(recorded.read_text().splitlines()) == len(lines) - 1
+    observer = Trained()
+    run(compared(seeds=[42], observer=observer))
+    check_cells(compared(seeds=[42], **{"train.calibrate": "none"}).cells, Path("compared"))
+    assert observer.cells == []
+
+
 def test_data_that_has_changed_is_refused(compared, reviews):
     mine = {"data.source": reviews}
     run(compared(names=["plain", "rdrop"], seeds=[42], **mine))

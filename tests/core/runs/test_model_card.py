@@ -7,6 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from rdrop_cli.config import load_config
+from rdrop_cli.core.runs.calibration import Calibration
 from rdrop_cli.core.runs.model_card import model_card
 
 TEST = {"accuracy": 0.91, "f1": 0.9, "roc_auc": None, "precision": 0.9, "recall": 0.9, "mcc": 0.8, "nll": 0.3}
@@ -17,6 +18,30 @@ def card(model="starter", data="imdb", labels=("negative", "positive"), metrics=
     record = {"source": {"name": data}, "splits": {"train": 8, "test": 2}, "fingerprint": "abc"}
     config = load_config("starter", [("model.name", model), ("data.source", data)])
     return ModelCard(model_card(config, labels, record, metrics or {}))
+
+
+@pytest.mark.parametrize(
+    ("calibration", "line"),
+    [
+        (None, None),
+        (Calibration(reason="a < b"), "* Probabilities are raw, without a temperature: a \\< b"),
+        (
+            Calibration(1.23456, in_head=True, examples=1852),
+            "* Probabilities are calibrated: temperature 1.235, contained in the weights, fitted on 1,852 validation"
+            " examples; slightly optimistic, since validation also chose the epoch. The table is about the raw ones",
+        ),
+        (
+            Calibration(0.5, examples=60),
+            "* Probabilities are calibrated: temperature 0.5, in rdrop.json, applied by rdrop only, fitted on 60"
+            " validation examples; slightly optimistic, since validation also chose the epoch. The table is about the"
+            " raw ones",
+        ),
+    ],
+)
+def test_the_temperature_is_said(calibration, line):
+    record = {"source": {"name": "imdb"}, "splits": {"train": 8}, "fingerprint": "abc"}
+    lines = model_card(load_config("starter"), ("a", "b"), record, {}, calibration=calibration).splitlines()
+    assert [found for found in lines if "Probabilities" in found] == ([line] if line else [])
 
 
 def results(parsed):
@@ -32,6 +57,17 @@ def test_a_card_without_metrics_says_what_the_model_is_and_is_made_of():
         "tags": ["r-drop", "text-classification"],
     }
     assert "# `starter` fine-tuned on `imdb`" in parsed.text
+
+
+def test_class_weights_are_as_configured():
+    record = {"source": {"name": "imdb"}, "splits": {"train": 8}, "fingerprint": "abc"}
+    for chosen, said in (
+        ("balanced", "label smoothing 0.1, class weights balanced, 2 epochs"),
+        ({"a_b": 1, "<c>": 2.5}, "class weights `a_b` 1, `<c>` 2.5, 2 epochs"),
+        ("none", "label smoothing 0.1, 2 epochs"),
+    ):
+        config = load_config("starter", [("train.class_weights", chosen)])
+        assert said in model_card(config, ("a_b", "<c>"), record, {})
 
 
 def test_the_results_are_those_of_test():

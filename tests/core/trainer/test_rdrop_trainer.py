@@ -196,7 +196,7 @@ def test_the_two_passes_have_independent_masks(tmp_path):
 
 def test_evaluation_is_one_pass_with_the_plain_loss(tmp_path):
     model = RowCounter(0.3)
-    trainer = make_trainer(tmp_path, alpha=5.0, model=model, label_smoothing=0.2)
+    trainer = make_trainer(tmp_path, alpha=5.0, model=model, label_smoothing=0.2, class_weights=[0.3, 1.0, 4.0])
     model.eval()
     batch = collate([trainer.train_dataset[i] for i in range(8)])
     loss, outputs = trainer.compute_loss(model, batch, return_outputs=True)
@@ -236,6 +236,8 @@ def test_unknown_parameters_are_refused(tmp_path):
         make_trainer(tmp_path, passes="both")
     with pytest.raises(ValueError, match="alpha"):
         make_trainer(tmp_path, alpha=-1.0)
+    with pytest.raises(ValueError, match="class_weights"):
+        make_trainer(tmp_path, class_weights=[1.0, float("nan"), 1.0])
 
 
 class ShiftedSecondPass(Wrapped):
@@ -263,6 +265,56 @@ def test_evaluation_gathers_nothing_but_logits(tmp_path):
     trainer.model.eval()
     _, outputs = trainer.compute_loss(trainer.model, collate([trainer.train_dataset[0]]), return_outputs=True)
     assert set(outputs) == {"logits"}
+
+
+CLASS_WEIGHTS = [0.3, 1.0, 4.0]
+
+
+@pytest.mark.parametrize(("alpha", "passes"), [(0.0, "concat"), (2.0, "sequential")])
+def test_the_gradient_with_class_weights_is_that_of_the_loss_in_a_loop(tmp_path, alpha, passes):
+    """Against autograd on one example after the other; without dropout the passes are equal and KL is 0."""
+    model, dataset = make_model(), make_dataset(7)
+    model.train()
+    losses = []
+    for index in range(7):
+        batch = collate([dataset[index]])
+        label = int(batch.pop("labels"))
+        log_p = model(**batch).logits.log_softmax(-1)[0]
+        losses.append(CLASS_WEIGHTS[label] * -(0.9 * log_p[label] + 0.1 * log_p.mean()))
+    (sum(losses) / 7).backward()
+    expected = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    options = {"alpha": alpha, "passes": passes, "class_weights": CLASS_WEIGHTS}
+    (found,) = gradients(tmp_path, examples=7, micro=2, accumulate=4, **options)
+    assert relative_difference(found, expected) < 2e-6
+    (unweighted,) = gradients(tmp_path, examples=7, micro=2, accumulate=4, **options | {"class_weights": None})
+    assert relative_difference(unweighted, expected) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("micro", "more"), [(4, {"accumulate": 2}), (2, {"accumulate": 4}), (8, {"auto_micro_batch": True})]
+)
+def test_class_weights_give_one_gradient_however_a_step_is_divided(tmp_path, micro, more):
+    """With KL in play, and a ragged last step of 5 examples."""
+    whole = gradients(tmp_path, examples=13, micro=8, model=ShiftedSecondPass(), class_weights=CLASS_WEIGHTS)
+    parts = gradients(
+        tmp_path, examples=13, micro=micro, model=ShiftedSecondPass(), class_weights=CLASS_WEIGHTS, **more
+    )
+    assert len(parts) == len(whole) == 2
+    assert all(relative_difference(a, b) < 2e-6 for a, b in zip(parts, whole, strict=True))
+
+
+def test_the_log_has_the_weighted_cross_entropy_and_the_unweighted_divergence(tmp_path):
+    logs = []
+    for class_weights in (None, CLASS_WEIGHTS, [2.0, 2.0, 2.0]):
+        trainer = make_trainer(tmp_path, model=ShiftedSecondPass(), class_weights=class_weights)
+        trainer.train()
+        logs.append(trainer.state.log_history[0])
+    plain, weighted, doubled = logs
+    assert plain["kl"] == weighted["kl"] == doubled["kl"] > 0
+    assert doubled["ce"] == pytest.approx(2 * plain["ce"], rel=1e-6)
+    assert weighted["ce"] != pytest.approx(plain["ce"], rel=0.01)
+    assert weighted["loss"] == pytest.approx(weighted["ce"] + 5 * weighted["kl"], rel=1e-5)
 
 
 class SmallMemory(nn.Module):
@@ -362,7 +414,7 @@ def test_a_step_reads_no_value_from_the_device(tmp_path, alpha, passes, accumula
     Spied.spy = ValueReads()
     trainer = make_trainer(
         tmp_path, alpha=alpha, passes=passes, accumulate=accumulate, model=model, kind=Spied, micro=4,
-        auto_micro_batch=auto,
+        auto_micro_batch=auto, class_weights=[0.3, 1.0, 4.0],
     )  # fmt: skip
     trainer.args.logging_steps = 100
     trainer.args.logging_strategy = "no"
@@ -387,12 +439,14 @@ def with_ignored(features):
     return batch
 
 
+@pytest.mark.parametrize("class_weights", [None, CLASS_WEIGHTS])
 @pytest.mark.parametrize("alpha", [0.0, 3.0])
-def test_what_fills_a_share_changes_neither_loss_nor_gradient(tmp_path, alpha):
+def test_what_fills_a_share_changes_neither_loss_nor_gradient(tmp_path, alpha, class_weights):
     """Weights of 0 against leaving the rows out."""
     found = []
     for fills in (True, False):
-        trainer = make_trainer(tmp_path, alpha=alpha, model=make_model(), label_smoothing=0.1)
+        options = {"label_smoothing": 0.1, "class_weights": class_weights}
+        trainer = make_trainer(tmp_path, alpha=alpha, model=make_model(), **options)
         trainer._has_fillers = fills
         rows = [trainer.train_dataset[index] for index in range(8)]
         batch = with_ignored(rows) if fills else collate(rows[:6])

@@ -70,6 +70,13 @@ def test_chance_is_the_entropy_of_the_smoothed_frequencies(labels, smoothing, re
     assert cross_entropy_bounds(labels, 2, load_config("starter", settings)).chance == pytest.approx(expected)
 
 
+def test_with_class_weights_chance_knows_the_weighted_frequencies():
+    config = load_config("starter", [("train.label_smoothing", 0.0)])
+    balanced = cross_entropy_bounds([0] * 9 + [1], 2, config, [10 / 18, 5.0])
+    assert balanced.chance == pytest.approx(math.log(2))
+    assert balanced.perfect == 0.0
+
+
 @pytest.mark.parametrize(
     ("classes", "smoothing", "reduction", "expected"),
     [
@@ -117,6 +124,7 @@ def test_a_training_says_once_what_is_wrong(config, tmp_path, settings, said):
     notices = Notices()
     source = str(write_csv(tmp_path / "more.csv", make_reviews(400)))
     overrides = {"data.source": source, "train.epochs": 3, "train.early_stopping.patience": 0, **settings}
+    overrides["train.calibrate"] = "none"  # 40 validation examples are too few, which would be said too
     TrainingRun(config(**overrides), tmp_path / "run", observer=notices).start()
     assert len(notices.said) == len(said)
     for found, expected in zip(notices.said, said, strict=True):

@@ -13,7 +13,6 @@ from safetensors.torch import load, load_file, save_file
 
 from conftest import make_reviews, tiny_config, write_csv
 from rdrop_cli.config import override
-from rdrop_cli.core.runs.best_model import step_of_best
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints
 from rdrop_cli.core.training import resume
@@ -115,7 +114,8 @@ def test_the_best_checkpoint_is_never_removed(config, tmp_path):
     kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert result.best_epoch < 5, "or this test shows nothing"
     assert kept == {"checkpoint-50", f"checkpoint-{round(result.best_epoch * 10)}"}
-    assert step_of_best(tmp_path / "run" / "best") == round(result.best_epoch * 10)
+    card = json.loads((tmp_path / "run" / "best" / "rdrop.json").read_text())
+    assert card["step"] == round(result.best_epoch * 10)
 
 
 def test_changed_data_is_refused_with_the_difference(interrupted, reviews):

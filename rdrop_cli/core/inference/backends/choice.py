@@ -56,11 +56,13 @@ def open_classifier(
         on_progress: Called while a checkpoint is downloaded: stage, done, total.
 
     Raises:
-        CheckpointError: the checkpoint is not a text classifier, is damaged, or has no usable export.
+        CheckpointError: the checkpoint is not a text classifier, is damaged, or has no usable export; or rdrop.json
+            records an invalid temperature.
         ModelError: it cannot be loaded, or fails on this device.
         StorageError: a file of it cannot be read.
         ConfigError: there is no such device, or ONNX Runtime does not take the precision or device.
     """
+    calibration = checkpoint.calibration  # before anything is loaded, as it may be invalid
     loaded: Backend | None = None
     if backend in ("onnx", "onnx-int8"):
         _check_settings(precision, device)
@@ -91,7 +93,7 @@ def open_classifier(
         )
     from rdrop_cli.core.inference.classifier import Classifier  # it needs NumPy
 
-    return Classifier(loaded, batch_size=batch_size or checkpoint.batch_size)
+    return Classifier(loaded, batch_size=batch_size or checkpoint.batch_size, calibration=calibration)
 
 
 def _is_preferred(checkpoint: Checkpoint, device: str, many_texts: bool) -> bool:
