@@ -28,7 +28,7 @@ ALL_EPOCHS = ("train.early_stopping.patience", 0)
 LEGEND = (
     "95 % over seeds: paired t interval on these test examples; p: paired t-test",
     "95 % over examples: bootstrap interval for these trained models",
-    "p Holm: corrected for arms, and for metrics in two families: NLL and Brier, raw and calibrated; and the rest",
+    "p Holm: corrected within its family: the chosen metric; NLL and Brier, raw and calibrated; the other metrics",
     "calibrated: after a temperature for each run, fitted on validation; ECE: in 15 bins of equal size, not tested",
     "needed: seeds needed to detect a change of this size; time: median training time of a run",
 )
@@ -142,15 +142,16 @@ def compare(
 
 
 def _show(screen: Screen, result: ComparisonResult) -> None:
-    from rdrop_cli.terminal.tables import calibration_table, difference_table, summary_table
+    from rdrop_cli.terminal.tables import calibration_table, difference_table, ensemble_table, summary_table
 
     document, files = result.document, result.files
     seeds, examples = len(document["seeds"]), document["data"]["splits"]["test"]
     spread = f"means ± standard deviations of {count(seeds, 'seed')}" if seeds > 1 else "one seed"
     title = f"Test, {examples:,} examples, {spread}; F1: {document['f1_average']}"
     screen.show(summary_table(document["arms"]), title=title)
-    calibration = "Calibration on test, means over seeds, without and with a temperature for each run"
-    screen.show(calibration_table(document["arms"], document["ensembles"]), title=calibration)
+    screen.show(calibration_table(document["arms"]), title="Calibration on test, raw and at the runs' temperatures")
+    if ensembles := document["ensembles"]:
+        screen.show(ensemble_table(ensembles), title=f"The mean probabilities of each arm's {seeds} runs, on test")
     for arm in list(document["arms"])[1:]:
         rows = [gap for gap in document["differences"] if gap["arm"] == arm]
         screen.show(difference_table(rows), title=f"{arm} against {document['baseline']}")

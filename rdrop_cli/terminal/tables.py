@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.metrics import formatting
 from rdrop_cli.core.metrics.bootstrap import METRICS
-from rdrop_cli.core.metrics.classification import SCALARS, TITLES
+from rdrop_cli.core.metrics.classification import HEADLINE, SCALARS, TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.terminal.console import add_row, table
 
@@ -97,34 +97,39 @@ def summary_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
     return shown
 
 
-def calibration_table(arms: Mapping[str, Mapping[str, Any]], ensembles: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Two rows an arm, before and after its temperatures, and two for the ensemble of its runs."""
-    shown = table("arm", "temperature", "NLL", "Brier", "ECE", "accuracy")
+_OF_PROBABILITIES = ("nll", "brier", "ece")
+
+
+def calibration_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Two rows an arm, over the seeds: raw, and after the temperatures of its runs."""
+    shown = table("arm", "temperature", *(TITLES[name] for name in _OF_PROBABILITIES))
     for name, arm in arms.items():
-        means = {key: metric["mean"] for key, metric in arm["metrics"].items()}
-        _before_and_after(shown, name, means)
-        if name in ensembles:
-            _before_and_after(shown, f"  mean of its {ensembles[name]['seeds']} runs", ensembles[name])
+        found = {key: _spread(value["mean"], value["sd"]) for key, value in arm["metrics"].items()}
+        temperature = arm["metrics"]["temperature"]
+        add_row(shown, name, "raw", *(found[key] for key in _OF_PROBABILITIES))
+        after = (found[f"{key}_calibrated"] for key in _OF_PROBABILITIES)
+        add_row(shown, "", _spread(temperature["mean"], temperature["sd"], 2), *after)
     return shown
 
 
-def _before_and_after(shown: Table, name: str, values: Mapping[str, float | None]) -> None:
-    add_row(shown, name, "none", *(number(values[key]) for key in ("nll", "brier", "ece", "accuracy")))
-    if values["temperature"] is not None:
-        after = (number(values[f"{key}_calibrated"]) for key in ("nll", "brier", "ece"))
-        add_row(shown, "", f"{values['temperature']:.2f}", *after, "")
+def ensemble_table(ensembles: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Two rows an ensemble: raw, and after its temperature, which changes no label."""
+    of_labels = [TITLES[name] for name in HEADLINE]
+    shown = table("ensemble", *of_labels, "T", *(TITLES[name] for name in _OF_PROBABILITIES))
+    for name, found in ensembles.items():
+        scores = (number(found[key]) for key in HEADLINE)
+        add_row(shown, name, *scores, "raw", *(number(found[key]) for key in _OF_PROBABILITIES))
+        after = (number(found[f"{key}_calibrated"]) for key in _OF_PROBABILITIES)
+        add_row(shown, "", *("" for _ in HEADLINE), number(found["temperature"], 2), *after)
+    return shown
 
 
 def difference_table(differences: Sequence[Mapping[str, Any]]) -> Table:
-    """One row for each metric of an arm."""
+    """One row for each metric of an arm; a calibrated one is below the raw one."""
     shown = table("metric", "change", "95 % over seeds", "95 % over examples", "p", "p Holm", "needed")
     for gap in differences:
-        add_row(
-            shown,
-            TITLES[gap["metric"]],
-            *formatting.difference(gap),
-            _seeds(gap),
-        )
+        name = " calibrated" if gap["metric"].endswith("_calibrated") else TITLES[gap["metric"]]
+        add_row(shown, name, *formatting.difference(gap), _seeds(gap))
     return shown
 
 
@@ -134,5 +139,7 @@ def _seeds(gap: Mapping[str, Any]) -> str:
     return ">1,000" if gap["seeds_needed"] is None else f"{gap['seeds_needed']:,}"
 
 
-def _spread(mean: float | None, sd: float | None) -> str:
-    return number(mean) if sd is None or mean is None else f"{mean:.4f} ±{sd:.4f}".replace("±0.", "±.")
+def _spread(mean: float | None, sd: float | None, digits: int = 4) -> str:
+    if mean is None or sd is None:
+        return number(mean, digits)
+    return f"{mean:.{digits}f} ±{sd:.{digits}f}".replace("±0.", "±.")

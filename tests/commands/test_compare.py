@@ -46,6 +46,8 @@ def test_a_comparison_ends_with_tables_a_verdict_and_its_files(rdrop, args):
     assert "[4/4] rdrop+smoothing seed 43" in shown
     assert "Test, 20 examples, means ± standard deviations of 2 seeds" in shown
     assert "rdrop+smoothing against plain" in shown
+    assert "Calibration on test, raw and at the runs' temperatures" in shown
+    assert "The mean probabilities of each arm's 2 runs, on test" in shown
     folder = Path("comparisons/reviews-tiny-bert")
     assert f"Results: {folder}: results.csv, results.json, results.md, results.png" in shown
     assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
@@ -76,6 +78,11 @@ def test_json_is_one_document_with_every_cell(rdrop, whole):
     assert gap["difference"] == pytest.approx(sum(pairs) / 3)
     assert gap["interval_seeds"][0] < gap["difference"] < gap["interval_seeds"][1]
     assert len(document["verdict"]) == 1
+    for arm, found in document["arms"].items():
+        of_arm = [cell["calibrated"] for cell in document["cells"] if cell["arm"] == arm]
+        for name in ("nll_calibrated", "brier_calibrated", "ece_calibrated", "temperature"):
+            assert found["metrics"][name]["mean"] == pytest.approx(sum(cell[name] for cell in of_arm) / 3)
+        assert set(document["ensembles"][arm]) == {*found["metrics"], "seeds"}
     evaluated = rdrop.json("evaluate", folder / document["cells"][0]["run"])
     assert evaluated["metrics"] == document["cells"][0]["metrics"]["test"], "a cell is an ordinary run"
 

@@ -5,19 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from rdrop_cli.core.metrics.bootstrap import METRICS
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.runs.calibration import Calibration
 from rdrop_cli.terminal.class_tables import class_table, confusion_table, per_class_table, predictions_table
 from rdrop_cli.terminal.console import Screen
-from rdrop_cli.terminal.tables import (
-    data_table,
-    describe_temperature,
-    difference_table,
-    metrics_table,
-    probabilities_table,
-    summary_table,
-)
+from rdrop_cli.terminal.tables import data_table, describe_temperature, metrics_table, probabilities_table
 
 SPLITS = ("train", "validation", "test")
 
@@ -87,23 +79,6 @@ def test_probabilities_are_shown_raw_and_calibrated_where_there_is_a_temperature
 )
 def test_the_temperature_is_described_in_one_line(calibration, line):
     assert describe_temperature(calibration) == line
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_a_comparison_fits(width):
-    metric = {"mean": 0.61234, "sd": 0.01234}
-    arm = {"metrics": dict.fromkeys(METRICS, metric), "seconds": 1234.0}
-    text = shown(summary_table({"plain": arm, "rdrop+smoothing": arm}), width)
-    assert text.count("0.6123 ±.0123") == 2 * len(METRICS)
-    assert text.count("1,234 s") == 2
-    assert "rdrop+smoothing" in text
-    gap = {
-        "difference": -0.01234, "interval_seeds": (-0.1234, 0.1234), "interval_examples": (-0.2345, 0.2345),
-        "p_value": 0.00001, "p_holm": 0.12345, "sd": 0.1, "seeds_needed": None,
-    }  # fmt: skip
-    text = shown(difference_table([{**gap, "metric": name} for name in METRICS]), width)
-    for figure in ("-0.0123", "-0.1234 to +0.1234", "-0.2345 to +0.2345", "<0.0001", "0.1235", ">1,000"):
-        assert text.count(figure) == len(METRICS)
 
 
 def test_very_many_classes_are_shown_by_their_largest_and_smallest():

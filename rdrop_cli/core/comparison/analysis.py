@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdrop_cli.core.comparison.calibration import SHOWN, TESTED, CalibratedCell, Ensemble, calibrate, ensemble
+from rdrop_cli.core.comparison.calibration import (
+    SHOWN,
+    TESTED,
+    CalibratedCell,
+    Ensemble,
+    calibrate,
+    ensemble,
+    why_unknown,
+)
 from rdrop_cli.core.comparison.differences import Difference, compare_arms, corrected
 from rdrop_cli.core.comparison.verdict import verdict
 from rdrop_cli.core.metrics.bootstrap import METRICS, Interval, interval, number_of_resamples, resample, resample_means
@@ -102,7 +110,17 @@ def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress 
         summaries={arm: {name: _summary(scores) for name, scores in values[arm].items()} for arm in arms},
         seconds={arm: _seconds([outcome for outcome in outcomes if outcome.arm == arm]) for arm in arms},
         differences=differences,
-        verdict=[verdict(metric, arms[0], [gap for gap in differences if gap.arm == arm]) for arm in arms[1:]],
+        verdict=[
+            verdict(
+                metric,
+                arms[0],
+                [gap for gap in differences if gap.arm == arm],
+                why_unknown(
+                    [cell for cell, outcome in zip(calibrated, outcomes, strict=True) if outcome.arm in (arms[0], arm)]
+                ),
+            )
+            for arm in arms[1:]
+        ],
     )
 
 

@@ -32,7 +32,7 @@ CALIBRATED = ("nll_calibrated", "brier_calibrated", "ece_calibrated", "temperatu
 """Null for a run that kept no predictions on validation."""
 SHOWN = ("nll", "brier", "ece", *CALIBRATED)
 """What is shown of each arm. The calibration error is not tested, because few examples bias it upwards."""
-TESTED = ("nll", "brier", "nll_calibrated", "brier_calibrated")
+TESTED = ("nll", "nll_calibrated", "brier", "brier_calibrated")
 """Means of a loss for each example. Their tests are a family of their own."""
 
 
@@ -95,6 +95,19 @@ def ensemble(outcomes: Sequence[CellResult]) -> Ensemble:
     validation = _mean(kept) if len(kept) == len(outcomes) else None
     scores: dict[str, Any] = classification_metrics(test.labels, test.probabilities)
     return Ensemble(len(outcomes), {name: scores[name] for name in HEADLINE} | calibrate(test, validation).metrics)
+
+
+def why_unknown(cells: Sequence[CalibratedCell]) -> str | None:
+    """Why it is not known what a temperature makes of these runs; None: it is."""
+    if missing := sum(cell.metrics["temperature"] is None for cell in cells):
+        return f"{_these(missing, cells)} kept no validation predictions"
+    if unfitted := sum(cell.reason is not None for cell in cells):
+        return f"none could be fitted for {_these(unfitted, cells)}"
+    return None
+
+
+def _these(number: int, cells: Sequence[CalibratedCell]) -> str:
+    return "these runs" if number == len(cells) else "some of these runs"
 
 
 def _mean(predictions: Sequence[Predictions]) -> Predictions:

@@ -100,13 +100,14 @@ def _of_temperatures(outcomes: Sequence[CellResult], calibrated: Sequence[Calibr
     return f"The temperature of {number} of {len(outcomes)} runs is 1, because {'; '.join(sorted(unfitted))}"
 
 
-def verdict(metric: str, baseline: str, differences: Sequence[Difference]) -> str:
+def verdict(metric: str, baseline: str, differences: Sequence[Difference], unknown: str | None = None) -> str:
     """The verdict on an arm.
 
     Args:
         metric: The metric that was chosen in advance; others are only mentioned.
         baseline: The arm it is compared with.
         differences: The arm's differences, one for each metric.
+        unknown: Why it is not known what a temperature makes of both arms' runs; None: it is.
     """
     chosen = next(gap for gap in differences if gap.metric == metric)
     others = [
@@ -120,21 +121,29 @@ def verdict(metric: str, baseline: str, differences: Sequence[Difference]) -> st
         said += f" Among the other metrics, corrected for their {others[0].tests} tests: {each}."
     by_metric = {gap.metric: gap for gap in differences}
     if "nll" in by_metric and "nll_calibrated" in by_metric:
-        said += _what_a_temperature_leaves(by_metric["nll"], by_metric["nll_calibrated"])
+        said += _what_a_temperature_leaves(by_metric["nll"], by_metric["nll_calibrated"], unknown)
     return said
 
 
-def _what_a_temperature_leaves(raw: Difference, calibrated: Difference) -> str:
-    """How much of a lower NLL is more than better calibration, which one number would also give."""
-    if raw.mean is None or raw.p_holm is None or raw.p_holm >= LEVEL:
+def _what_a_temperature_leaves(raw: Difference, calibrated: Difference, unknown: str | None) -> str:
+    """How much of a lower NLL is more than better calibration, which one number would also give.
+
+    Nothing if the seeds do not show a difference. One that only Holm's correction takes away is spoken of, because the
+    figures after a temperature say more about it than the correction does.
+    """
+    if raw.test is None or raw.test.p_value is None or raw.test.p_value >= LEVEL:
         return ""
-    said = f" Test NLL: {raw.mean:+.4f} ({_direction(raw)}, p = {raw.p_holm:.2g})"
+    assert raw.mean is not None and raw.p_holm is not None
+    direction = f"{_direction(raw)}, " if raw.p_holm < LEVEL else ""
+    said = f" Test NLL: {raw.mean:+.4f} ({direction}p = {raw.p_holm:.2g})"
+    if unknown:
+        return f"{said}; what a temperature would leave of it is not known, because {unknown}."
     if calibrated.mean is None or calibrated.p_holm is None:
-        return f"{said}; what a temperature would leave of it is not known."
+        return f"{said}; what a temperature leaves of it differs by the same with every seed and cannot be tested."
     said += f"; after a temperature for each run, {calibrated.mean:+.4f} (p = {calibrated.p_holm:.2g}"
     if raw.tests == calibrated.tests:
         said += f"; both corrected for {raw.tests} tests"
-    if raw.mean >= 0:
+    if raw.mean >= 0 or raw.p_holm >= LEVEL:
         return f"{said})."
     if calibrated.p_holm >= LEVEL:
         return f"{said}), so there is no evidence that anything of that gain is left."

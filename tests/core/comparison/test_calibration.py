@@ -1,12 +1,14 @@
 """What is left of a gain once every arm has a temperature, and what several seeds give together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rdrop_cli.core.comparison.analysis import weigh
-from rdrop_cli.core.comparison.calibration import calibrate, ensemble
+from rdrop_cli.core.comparison.calibration import calibrate, ensemble, why_unknown
+from rdrop_cli.core.comparison.differences import compare_arms, corrected
 from rdrop_cli.core.comparison.grid import CellResult
 from rdrop_cli.core.comparison.verdict import verdict
 from rdrop_cli.core.metrics.calibration import at_temperature, brier_score, fit_temperature
@@ -90,8 +92,45 @@ def test_runs_of_earlier_versions_are_compared_without_a_temperature():
     assert gaps["nll_calibrated"].test is None
     assert gaps["nll_calibrated"].examples.low is None
     assert gaps["nll"].tests == 2
-    assert found.verdict[0].endswith("what a temperature would leave of it is not known.")
+    assert found.verdict[0].endswith(
+        "; what a temperature would leave of it is not known, because some of these runs kept no validation"
+        " predictions."
+    )
     assert found.ensembles["plain"].metrics["temperature"] is None
+
+
+def test_a_temperature_that_could_not_be_fitted_leaves_nothing_known():
+    cells = [cell(arm, seed, by) for seed in range(4) for arm, by in (("plain", 4.0), ("b", 1.0))]
+    few = [replace(each, validation=first_of(each.validation, 49)) for each in cells]
+    said = weigh(few, "f1").verdict[0]
+    assert said.endswith("is not known, because none could be fitted for these runs.")
+    assert "is left" not in said, "the values at temperature 1 are the raw ones"
+
+
+def test_why_it_is_not_known_what_a_temperature_makes_of_runs():
+    test = cell("plain", 0).test
+    known, old, unfitted = (calibrate(test, validation) for validation in (test, None, first_of(test, 49)))
+    assert why_unknown([known, known]) is None
+    assert why_unknown([old, old]) == "these runs kept no validation predictions"
+    assert why_unknown([known, unfitted]) == "none could be fitted for some of these runs"
+
+
+def first_of(predictions: Predictions, count: int) -> Predictions:
+    return Predictions(predictions.labels[:count], predictions.probabilities[:count])
+
+
+def test_of_a_gain_that_only_the_correction_takes_away_the_figures_are_said():
+    raw = compare_arms("nll", {"plain": [0.60, 0.62, 0.65], "b": [0.50, 0.55, 0.53]})[0]
+    left = compare_arms("nll_calibrated", {"plain": [0.50, 0.51, 0.52], "b": [0.49, 0.51, 0.515]})[0]
+    rest = [replace(left, arm=arm) for arm in "cdefg"]
+    raw, left, *_ = corrected([raw, left, *rest])
+    assert raw.test.p_value < 0.05 <= raw.p_holm
+    chosen = corrected(compare_arms("f1", {"plain": [0.8, 0.8, 0.8], "b": [0.81, 0.79, 0.8]}))
+    said = verdict("f1", "plain", [*chosen, raw, left])
+    assert said.endswith(
+        f" Test NLL: -0.0967 (p = {raw.p_holm:.2g}); after a temperature for each run, -0.0050"
+        f" (p = {left.p_holm:.2g}; both corrected for 7 tests)."
+    )
 
 
 def test_a_gain_that_seeds_do_not_show_is_not_spoken_of():

@@ -14,12 +14,13 @@ from rdrop_cli.core.comparison import plan as planning
 from rdrop_cli.core.comparison import results
 from rdrop_cli.core.comparison.analysis import weigh
 from rdrop_cli.core.comparison.arms import make_arms
-from rdrop_cli.core.comparison.grid import check_cells, default_folder, make_cells, make_grid
+from rdrop_cli.core.comparison.grid import Grid, check_cells, default_folder, make_cells, make_grid
 from rdrop_cli.core.comparison.observer import ComparisonObserver
 from rdrop_cli.core.comparison.plan import time_cell
 from rdrop_cli.core.comparison.runner import Comparison, compare, plan_comparison
 from rdrop_cli.core.metrics.classification import classification_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import save_outputs
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage import integrity
@@ -469,6 +470,54 @@ def test_metrics_that_are_not_those_of_the_predictions_are_refused(compared, don
     (folder / "metrics.json").write_text(json.dumps(better))
     with pytest.raises(CheckpointError, match="its results are damaged"):
         compared().prepare()
+
+
+@pytest.mark.parametrize("metric", ["nll", "accuracy"])
+def test_validation_metrics_that_are_not_those_of_the_predictions_are_refused(compared, done, metric):
+    folder = compared().cells[0].folder
+    metrics = done["plain", 42].metrics
+    better = {**metrics, "validation": {**metrics["validation"], metric: metrics["validation"][metric] - 0.001}}
+    (folder / "metrics.json").write_text(json.dumps(better))
+    with pytest.raises(CheckpointError, match="its results are damaged"):
+        compared().prepare()
+
+
+def test_damaged_validation_predictions_are_refused(compared, done):
+    path = compared().cells[0].folder / layout.PREDICTIONS["validation"]
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(CheckpointError, match=r"validation-predictions.parquet: damaged\. Delete .*seed42 and run"):
+        compared().prepare()
+
+
+def test_validation_predictions_for_other_examples_are_refused(compared, done):
+    cell = compared().cells[0]
+    shutil.copyfile(cell.folder / layout.PREDICTIONS["test"], cell.folder / layout.PREDICTIONS["validation"])
+    metrics = done["plain", 42].metrics
+    (cell.folder / "metrics.json").write_text(json.dumps({**metrics, "validation": metrics["test"]}))
+    with pytest.raises(CheckpointError, match="its predictions do not match this validation split"):
+        compared().prepare()
+
+
+def test_cells_of_earlier_versions_are_compared_without_calibrated_values(compared, done):
+    made = compared(names=("plain", "rdrop"))
+    for cell in made.cells:
+        if cell.arm.name == "plain":
+            (cell.folder / layout.PREDICTIONS["validation"]).unlink()
+    observer = Trained()
+    result = compare(Grid([cell.arm for cell in made.cells[:2]], made.cells, made.folder, "steps"), observer)
+    document = result.document
+    assert observer.cells == []
+    plain, rdrop = document["arms"]["plain"]["metrics"], document["arms"]["rdrop"]["metrics"]
+    for name in ("nll_calibrated", "brier_calibrated", "ece_calibrated", "temperature"):
+        assert plain[name] == {"n": 2, "mean": None, "sd": None}
+        assert rdrop[name]["mean"] is not None
+        assert document["cells"][0]["calibrated"][name] is None
+        assert document["ensembles"]["plain"][name] is None
+    assert plain["brier"]["mean"] is not None and document["ensembles"]["plain"]["ece"] is not None
+    gap = next(gap for gap in document["differences"] if gap["metric"] == "nll_calibrated")
+    assert (gap["difference"], gap["p_holm"], gap["interval_examples"]) == (None, None, [None, None])
+    assert "2 of 4 runs were trained by a version of rdrop that kept no predictions for" in document["cautions"][-1]
+    assert json.loads(result.files[1].read_text()) == document
 
 
 def test_what_another_process_did_meanwhile_is_seen_when_the_folder_is_claimed(compared, done):

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 from rdrop_cli.core.metrics import bootstrap
-from rdrop_cli.core.metrics.bootstrap import METRICS, interval, p_value, resample
+from rdrop_cli.core.metrics.bootstrap import METRICS, interval, p_value, resample, resample_means
 from rdrop_cli.core.metrics.classification import classification_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
 
@@ -68,6 +68,27 @@ def test_metrics_of_a_resample_are_scikit_learns_weighted_ones(classes, digits):
         }
         for name in METRICS:
             assert found[name][0, index] == pytest.approx(expected[name]), name
+
+
+@pytest.mark.parametrize("chunk", [150, 10**6])
+def test_means_of_losses_are_those_over_the_same_drawn_examples(chunk, monkeypatch):
+    monkeypatch.setattr(bootstrap, "_CELLS", chunk)
+    models = [predictions(50, 3, seed=seed) for seed in (1, 2)]
+    brier = np.array([((m.probabilities - np.eye(3)[m.labels]) ** 2).sum(axis=1) for m in models])
+    right = np.array([m.probabilities.argmax(axis=1) == m.labels for m in models], dtype=float)
+    found = resample_means(brier, resamples=30, seed=5)
+    rng = np.random.default_rng(5)
+    drawn = [rng.integers(0, 50, 50) for _ in range(30)]
+    for model, losses in enumerate(brier):
+        assert found[model] == pytest.approx([sum(losses[example] for example in each) / 50 for each in drawn])
+    accuracy = resample(models, resamples=30, seed=5)["accuracy"]
+    assert resample_means(right, resamples=30, seed=5) == pytest.approx(accuracy)
+
+
+def test_losses_that_are_unknown_for_one_model_leave_the_others_known():
+    found = resample_means(np.stack([np.full(60, np.nan), np.ones(60)]), resamples=20)
+    assert np.isnan(found[0]).all()
+    assert found[1] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("positive", [0, 1])
