@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import machine
 import numpy as np
 from rich.console import Console
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from rdrop_cli.core.metrics.calibration import at_temperature, fit_temperature
 from rdrop_cli.core.metrics.significance import paired_t
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 KEPT = machine.RESULTS / "imbalance"
 ARMS = {"as it is": "rdrop+smoothing", "class weights": "balanced"}
-METRICS = ("f1", "precision", "recall", "nll", "nll_calibrated")
-TITLES = ("F1", "precision", "recall", "NLL", "NLL calibrated")
+METRICS = ("f1", "precision", "recall", "roc_auc", "nll", "nll_calibrated")
+TITLES = ("F1", "precision", "recall", "ROC-AUC", "NLL", "NLL calibrated")
 COMPARE = [
     *("--arms", "rdrop+smoothing", "--arm", "balanced:train.class_weights=balanced"),
     *("--train-examples", "250", "--epochs", "6", "--set", "data.validation=0.05", "--set", "data.test=0.5"),
@@ -88,12 +88,13 @@ def measure(work: Path, seed: int) -> list[dict[str, Any]]:
         run = work / arm / f"seed{seed}"
         validation, test = load_predictions(run, "validation"), load_predictions(run, "test")
         temperature = fit_temperature(validation.labels, validation.probabilities).value
-        nlls = (
+        of_probabilities = (
+            float(roc_auc_score(test.labels, test.probabilities[:, 1])),
             nll(test.labels, test.probabilities),
             nll(test.labels, at_temperature(test.probabilities, temperature)),
         )
         for name, threshold in ((way, 0.5), (f"{way}, threshold", best_threshold(validation))):
-            values = (*scores_at(test, threshold), *nlls)
+            values = (*scores_at(test, threshold), *of_probabilities)
             row = {"seed": seed, "way": name, "threshold": threshold, "best_epoch": load_cost(run)["best_epoch"]}
             rows.append({**row, **dict(zip(METRICS, values, strict=True))})
     return rows
