@@ -10,8 +10,10 @@ import numpy as np
 from rdrop_cli import processes
 from rdrop_cli.core.data.tokens import TokenDataset, encode
 from rdrop_cli.core.metrics.predictions import softmax
+from rdrop_cli.core.metrics.thresholds import labels_at
 from rdrop_cli.core.model.exact_length import batches_of
-from rdrop_cli.errors import ModelError
+from rdrop_cli.core.runs.threshold import Threshold
+from rdrop_cli.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,16 +28,25 @@ class Classifier:
     Args:
         backend: The loaded model.
         batch_size: Texts per forward pass; None: the backend's own.
+
+    Attributes:
+        threshold: From which probability on a class is predicted; None: the most probable class is.
     """
 
     def __init__(self, backend: Backend, *, batch_size: int | None = None) -> None:
         self.backend = backend
         self.batch_size = batch_size or backend.batch_size
+        self.threshold: Threshold | None = None
 
     @property
     def labels(self) -> LabelMap:
         """The names of the classes."""
         return self.backend.labels
+
+    @property
+    def temperature(self) -> float:
+        """What the logits of `probabilities` were divided by; 1 if they are raw."""
+        return 1.0
 
     def encode(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, on_progress: Callable[[int], None] | None = None
@@ -76,3 +87,30 @@ class Classifier:
         if not np.isfinite(logits).all():
             raise ModelError("the model's output is not finite", "Its weights may be damaged; try float32.")
         return softmax(logits)
+
+    def move_threshold(self, value: float | None) -> None:
+        """Put another threshold in the place of the checkpoint's, for the same class, or for the one with id 1.
+
+        Args:
+            value: Above 0 and below 1; None: the most probable class is predicted.
+
+        Raises:
+            ConfigError: there are not two classes.
+        """
+        if value is None:
+            self.threshold = None
+            return
+        if len(self.labels) != 2:
+            raise ConfigError(f"a threshold needs exactly two classes, but this checkpoint has {len(self.labels)}")
+        label = self.labels.names[1] if self.threshold is None else self.threshold.label
+        self.threshold = Threshold(value, label)
+
+    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        """(examples,) the class ids that are predicted, by the threshold if there is one.
+
+        Args:
+            probabilities: (examples, classes), as `probabilities` gives them.
+        """
+        if self.threshold is None:
+            return probabilities.argmax(axis=1)
+        return labels_at(probabilities, self.labels.names.index(self.threshold.label), self.threshold.value)
