@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from rdrop_cli.commands import help_pages, options
+from rdrop_cli.commands.decisions import show_decisions
 from rdrop_cli.terminal.console import Screen, count
 from rdrop_cli.threads import choose as choose_threads
 
@@ -19,6 +20,7 @@ rdrop evaluate runs/NAME                         [dim]# test split of its own da
 rdrop evaluate NAME --split validation           [dim]# a run in runs/, by name[/]
 rdrop evaluate runs/NAME reviews.csv             [dim]# any labelled file[/]
 rdrop evaluate runs/NAME --against runs/OTHER    [dim]# which of the two is better?[/]
+rdrop evaluate NAME --choose-threshold recall=0.9 --save-threshold
 rdrop evaluate runs/NAME reviews.csv --json      [dim]# for a script[/]
 """
 
@@ -51,6 +53,31 @@ def evaluate(
             rich_help_panel=help_pages.EVERYDAY,
         ),
     ] = None,
+    choose_threshold: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="RULE",
+            help="f1, precision=P, recall=R or none: of two classes, predict the positive one from another probability"
+            " than 0.5, chosen on validation.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
+    ] = None,
+    save_threshold: Annotated[
+        bool,
+        typer.Option(
+            "--save-threshold",
+            help="Save that threshold with the run, for `rdrop predict`; of none, remove it.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
+    ] = False,
+    coverage: Annotated[
+        bool,
+        typer.Option(
+            "--coverage",
+            help="Show accuracy where the least confident texts get no label.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
+    ] = False,
     text_column: options.TextColumnOption = None,
     label_column: options.LabelColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
@@ -78,7 +105,7 @@ def evaluate(
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.inference import evaluation
-    from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision
+    from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision, parse_rule
 
     choose_threads(threads)
     if data is None and any((text_column, label_column, text_pair_column, label_map)):
@@ -94,6 +121,8 @@ def evaluate(
             allow_rejects=bool(allow_rejects),
             positive_label=positive_label,
             against=against,
+            choose_threshold=parse_rule(choose_threshold),
+            save_threshold=save_threshold,
             backend=parse_backend(backend, default="torch"),
             precision=parse_precision(precision),
             device=parse_device(device),
@@ -104,6 +133,7 @@ def evaluate(
         )
     _show_seen(screen, evaluated)
     _show(screen, evaluated)
+    show_decisions(screen, evaluated, coverage=coverage, saves=save_threshold)
     if evaluated.rival is not None:
         _show_rival(screen, evaluated, evaluated.rival)
     if json_output:

@@ -62,3 +62,18 @@ def between(low: int, high: int | None = None) -> Callable[[int | None], int | N
         return value
 
     return check
+
+
+def inside(low: float, high: float) -> Callable[[float | None], float | None]:
+    """A callback that refuses numbers out of a range, and its ends.
+
+    Raises:
+        typer.BadParameter: the number is out of it.
+    """
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not low < value < high:
+            raise typer.BadParameter(f"{value} is not allowed, it must be above {low:g} and below {high:g}")
+        return value
+
+    return check

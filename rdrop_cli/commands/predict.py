@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from rdrop_cli import processes
-from rdrop_cli.commands import help_pages, options
-from rdrop_cli.terminal.console import Screen, count, json_text, safe
+from rdrop_cli.commands import help_pages, options, predictions
+from rdrop_cli.terminal.console import Screen
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.classifier import Classifier
     from rdrop_cli.core.inference.inputs import Inputs
-    from rdrop_cli.core.inference.prediction import Prediction
     from rdrop_cli.core.runs.checkpoint import Checkpoint
-    from rdrop_cli.terminal.stages import Stages
 
 EXAMPLES = """[bold]Examples[/]
 rdrop predict "great movie"                      [dim]# with the newest run[/]
@@ -29,11 +26,10 @@ rdrop predict "so-so" --checkpoint runs/NAME --json
 rdrop predict --input reviews.csv --output labelled.jsonl
 cat lines.txt | rdrop predict --input - --output out.csv
 rdrop predict --input - --output -               [dim]# answers each line of jsonl[/]
+rdrop predict -i new.csv -o out.csv --abstain-below 0.8  [dim]# leaves unsure texts to you[/]
 """
 STREAM = "-"
 """Standard input or output in place of a file."""
-SHOWN_CLASSES = 10
-"""Of the classes that were predicted."""
 
 
 def predict(
@@ -53,6 +49,23 @@ def predict(
             "-i",
             metavar="FILE|-",
             help="csv, tsv, jsonl, json, txt or parquet; - reads stdin.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
+    ] = None,
+    threshold: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="P|none",
+            help="Predict the positive one of two classes from probability P on. Default: what the run has saved.",
+            rich_help_panel=help_pages.EVERYDAY,
+        ),
+    ] = None,
+    abstain_below: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            metavar="P",
+            help="Give no label whose probability is below P.",
+            callback=help_pages.inside(0, 1),
             rich_help_panel=help_pages.EVERYDAY,
         ),
     ] = None,
@@ -89,13 +102,14 @@ def predict(
     """Classify texts, with a probability for every class."""
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.inference.inputs import Inputs
-    from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision
+    from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision, parse_threshold
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
 
     choose_threads(threads)
     _check_usage(texts, input_, output, json_output)
     serves = input_ == output == STREAM
     runs_on, wanted, place = parse_backend(backend), parse_precision(precision), parse_device(device)
+    moved = parse_threshold(threshold)
     chosen = newest_finished(verify=False) if checkpoint is None else find_checkpoint(checkpoint, verify=False)
     file = _checked(output, input_) if output not in (None, STREAM) else None
     columns = {"named": ColumnNames(text_column, text_pair=text_pair_column), "defaults": chosen.columns}
@@ -104,29 +118,25 @@ def predict(
     screen = Screen(json_output=json_output, quiet=quiet, to_stderr=input_ is not None or output == STREAM)
     _warn_of_files(screen, texts or [])
 
-    from rdrop_cli.core.inference import prediction
-
     many = input_ not in (None, STREAM)
     running = {"backend": runs_on, "precision": wanted, "device": place, "batch_size": batch_size, "many_texts": many}
     classifier = _load(screen, chosen, **running, trust_remote_code=trust_remote_code)
-    predictions = prediction.predict(classifier, rows)
-    if not processes.is_main_process():
-        deque(predictions, maxlen=0)  # its share of the work; the main process writes
-        return
-    names = classifier.labels.names
+    if moved is not None:
+        classifier.move_threshold(None if moved == "none" else moved)
+    if classifier.threshold is not None:
+        screen.say(str(classifier.threshold))
+    tally = predictions.Tally(abstain_below)
     if serves:
-        counts = _serve(screen, classifier, rows)
+        _serve(screen, classifier, rows, tally)
     else:
-        with screen.stages() as stages:
-            if input_ is not None:
-                predictions = _counted(predictions, stages)
-            if output is not None:
-                counts = _write(predictions, file, names)
-            else:
-                _print(screen, predictions, classifier, f"Predictions of {chosen.name}" if input_ is None else None)
-    _show_inputs(screen, rows)
+        title = f"Predictions of {chosen.name}" if input_ is None else None
+        _predict(screen, classifier, rows, tally, title=title, file=file, to_output=output is not None)
+    if not processes.is_main_process():
+        return
+    predictions.show_inputs(screen, rows)
+    predictions.show_tally(screen, tally)
     if output is not None:
-        _show_written(screen, file, counts, classifier)
+        predictions.show_written(screen, file, tally, classifier)
 
 
 def _check_usage(texts: list[str] | None, input_: str | None, output: str | None, json_output: bool) -> None:
@@ -177,98 +187,44 @@ def _load(screen: Screen, checkpoint: Checkpoint, **settings: Any) -> Classifier
         )
 
 
-def _counted(predictions: Iterable[Prediction], stages: Stages) -> Iterator[Prediction]:
-    done = 0
-    for done, item in enumerate(predictions, start=1):
-        yield item
-        if done % 256 == 0:
-            stages.update("Classifying", done, None)
-    stages.update("Classifying", done, done)
-
-
-def _write(predictions: Iterable[Prediction], file: Path | None, labels: tuple[str, ...]) -> Counter[str]:
-    """Write predictions, and count those of each class that has any.
+def _predict(
+    screen: Screen,
+    classifier: Classifier,
+    rows: Inputs,
+    tally: predictions.Tally,
+    *,
+    title: str | None,
+    file: Path | None,
+    to_output: bool,
+) -> None:
+    """Classify all rows, and write or show the predictions.
 
     Args:
-        file: Where to; None: lines of JSON on stdout.
+        title: Of a table of texts that were typed; None: the rows come from an input.
+        file: Where to write.
+        to_output: Write to the file, or to stdout if there is none; False: show them.
     """
-    from rdrop_cli.core.inference.writers import open_writer
+    from rdrop_cli.core.inference.prediction import predict as classify
 
-    counts: Counter[str] = Counter()
-    with open_writer(file, labels) if file is not None else nullcontext(_write_line) as write:
-        for item in predictions:
-            write(item)
-            counts[item.label] += 1
-    return counts
+    found = classify(classifier, rows, abstain_below=tally.abstain_below)
+    if not processes.is_main_process():
+        deque(found, maxlen=0)  # its share of the work; the main process writes
+        return
+    with screen.stages() as stages:
+        counted = tally.of(found, stages if title is None else None)
+        if to_output:
+            predictions.write(counted, file, classifier.labels.names)
+        else:
+            predictions.show(screen, counted, classifier, title, tally)
 
 
-def _write_line(prediction: Prediction) -> None:
-    sys.stdout.write(json_text(prediction.as_dict()) + "\n")
-
-
-def _serve(screen: Screen, classifier: Classifier, rows: Inputs) -> Counter[str]:
-    """Answer the rows of stdin as they come, until there are no more; count the predictions of each class."""
+def _serve(screen: Screen, classifier: Classifier, rows: Inputs, tally: predictions.Tally) -> None:
+    """Answer the rows of stdin as they come, until there are no more."""
     from rdrop_cli.core.inference.prediction import CHUNK, predict_batch
     from rdrop_cli.core.inference.stream import as_they_come
 
     screen.say("Ready: reading lines from stdin", style="dim")
-    counts: Counter[str] = Counter()
     for batch in as_they_come(rows, CHUNK):
-        counts += _write(predict_batch(classifier, batch), None, classifier.labels.names)
+        found = predict_batch(classifier, batch, abstain_below=tally.abstain_below)
+        predictions.write(tally.of(found), None, classifier.labels.names)
         sys.stdout.flush()
-    return counts
-
-
-def _print_json(predictions: Iterable[Prediction], backend: str) -> None:
-    """One document, written as it comes."""
-    sys.stdout.write(f'{{"backend": {json_text(backend)}, "predictions": [')
-    try:
-        for index, item in enumerate(predictions):
-            sys.stdout.write((", " if index else "") + json_text(item.as_dict()))
-    finally:  # a document also where reading fails half-way, which the exit code tells
-        sys.stdout.write("]}\n")
-
-
-def _print(screen: Screen, predictions: Iterable[Prediction], classifier: Classifier, title: str | None) -> None:
-    """Print predictions.
-
-    Args:
-        title: Of a table; None: a line each, as they come.
-    """
-    if screen.json_output:
-        _print_json(predictions, classifier.backend.name)
-    elif title is not None:
-        _print_table(screen, list(predictions), classifier.labels.names, f"{title} ({classifier.backend.name})")
-    else:
-        for item in predictions:
-            sys.stdout.write(f"{safe(item.label)}\t{item.score:.4f}\t{safe(item.text)}\n")
-
-
-def _print_table(screen: Screen, predictions: list[Prediction], labels: tuple[str, ...], title: str) -> None:
-    from rdrop_cli.terminal.class_tables import predictions_table
-
-    shown, has_all = predictions_table([(item.text, item.probabilities) for item in predictions], labels, screen.fits)
-    screen.show(shown, title=title)
-    if not has_all:
-        screen.say(f"The probabilities of all {len(labels):,} classes: --json, or --output FILE")
-
-
-def _show_inputs(screen: Screen, rows: Inputs) -> None:
-    from rdrop_cli.core.data.columns import in_words
-
-    if rows.columns is not None:
-        screen.say(f"Columns: {in_words(rows.columns.as_dict())}")
-    if rows.problems:
-        screen.say(f"{count(rows.problems, 'row')} with problems; the first: {rows.first_problem}", style="yellow")
-
-
-def _show_written(screen: Screen, file: Path | None, counts: Counter[str], classifier: Classifier) -> None:
-    labels, backend = classifier.labels.names, classifier.backend.name
-    names = labels if len(labels) <= SHOWN_CLASSES else [name for name, _ in counts.most_common(SHOWN_CLASSES)]
-    summary = ", ".join(f"{name}: {counts[name]:,}" for name in names)
-    if len(counts) > len(names):
-        summary += f" and {len(counts) - len(names):,} more classes"
-    screen.say(f"{count(sum(counts.values()), 'prediction')} in {file or 'stdout'} ({backend}): {summary}")
-    if screen.json_output:
-        total = sum(counts.values())
-        screen.document({"output": str(file), "count": total, "labels": dict(counts), "backend": backend})

@@ -96,31 +96,37 @@ def _confused_pairs(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> t
 
 
 def predictions_table(
-    predictions: Sequence[tuple[str, Mapping[str, float]]], labels: Sequence[str], fits: Callable[[Table], bool]
+    predictions: Sequence[tuple[str, str | None, float, Mapping[str, float]]],
+    labels: Sequence[str],
+    fits: Callable[[Table], bool],
 ) -> tuple[Table, bool]:
     """One row a text; and whether it has the probabilities of all classes, or only those of the likeliest.
 
     Args:
-        predictions: Texts, each with the probability of every class.
+        predictions: Texts, each with its label (None: it got none), the score, and the probability of every class.
         fits: Whether a table fits the terminal.
     """
     if len(labels) <= MANY_CLASSES:
         shown = table("text", "label", "score", *labels)
-        for text, probabilities in predictions:
-            (label, score), *_ = _ranked(probabilities)
-            add_row(shown, safe(text, _TEXT), label, score, *(f"{probabilities[name]:.4f}" for name in labels))
+        for text, label, score, probabilities in predictions:
+            numbers = (number(value) for value in (score, *(probabilities[name] for name in labels)))
+            add_row(shown, safe(text, _TEXT), _or_dash(label), *numbers)
         shown.columns[0].max_width = _NAME
         if fits(shown):
             shown.columns[0].max_width = None
             return shown, True
     shown = table("text", "label", "score", "next likeliest", names=(0, 1, 3))
-    for text, probabilities in predictions:
-        (label, score), *others = _ranked(probabilities)[:3]
-        add_row(shown, safe(text, _TEXT), label, score, ", ".join(f"{name} {value}" for name, value in others))
+    for text, label, score, probabilities in predictions:
+        others = [(name, value) for name, value in _ranked(probabilities) if name != label][:2]
+        next_ones = ", ".join(f"{name} {number(value)}" for name, value in others)
+        add_row(shown, safe(text, _TEXT), _or_dash(label), number(score), next_ones)
     return shown, False
 
 
-def _ranked(probabilities: Mapping[str, float]) -> list[tuple[str, str]]:
+def _or_dash(label: str | None) -> str:
+    return "–" if label is None else label
+
+
+def _ranked(probabilities: Mapping[str, float]) -> list[tuple[str, float]]:
     """Classes with their probabilities, the likeliest first."""
-    names = sorted(probabilities, key=lambda name: -probabilities[name])
-    return [(name, f"{probabilities[name]:.4f}") for name in names]
+    return sorted(probabilities.items(), key=lambda item: -item[1])

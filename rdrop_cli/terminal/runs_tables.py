@@ -16,6 +16,7 @@ from rich.text import Text
 
 from rdrop_cli.core.metrics.classification import HEADLINE, TITLES
 from rdrop_cli.core.metrics.formatting import number
+from rdrop_cli.core.runs.threshold import Threshold
 from rdrop_cli.terminal.class_tables import MANY_CLASSES
 from rdrop_cli.terminal.console import add_row, count, duration, safe, size, table
 
@@ -136,6 +137,7 @@ def _subjects(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     best = f"{run['best_epoch']:g}, chosen by validation {run['metric']}" if run["best_epoch"] is not None else ""
     yield "Best epoch", best
+    yield "Threshold", str(Threshold(**run["threshold"])).removeprefix("Threshold ") if run["threshold"] else ""
     yield "Time", _time(run)
     yield "Device", ", ".join(str(run[key]) for key in ("device", "precision") if run[key])
     yield "Versions", ", ".join(f"{name} {version}" for name, version in (run["versions"] or {}).items())

@@ -136,7 +136,9 @@ def test_of_many_classes_the_most_confused_pairs_are_shown(count, width):
 def test_predictions_have_all_probabilities_or_the_likeliest(count, length, is_whole, width):
     labels = names(count, length)
     probabilities = dict.fromkeys(labels, 0.0001) | {labels[1]: 0.9, labels[0]: 0.0321}
-    made, has_all = predictions_table([("a long review " * 50, probabilities)], labels, screen_of(width).fits)
+    made, has_all = predictions_table(
+        [("a long review " * 50, labels[1], 0.9, probabilities)], labels, screen_of(width).fits
+    )
     assert has_all == is_whole
     text = shown(made, width)
     assert "0.9000" in text

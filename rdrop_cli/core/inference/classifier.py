@@ -10,8 +10,10 @@ import numpy as np
 from rdrop_cli import processes
 from rdrop_cli.core.data.tokens import TokenDataset, encode
 from rdrop_cli.core.metrics.predictions import softmax
+from rdrop_cli.core.metrics.thresholds import labels_at
 from rdrop_cli.core.model.exact_length import batches_of
-from rdrop_cli.errors import ModelError
+from rdrop_cli.core.runs.threshold import Threshold
+from rdrop_cli.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +30,9 @@ class Classifier:
         backend: The loaded model.
         batch_size: Texts per forward pass; None: the backend's own.
         calibration: What the checkpoint records of its temperature; None: its probabilities are not calibrated.
+
+    Attributes:
+        threshold: From which probability on a class is predicted; None: the most probable class is.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class Classifier:
         self.backend = backend
         self.calibration = calibration
         self.batch_size = batch_size or backend.batch_size
+        self.threshold: Threshold | None = None
 
     @property
     def labels(self) -> LabelMap:
@@ -89,3 +95,30 @@ class Classifier:
             raise ModelError("the model's output is not finite", "Its weights may be damaged; try float32.")
         is_raw = self.calibration is not None and not self.calibration.in_head
         return softmax(logits / self.temperature if is_raw else logits)
+
+    def move_threshold(self, value: float | None) -> None:
+        """Put another threshold in the place of the checkpoint's, for the same class, or for the one with id 1.
+
+        Args:
+            value: Above 0 and below 1; None: the most probable class is predicted.
+
+        Raises:
+            ConfigError: there are not two classes.
+        """
+        if value is None:
+            self.threshold = None
+            return
+        if len(self.labels) != 2:
+            raise ConfigError(f"a threshold needs exactly two classes, but this checkpoint has {len(self.labels)}")
+        label = self.labels.names[1] if self.threshold is None else self.threshold.label
+        self.threshold = Threshold(value, label)
+
+    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        """(examples,) the class ids that are predicted, by the threshold if there is one.
+
+        Args:
+            probabilities: (examples, classes), as `probabilities` gives them.
+        """
+        if self.threshold is None:
+            return probabilities.argmax(axis=1)
+        return labels_at(probabilities, self.labels.names.index(self.threshold.label), self.threshold.value)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.data.columns import ColumnNames
+from rdrop_cli.core.inference.decisions import SPLIT, check_choice, check_classes, decide
 from rdrop_cli.core.inference.examples import Examples, examples_of_run, examples_of_source
 from rdrop_cli.core.inference.seen import Seen, count_seen
 from rdrop_cli.core.metrics.bootstrap import Interval, interval, resample
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from rdrop_cli.core.inference.backends.base import BackendChoice, BackendName
     from rdrop_cli.core.inference.classifier import Classifier
+    from rdrop_cli.core.inference.decisions import Choose, Decisions
     from rdrop_cli.core.inference.measuring import Measurement
     from rdrop_cli.core.metrics.head_to_head import HeadToHead
     from rdrop_cli.core.progress import Progress
@@ -59,6 +61,7 @@ class Evaluation:
         examples: The examples it was evaluated on.
         is_own_data: Whether they are a split of its run's own data.
         seen: How many of them it has seen; None: unknown, or its own data, whose splits are disjoint.
+        decisions: What the threshold gives, and abstaining.
         intervals: 95 % intervals over examples, by metric.
         precision: Of the matrix products.
         backend: What ran the model.
@@ -69,6 +72,7 @@ class Evaluation:
     is_own_data: bool
     seen: Seen | None
     measured: Measurement
+    decisions: Decisions
     intervals: dict[str, Interval]
     precision: str
     backend: BackendName = "torch"
@@ -92,6 +96,7 @@ class Evaluation:
             "columns": dict(examples.columns),
             "precision": self.precision,
             "backend": self.backend,
+            **self.decisions.as_dict(),
         }
         if not self.is_own_data:
             document["seen"] = _seen_as_dict(self.seen)
@@ -119,6 +124,8 @@ def evaluate(
     allow_rejects: bool = False,
     positive_label: str | None = None,
     against: str | None = None,
+    choose_threshold: Choose | None = None,
+    save_threshold: bool = False,
     backend: BackendChoice = "torch",
     precision: Precision | None = None,
     device: str = "auto",
@@ -138,19 +145,25 @@ def evaluate(
         allow_rejects: Leave out rows of `data` that cannot be used, however many there are.
         positive_label: The positive class for F1, precision, recall and ROC-AUC; None: the one with id 1.
         against: Another checkpoint to compare with on the same examples.
+        choose_threshold: What a threshold is chosen for, on the run's validation split; `none`: use none; None: the one
+            that is saved with the run, if there is one.
+        save_threshold: Save it with the run, for `rdrop predict`; with `none`, remove the one that is saved.
         backend: Like `precision`, `device`, `batch_size`, `trust_remote_code` and `notice`, an argument of
             `open_classifier`.
         on_progress: Called while examples are read, classified and resampled.
 
     Raises:
-        CheckpointError: there is no such checkpoint, it is not a classifier, or `against` has other classes.
+        CheckpointError: there is no such checkpoint, it is not a classifier, or `against` has other classes; or a
+            threshold is to be chosen for one that is not part of a run, or saved with a run that cannot be changed.
         ModelError: a checkpoint cannot be loaded, or fails on this device.
-        DataError: the data cannot be read, or does not match the checkpoint.
-        ConfigError: there is no such device, or the backend does not take it.
+        DataError: the data cannot be read, or does not match the checkpoint; or no threshold can be chosen.
+        ConfigError: there is no such device, or the backend does not take it; or there is no threshold to save.
+        StorageError: the run cannot be written.
     """
     needs_weights = backend == "torch"
     own = find_checkpoint(checkpoint, verify=needs_weights)
     other = find_checkpoint(against, verify=needs_weights) if against is not None else None
+    save_in = check_choice(own, choose_threshold, save=save_threshold)
     examples = _read(own, data, split, columns or ColumnNames(), allow_rejects, on_progress)
     from rdrop_cli.core.inference.backends.choice import open_classifier
     from rdrop_cli.core.inference.measuring import class_order, classify, measure
@@ -160,6 +173,7 @@ def evaluate(
         trust_remote_code=trust_remote_code, notice=notice, set_threads=True, on_progress=on_progress,
     )  # fmt: skip
     classifier = load(own)
+    check_classes(choose_threshold, len(classifier.labels))
     if other is not None:
         second = load(other)
         order = class_order(second.labels, classifier.labels, other.name)
@@ -169,6 +183,15 @@ def evaluate(
         positive_label=positive_label,
         label_map=label_map,
         label_ids=own.label_ids if data is not None else None,
+        on_progress=on_progress,
+    )
+    decisions = decide(
+        classifier,
+        own,
+        measured,
+        choose=choose_threshold,
+        save_in=save_in,
+        measured_is_validation=data is None and split == SPLIT,
         on_progress=on_progress,
     )
     models = [measured.predictions]
@@ -182,6 +205,7 @@ def evaluate(
         is_own_data=data is None,
         seen=count_seen(own, examples) if data is not None else None,
         measured=measured,
+        decisions=decisions,
         intervals={name: interval(values[0]) for name, values in drawn.items()},
         precision=classifier.backend.precision,
         backend=classifier.backend.name,

@@ -17,14 +17,17 @@ CHUNK = 2048
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The most probable class, its probability, and the probabilities of all classes.
+    """The predicted class, its probability, and the probabilities of all classes.
 
     Attributes:
+        label: The most probable class; if the checkpoint has a threshold, the class that it gives. None: no label,
+            because `score` is lower than was asked for.
+        score: The probability of the label, or of the one that was not given.
         problem: Where the input is, and why an empty or repaired text was classified in its place; None: it was usable.
     """
 
     text: str
-    label: str
+    label: str | None
     score: float
     probabilities: dict[str, float]
     problem: str | None = None
@@ -35,20 +38,34 @@ class Prediction:
         return row if self.problem is None else {**row, "problem": self.problem}
 
 
-def predict(classifier: Classifier, inputs: Iterable[Input]) -> Iterator[Prediction]:
-    """One prediction for each input, in order, a chunk at a time."""
+def predict(
+    classifier: Classifier, inputs: Iterable[Input], *, abstain_below: float | None = None
+) -> Iterator[Prediction]:
+    """One prediction for each input, in order, a chunk at a time.
+
+    Args:
+        abstain_below: Give no label where its probability is lower.
+    """
     stream = iter(inputs)
     while chunk := list(islice(stream, CHUNK)):
-        yield from predict_batch(classifier, chunk)
+        yield from predict_batch(classifier, chunk, abstain_below=abstain_below)
 
 
-def predict_batch(classifier: Classifier, batch: Sequence[Input]) -> Iterator[Prediction]:
-    """One prediction for each input, in order; all are classified together."""
+def predict_batch(
+    classifier: Classifier, batch: Sequence[Input], *, abstain_below: float | None = None
+) -> Iterator[Prediction]:
+    """One prediction for each input, in order; all are classified together.
+
+    Args:
+        abstain_below: As for `predict`.
+    """
     has_pairs = any(item.pair is not None for item in batch)
     pairs = [item.pair or "" for item in batch] if has_pairs else None
     dataset = classifier.encode([item.text for item in batch], pairs)
     names = classifier.labels.names
-    for item, row in zip(batch, classifier.probabilities(dataset), strict=True):
-        best = int(row.argmax())
+    found = classifier.probabilities(dataset)
+    for item, row, chosen in zip(batch, found, classifier.decide(found), strict=True):
         probabilities = {name: float(value) for name, value in zip(names, row, strict=True)}
-        yield Prediction(item.text, names[best], float(row[best]), probabilities, item.problem)
+        score = float(row[chosen])
+        label = names[chosen] if abstain_below is None or score >= abstain_below else None
+        yield Prediction(item.text, label, score, probabilities, item.problem)

@@ -75,27 +75,36 @@ class Predictor:
 
     Attributes:
         labels: The names of the classes, in the order of their ids.
+        threshold: From which probability on a class is predicted, if one was saved with the checkpoint; None: the most
+            probable class is.
     """
 
     def __init__(self, classifier: Classifier, takes_pairs: bool) -> None:
         self._classifier = classifier
         self._takes_pairs = takes_pairs
         self.labels = classifier.labels.names
+        self.threshold = classifier.threshold
 
-    def predict(self, texts: Iterable[str | tuple[str, str]]) -> list[Prediction]:
+    def predict(
+        self, texts: Iterable[str | tuple[str, str]], *, abstain_below: float | None = None
+    ) -> list[Prediction]:
         """A prediction for each text, or for each pair of texts, in order.
 
         Args:
             texts: Texts, or (text, second text) if the checkpoint was trained on pairs; truncated as in training.
+            abstain_below: Give no label (None) where its probability is lower.
 
         Raises:
             DataError: a single text was given to a checkpoint that was trained on pairs.
+            ConfigError: `abstain_below` is not above 0 and below 1.
             ModelError: memory ran out, or the model's output is not finite.
             TypeError: an item is neither a text nor a pair.
         """
         if isinstance(texts, str):
             raise TypeError("predict takes a list of texts: use [text] for a single one")
-        return list(predict(self._classifier, map(self._input, texts)))
+        if abstain_below is not None and not 0 < abstain_below < 1:
+            raise ConfigError(f"abstain_below must be above 0 and below 1, got {abstain_below}")
+        return list(predict(self._classifier, map(self._input, texts), abstain_below=abstain_below))
 
     def _input(self, item: str | tuple[str, str]) -> Input:
         text, pair = (item, None) if isinstance(item, str) else _checked_pair(item)

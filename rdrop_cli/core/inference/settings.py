@@ -1,13 +1,17 @@
-"""The values of --backend, --precision and --device. The schema, which is slow to load, is loaded only if needed."""
+"""The values of options that name a backend, a precision, a device or a threshold.
+
+The schema, which is slow to load, is loaded only if needed.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from rdrop_cli.core.inference.backends.base import BackendChoice
 from rdrop_cli.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rdrop_cli.core.metrics.thresholds import Rule
     from rdrop_cli.schema import Precision
 
 
@@ -53,3 +57,45 @@ def parse_device(name: str | None) -> str:
     from rdrop_cli.config import validate
 
     return validate({"train": {"device": name}}, "--device").train.device
+
+
+def parse_rule(text: str | None) -> Rule | Literal["none"] | None:
+    """What a threshold is to reach, as a `--choose-threshold` option says it; None if it was not given.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    if text is None or text == "none":
+        return "none" if text else None
+    from rdrop_cli.core.metrics.thresholds import Rule
+
+    metric, _, value = text.partition("=")
+    if text == "f1":
+        return Rule("f1")
+    wanted = _number(value)
+    if metric not in ("precision", "recall") or wanted is None or not 0 < wanted <= 1:
+        raise ConfigError(
+            f"--choose-threshold {text}: must be f1, precision=P, recall=R or none", "P and R are above 0, at most 1."
+        )
+    return Rule("precision" if metric == "precision" else "recall", wanted)
+
+
+def parse_threshold(text: str | None) -> float | Literal["none"] | None:
+    """The value of a `--threshold` option; None if it was not given.
+
+    Raises:
+        ConfigError: it is neither a number above 0 and below 1 nor none.
+    """
+    if text is None or text == "none":
+        return "none" if text else None
+    value = _number(text)
+    if value is None or not 0 < value < 1:
+        raise ConfigError(f"--threshold {text}: must be a number above 0 and below 1, or none")
+    return value
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -10,6 +10,7 @@ from rdrop_cli.core.data import left_out
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import load_cost
 from rdrop_cli.core.runs.summary import Attempts, Summary, is_there, summarize
+from rdrop_cli.core.runs.threshold import read_threshold
 from rdrop_cli.core.storage import shell, starter
 
 
@@ -18,15 +19,23 @@ def describe_run(run: Path, name: str | None = None) -> dict[str, Any]:
     summary = summarize(run, name)
     attempt = Attempts()
     cost = attempt(lambda: load_cost(run)) if is_there(run / layout.COST) else None
+    threshold = attempt(lambda: _threshold(run)) if is_there(run / layout.BEST / layout.CARD) else None
     return {
         **summary.as_dict(),
         "faults": [*summary.faults, *attempt.faults],
         **_of_the_data(summary),
         **_of_the_configuration(summary),
         **_of_the_training(summary, cost or {}),
+        "threshold": threshold,
         "disk": dict(summary.disk),
         "next": _next_commands(summary),
     }
+
+
+def _threshold(run: Path) -> dict[str, Any] | None:
+    card = run / layout.BEST / layout.CARD
+    threshold = read_threshold(layout.read_json(card), card)
+    return None if threshold is None else threshold.as_dict()
 
 
 def _of_the_data(summary: Summary) -> dict[str, Any]:

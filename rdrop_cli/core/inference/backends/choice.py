@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from rdrop_cli import processes
 from rdrop_cli.core.runs import onnx_export
 from rdrop_cli.core.runs.checkpoint import Checkpoint, verify_checkpoint
+from rdrop_cli.core.runs.layout import CARD
+from rdrop_cli.core.runs.threshold import read_threshold
 from rdrop_cli.errors import CheckpointError, ConfigError, ModelError, StorageError
 
 if TYPE_CHECKING:
@@ -56,8 +58,8 @@ def open_classifier(
         on_progress: Called while a checkpoint is downloaded: stage, done, total.
 
     Raises:
-        CheckpointError: the checkpoint is not a text classifier, is damaged, or has no usable export; or rdrop.json
-            records an invalid temperature.
+        CheckpointError: the checkpoint is not a text classifier, is damaged, has no usable export, or records a
+            temperature or a threshold that is none.
         ModelError: it cannot be loaded, or fails on this device.
         StorageError: a file of it cannot be read.
         ConfigError: there is no such device, or ONNX Runtime does not take the precision or device.
@@ -93,7 +95,9 @@ def open_classifier(
         )
     from rdrop_cli.core.inference.classifier import Classifier  # it needs NumPy
 
-    return Classifier(loaded, batch_size=batch_size or checkpoint.batch_size, calibration=calibration)
+    classifier = Classifier(loaded, batch_size=batch_size or checkpoint.batch_size, calibration=calibration)
+    classifier.threshold = read_threshold(checkpoint.card, Path(checkpoint.name) / CARD, loaded.labels.names)
+    return classifier
 
 
 def _is_preferred(checkpoint: Checkpoint, device: str, many_texts: bool) -> bool:
