@@ -57,8 +57,7 @@ def evaluate(
         Optional[str],  # noqa: UP045
         typer.Option(
             metavar="RULE",
-            help="f1, precision=P, recall=R or none: of two classes, predict the positive one from another probability"
-            " than 0.5, chosen on validation.",
+            help="f1, precision=P, recall=R or none: a threshold for the positive class, chosen on validation.",
             rich_help_panel=help_pages.EVERYDAY,
         ),
     ] = None,

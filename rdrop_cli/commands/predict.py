@@ -26,7 +26,7 @@ rdrop predict "so-so" --checkpoint runs/NAME --json
 rdrop predict --input reviews.csv --output labelled.jsonl
 cat lines.txt | rdrop predict --input - --output out.csv
 rdrop predict --input - --output -               [dim]# answers each line of jsonl[/]
-rdrop predict -i new.csv -o out.csv --abstain-below 0.8  [dim]# leaves unsure texts to you[/]
+rdrop predict --input new.csv --output out.csv --abstain-below 0.8
 """
 STREAM = "-"
 """Standard input or output in place of a file."""

@@ -132,7 +132,7 @@ def show_tally(screen: Screen, tally: Tally) -> None:
     """Say how many texts got no label, if any was to get none."""
     if tally.abstain_below is not None:
         screen.say(
-            f"{tally.without:,} of {count(tally.total, 'text')} got no label (below {tally.abstain_below:g})",
+            f"{tally.without:,} of {count(tally.total, 'text')} got no label (below {tally.abstain_below})",
             style="yellow" if tally.without else None,
         )
 
