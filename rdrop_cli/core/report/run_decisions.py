@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdrop_cli.core.metrics import thresholds
 from rdrop_cli.core.metrics.calibration import aurc, risk_coverage
 from rdrop_cli.core.report import drawing, words
 from rdrop_cli.core.report.parts import Facts, Picture, Section, SideBySide, Table
-from rdrop_cli.core.report.run_documents import POSITIVE
+from rdrop_cli.core.report.run_documents import CARD, POSITIVE
 from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.threshold import read_threshold
+from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from rdrop_cli.core.metrics.predictions import Predictions
     from rdrop_cli.core.report.view import Model, RunView
 
 _POINTS = 240
 _COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3, 0.1)
-_THRESHOLDS = np.linspace(0.01, 0.99, 99)
 
 
 def decisions(view: RunView) -> Section:
@@ -33,18 +36,26 @@ def decisions(view: RunView) -> Section:
         pictures.append(_risk(models, view.split))
     else:
         missing.append(f"No risk against coverage: {view.run.no(layout.PREDICTIONS['test'])}.")
+    tables: list[Table] = []
     if len(view.labels) == 2:
         on_validation = view.models("validation")
-        if on_validation:
-            pictures.append(_thresholds(view, on_validation[0]))
+        made = (
+            _thresholds(view, on_validation[0].given, on_validation[0].name)
+            if on_validation
+            else view.run.no(layout.PREDICTIONS["validation"])
+        )
+        if isinstance(made, Picture):
+            pictures.append(made)
         else:
-            missing.append(f"No thresholds: {view.run.no(layout.PREDICTIONS['validation'])}.")
+            missing.append(f"No thresholds: {made}.")
+        if models and (effect := _with_threshold(view, models[0].given)):
+            tables.append(effect)
     lead = "Labels can be withheld where the model is unsure, for people to look at."
     if len(view.labels) == 2:
         lead += " A threshold other than 0.5 makes one class easier to predict, and the other harder."
     parts: list[Picture | Table | Facts] = [*pictures, *(each.table for each in pictures if len(pictures) == 1)]
     blocks = [SideBySide(parts)] if parts else []
-    return Section("decisions", "Abstaining and thresholds", blocks, lead if blocks else "", missing)
+    return Section("decisions", "Abstaining and thresholds", [*blocks, *tables], lead if parts else "", missing)
 
 
 def _risk(models: Sequence[Model], split: str) -> Picture:
@@ -97,52 +108,66 @@ def _risk_at(risk: NDArray[Any], share: float) -> float:
     return float(risk[max(1, round(share * len(risk))) - 1])
 
 
-def _thresholds(view: RunView, model: Model) -> Picture:
-    truth, scores = model.best.labels == POSITIVE, model.best.probabilities[:, POSITIVE]
-    curves = {"precision": [], "recall": [], "F1": []}  # type: dict[str, list[float]]
-    for threshold in _THRESHOLDS:
-        called = scores >= threshold
-        hits, of_class, given = int((called & truth).sum()), int(truth.sum()), int(called.sum())
-        curves["precision"].append(hits / given if given else np.nan)
-        curves["recall"].append(hits / of_class if of_class else np.nan)
-        curves["F1"].append(2 * hits / (given + of_class) if given + of_class else np.nan)
-    f1 = np.array(curves["F1"])
-    best = float(_THRESHOLDS[np.nanargmax(f1)]) if np.isfinite(f1).any() else 0.5
-    chosen = _chosen(view)
-    below = f"threshold on the probability of {words.label(view.labels[POSITIVE], 16)}"
+def _thresholds(view: RunView, found: Predictions, name: str) -> Picture | str:
+    """The picture; or why there is none.
+
+    Args:
+        found: What the model of best/ gives on validation.
+    """
+    positive = view.labels[POSITIVE]
+    try:
+        curve = thresholds.threshold_curve(found.labels == POSITIVE, found.probabilities[:, POSITIVE])
+    except thresholds.Unreachable as error:
+        return f"{error} ({words.label(positive)})"
+    best, used = thresholds.choose(curve, thresholds.Rule("f1")), _used(view)
+    at = float(curve.thresholds[best]) if used is None else used
+    lines = {"precision": curve.precision, "recall": curve.recall, "F1": curve.f1}
+    below = f"threshold on the probability of {words.label(positive, 16)}"
+    drawn = curve.thinned(best, _POINTS)
     with drawing.sheet("thresholds", title="on validation", below=below) as sheet:
-        for index, (name, values) in enumerate(curves.items()):
-            drawn = np.isfinite(values)
-            if drawn.any():
-                look = {"markevery": drawing.apart(index), **drawing.style(index)}
-                sheet.axes.plot(_THRESHOLDS[drawn], np.array(values)[drawn], label=name, **look)
-        at = chosen if chosen is not None else best
+        for index, (metric, values) in enumerate(lines.items()):
+            look = {"markevery": drawing.apart(index), **drawing.style(index)}
+            sheet.axes.plot(curve.thresholds[drawn], values[drawn], label=metric, **look)
         sheet.axes.axvline(at, color=drawing.INK, linewidth=1, linestyle=(0, (2, 2)))
         sheet.axes.set(xlim=(0, 1), ylim=(0, 1.03))
         sheet.legend(3)
-    marked = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, best, *([chosen] if chosen is not None else [])]
-    rows = [
-        [f"{at:.2f}", *(words.number(None if np.isnan(value) else value, 3) for value in _row(curves, at))]
-        for at in sorted({round(value, 2) for value in marked})
-    ]
-    table = Table("Thresholds on validation", ["threshold", *curves], rows)
-    which = "calibrated" if model.is_calibrated else "raw"
-    line = (
-        f"The line is the run's threshold, {chosen:.2f}"
-        if chosen is not None
-        else f"The line is where F1 is highest, {best:.2f}"
+    nearest = int(np.abs(curve.thresholds - at).argmin())
+    rows = [[words.number(row[key], 3) for key in row] for row in curve.rows(curve.examples_of(nearest))]
+    table = Table("Thresholds on validation", ["threshold", *lines], rows)
+    line = f"where F1 is highest, {at:.3f}" if used is None else f"the run's threshold, {used:.3f}"
+    whose = f" of {name}" if name else ""
+    note = (
+        f"The line is {line}; probabilities are those that the model{whose} gives. A threshold is chosen on validation."
     )
-    note = f"{line}; probabilities are {which}. A threshold is chosen on validation, never on test."
-    text = f"Precision, recall and F1 over the threshold; F1 is highest at {best:.2f}."
+    text = f"Precision, recall and F1 over the threshold; F1 is highest at {curve.thresholds[best]:.3f}."
     return Picture("thresholds", "Thresholds", sheet.svg, text, table, note)
 
 
-def _row(curves: dict[str, list[float]], at: float) -> list[float]:
-    index = int(np.abs(_THRESHOLDS - at).argmin())
-    return [values[index] for values in curves.values()]
+def _with_threshold(view: RunView, found: Predictions) -> Table | None:
+    """What the run's threshold does to labels; None: it has none."""
+    used = _used(view)
+    if used is None:
+        return None
+    labels = {
+        "the most probable class": found.probabilities.argmax(axis=1),
+        f"{words.label(view.labels[POSITIVE])} from {used:.3f} on": thresholds.labels_at(
+            found.probabilities, POSITIVE, used
+        ),
+    }
+    metrics = ("accuracy", "f1", "precision", "recall")
+    rows = []
+    for name, predicted in labels.items():
+        measured = thresholds.decision_metrics(found.labels, predicted, POSITIVE)
+        rows.append([name, *(words.number(measured[metric]) for metric in metrics)])
+    return Table(f"With the run's threshold, on {view.split}", ["predicted", *("accuracy", "F1", *metrics[2:])], rows)
 
 
-def _chosen(view: RunView) -> float | None:
-    noted = view.run.card.get("threshold")
-    value = noted.get("value") if isinstance(noted, dict) else None
-    return float(value) if isinstance(value, float | int) and 0 <= value <= 1 else None
+def _used(view: RunView) -> float | None:
+    """The run's threshold for the positive class; None: it has none that can be read."""
+    try:
+        noted = read_threshold(view.run.card, CARD, view.labels)
+    except CheckpointError:
+        return None
+    if noted is None:
+        return None
+    return noted.value if noted.label == view.labels[POSITIVE] else 1 - noted.value

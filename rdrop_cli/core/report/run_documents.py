@@ -53,11 +53,13 @@ class Calibration:
         temperature: 1 if none could be fitted.
         origin: Where it comes from, in words.
         reason: Why none could be fitted; None: it was.
+        is_recorded: The run recorded it, so its model applies it.
     """
 
     temperature: float
     origin: str
     reason: str | None = None
+    is_recorded: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class RunDocuments:
         noted = self.card.get("calibration")
         reason = noted.get("reason") if isinstance(noted, dict) else None
         if isinstance(recorded, float | int) and recorded > 0:
-            return Calibration(float(recorded), "recorded by the training", str(reason) if reason else None)
+            return Calibration(float(recorded), "recorded by the training", str(reason) if reason else None, True)
         if "validation" not in self.predictions:
             return None
         found = self.predictions["validation"]

@@ -23,13 +23,15 @@ class Model:
 
     Attributes:
         name: Short, for a legend; empty where there is only one.
-        raw: As the model gave them.
+        raw: Without a temperature.
         best: After the temperature, where there is one.
+        given: What the model of best/ gives: after the temperature that the run recorded, else without one.
     """
 
     name: str
     raw: Predictions
     best: Predictions
+    given: Predictions
     is_calibrated: bool
 
 
@@ -70,7 +72,8 @@ class RunView:
             best = raw if calibrated is None else Predictions(raw.labels, calibrated)
             is_same = len(found) == 0 or np.array_equal(raw.labels, found[0].raw.labels)
             if is_same:
-                found.append(Model(name, raw, best, calibrated is not None))
+                is_given = run.calibration is not None and run.calibration.is_recorded
+                found.append(Model(name, raw, best, best if is_given else raw, calibrated is not None))
         return found
 
     @property

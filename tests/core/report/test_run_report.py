@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from conftest import run_python
-from rdrop_cli.core.metrics.calibration import calibrated_metrics
+from rdrop_cli.core.metrics.calibration import Temperature, calibrated_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.report import run_documents
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import load_predictions, save_outputs
 from rdrop_cli.core.storage.integrity import with_checksum
@@ -220,9 +221,32 @@ def test_the_temperature_is_the_recorded_one_else_one_that_is_fitted(hostile, co
     assert "Confidences, calibrated" in [" ".join(text.split()) for text in page.texts_of["figcaption"]]
 
 
-def test_the_threshold_of_the_run_is_marked(copied):
+@pytest.mark.parametrize("positive", [1, 0])
+def test_the_threshold_of_the_run_is_marked_and_what_it_does_is_shown(copied, monkeypatch, positive):
+    labels = np.arange(20) % 2
+    scores = np.linspace(0.6, 0.9, 20)
+    found = Predictions(labels, np.stack([1 - scores, scores], axis=1))
+    save_outputs(copied, {"test": found, "validation": found}, {})
     card = copied / layout.BEST / layout.CARD
-    threshold = {"value": 0.41, "label": "1", "rule": "f1", "split": "validation", "examples": 20}
-    card.write_text(json.dumps({**json.loads(card.read_text()), "threshold": threshold}))
+    content = json.loads(card.read_text())
+    value = 0.7 if positive == 1 else 0.3
+    threshold = {"value": value, "label": content["labels"][positive], "rule": "f1", "split": "validation"}
+    card.write_text(json.dumps({**content, "threshold": threshold}))
+    forget_calibration(copied)  # the threshold is one of raw probabilities; the temperature is for the report only
+    monkeypatch.setattr(run_documents, "fit_temperature", lambda *_: Temperature(5.0))
+    metrics = json.loads((copied / layout.METRICS).read_text())
+    without = {split: {**values, "temperature": None} for split, values in metrics.items()}
+    (copied / layout.METRICS).write_text(json.dumps(without))
     page, _ = make(copied)
-    assert "The line is the run's threshold, 0.41" in page.text
+    assert "The line is the run's threshold, 0.700" in page.text
+    rows = page.text.partition("With the run's threshold, on test")[2]
+    assert rows.partition("probable class")[2].split()[0] == "0.5000"  # always the same class
+    accuracy = np.mean((scores >= 0.7) == (labels == 1))
+    assert rows.partition("from 0.700 on")[2].split()[0] == f"{accuracy:.4f}" != "0.5000"
+
+
+def test_a_threshold_that_cannot_be_read_is_not_shown(copied):
+    card = copied / layout.BEST / layout.CARD
+    card.write_text(json.dumps({**json.loads(card.read_text()), "threshold": {"value": 7}}))
+    page, _ = make(copied)
+    assert "The line is where F1 is highest" in page.text and "With the run's threshold" not in page.text
