@@ -19,6 +19,7 @@ Count = Annotated[int, Field(ge=1, lt=2**31)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
 _DEVICE = r"auto|cpu|mps|cuda(:\d{1,4})?"
 
 
@@ -184,10 +185,31 @@ class TrainConfig(_Group):
     """Save memory by computing activations again in the backward pass, which takes longer."""
     num_workers: Annotated[int, Field(ge=0, le=256)] = 0
     """Additional processes that prepare batches; 0: the training process does it."""
-    tensorboard: bool = True
-    """Write curves for TensorBoard into the run folder."""
+    report_to: list[Tracker] = ["tensorboard"]
+    """Where the curves and results also go: tensorboard (into the run folder), wandb, mlflow; []: nowhere."""
     seed: Seed = 42
     """Seed of the classification head, of dropout and of the order of the examples."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_versions_had_tensorboard(cls, values: object) -> object:
+        """Earlier versions wrote `tensorboard: true` or `false`, which adds it to `report_to` or takes it out."""
+        if not isinstance(values, dict) or "tensorboard" not in values:
+            return values
+        wanted = values["tensorboard"]
+        if not isinstance(wanted, bool):
+            raise ValueError(f"tensorboard must be true or false, got {wanted!r}")
+        others = values.get("report_to", [])
+        if not isinstance(others, list):
+            return values
+        kept = [name for name in others if name != "tensorboard"]
+        rest = {key: value for key, value in values.items() if key != "tensorboard"}
+        return {**rest, "report_to": ["tensorboard", *kept] if wanted else kept}
+
+    @field_validator("report_to")
+    @classmethod
+    def _each_tracker_once(cls, value: list[str]) -> list[str]:
+        return list(dict.fromkeys(value))
 
     @field_validator("device")
     @classmethod

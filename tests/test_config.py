@@ -176,3 +176,26 @@ def test_any_other_micro_batch_is_refused_once(text):
 def test_numbers_are_names_of_classes_too():
     config = load_config("starter", [("data.label_names", [1, 2.5]), ("data.positive_label", 1)])
     assert (config.data.label_names, config.data.positive_label) == (["1", "2.5"], "1")
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        ("{}", ["tensorboard"]),
+        ("{tensorboard: true}", ["tensorboard"]),
+        ("{tensorboard: false}", []),
+        ("{tensorboard: false, report_to: [wandb, tensorboard]}", ["wandb"]),
+        ("{tensorboard: true, report_to: [mlflow, mlflow]}", ["tensorboard", "mlflow"]),
+    ],
+)
+def test_the_tensorboard_key_of_earlier_versions_is_read_as_before(write, train, expected):
+    assert load_config(write(f"train: {train}")).train.report_to == expected
+
+
+def test_a_tensorboard_key_or_a_tracker_that_is_none_is_refused(write):
+    with pytest.raises(ConfigError, match="tensorboard must be true or false, got 'maybe'"):
+        load_config(write("train: {tensorboard: maybe}"))
+    with pytest.raises(
+        ConfigError, match=r"train.report_to.0 should be 'tensorboard', 'wandb' or 'mlflow', got 'clouds'"
+    ):
+        load_config(write("train: {report_to: [clouds]}"))

@@ -16,6 +16,7 @@ from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import check_run_folder
 from rdrop_cli.core.runs.outputs import load_cost, load_predictions
 from rdrop_cli.core.runs.resolve import as_recorded, check_configuration
+from rdrop_cli.core.runs.trackers import check_trackers
 from rdrop_cli.core.storage.files import is_leftover
 from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.errors import CheckpointError, ConfigError
@@ -127,6 +128,8 @@ def make_grid(
     """
     config = check_configuration(config)
     arms = make_arms(config, names, own, budget)
+    for arm in arms:
+        check_trackers(arm.config.train.report_to)
     folder = folder or default_folder(config)
     first = config.train.seed
     cells = make_cells(arms, range(first, first + seeds), folder)

@@ -1,7 +1,8 @@
 """The layout of run folders: names, finding runs, and reading their files.
 
 A run folder contains config.yaml, data.json, best/, checkpoints/, history.csv and tensorboard/; a finished one also
-training.json, predictions of the validation and the test split, and metrics.json; `rdrop report` adds report.html.
+training.json, predictions of the validation and the test split, and metrics.json; `rdrop report` adds report.html,
+and trackers.json records what experiment trackers have received.
 config.yaml is written first and makes the folder a run; metrics.json is written last and marks it as finished. best/
 can be loaded with `from_pretrained`, and its rdrop.json describes the input that the model expects. Folders with
 weights have a manifest to detect damage.
@@ -26,13 +27,28 @@ RUNS, COMPARISONS = Path("runs"), Path("comparisons")
 CONFIG, DATA, METRICS, HISTORY = "config.yaml", "data.json", "metrics.json", "history.csv"
 PREDICTIONS = {"validation": "validation-predictions.parquet", "test": "test-predictions.parquet"}
 COST = "training.json"
+TRACKERS = "trackers.json"
+"""What experiment trackers have received."""
 REPORT = "report.html"
 RESULTS = ("results.json", "results-compute.json")
 """Results of a comparison, by budget."""
 BEST, CHECKPOINTS, TENSORBOARD = "best", "checkpoints", "tensorboard"
 CARD, STATE = "rdrop.json", "trainer_state.json"
 OF_A_RUN = frozenset(
-    {CONFIG, DATA, METRICS, HISTORY, *PREDICTIONS.values(), COST, REPORT, BEST, CHECKPOINTS, TENSORBOARD, LOCK}
+    {
+        CONFIG,
+        DATA,
+        METRICS,
+        HISTORY,
+        *PREDICTIONS.values(),
+        COST,
+        TRACKERS,
+        REPORT,
+        BEST,
+        CHECKPOINTS,
+        TENSORBOARD,
+        LOCK,
+    }
 )
 """The names of everything in a run folder."""
 

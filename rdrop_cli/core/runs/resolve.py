@@ -17,6 +17,7 @@ from rdrop_cli.core.model.locate import locate_model
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import check_run_folder
 from rdrop_cli.core.runs.record import read_record
+from rdrop_cli.core.runs.trackers import check_trackers
 from rdrop_cli.core.storage import shell
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.core.storage.lock import refuse_if_in_use
@@ -66,6 +67,7 @@ MEMORY_ONLY = (
     "train.eval_batch_size",
     "train.num_workers",
     "train.device",
+    "train.report_to",
 )
 """Keys that may change when a run resumes, for instance after it ran out of memory: the mathematics stays the same."""
 
@@ -92,6 +94,7 @@ def open_run(
     if not resume:
         resolved = load_config(config, overrides)
         _check_shares(resolved)
+        check_trackers(resolved.train.report_to)
         if out is not None and processes.is_main_process():
             check_run_folder(out, overwrite)
         return resolved, out
@@ -113,6 +116,7 @@ def open_run(
     if config is None and given.train.calibrate != wanted.train.calibrate:  # asked for, not a default
         changed.append(f"train.calibrate: {wanted.train.calibrate} -> {given.train.calibrate}")
     _check_shares(wanted)
+    check_trackers(wanted.train.report_to)
     if changed:
         raise ConfigError(
             f"{run}: a resumed run must keep its configuration, but this changed: {'; '.join(changed)}",

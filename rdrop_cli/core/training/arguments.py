@@ -58,7 +58,7 @@ def training_arguments(
         dataloader_persistent_workers=device.type == "cuda" and train.num_workers > 0,
         remove_unused_columns=False,
         label_names=["labels"],
-        report_to=["tensorboard"] if train.tensorboard else "none",
+        report_to=["tensorboard"] if "tensorboard" in train.report_to else "none",
         restore_callback_states_from_checkpoint=True,
         disable_tqdm=True,
         log_level_replica="error",

@@ -58,7 +58,7 @@ def forecast(training: TrainingRun, *, seconds: float = _SECONDS) -> Forecast:
     """
     ready = training.set_up()
     with TemporaryDirectory() as folder:
-        trainer = training.trainer(folder=Path(folder), tensorboard=False)
+        trainer = training.trainer(folder=Path(folder), is_trial=True)
         if ready.config.train.gradient_checkpointing:
             ready.model.activation_checkpointing_enable()
         with devices.map_memory_errors(ready.device, SMALLER):

@@ -39,6 +39,7 @@ from rdrop_cli.core.training.resume import (
     resume_run,
 )
 from rdrop_cli.core.training.set_up import TrainingSetup, set_up_training
+from rdrop_cli.core.training.trackers import Trackers
 from rdrop_cli.errors import TrainingInterrupted
 
 if TYPE_CHECKING:
@@ -149,17 +150,17 @@ class TrainingRun:
             self._said.add(message)
             self.observer.notice(message)
 
-    def trainer(self, *, folder: Path | None = None, tensorboard: bool | None = None) -> RDropTrainer:
+    def trainer(self, *, folder: Path | None = None, is_trial: bool = False) -> RDropTrainer:
         """The trainer with its callbacks.
 
         Args:
             folder: The folder to write to; None: the run folder.
-            tensorboard: Whether to write TensorBoard events; None: as configured.
+            is_trial: Report to no tracker.
         """
         ready = self.set_up()
         config, run = ready.config, folder or ready.run
-        if tensorboard is not None:
-            config = config.model_copy(update={"train": config.train.model_copy(update={"tensorboard": tensorboard})})
+        if is_trial:
+            config = config.model_copy(update={"train": config.train.model_copy(update={"report_to": []})})
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(run / layout.TENSORBOARD)
         callbacks: list[Any] = [
             ObserveTraining(self.observer, run / layout.HISTORY),
@@ -203,14 +204,18 @@ class TrainingRun:
             StorageError: a file cannot be written. Earlier checkpoints are kept.
         """
         ready = self.set_up()
-        with map_failures(ready.run, ready.device):
-            return self._start(ready)
+        with (
+            map_failures(ready.run, ready.device),
+            Trackers(ready.config, ready.run, self.observer.notice) as trackers,
+        ):
+            return self._start(ready, trackers)
 
-    def _start(self, ready: TrainingSetup) -> TrainingResult:
+    def _start(self, ready: TrainingSetup, trackers: Trackers) -> TrainingResult:
         run = ready.run
         begin = processes.broadcast(self._open_run(ready) if processes.is_main_process() else Start())
         checkpoint = begin.checkpoint
         trainer = self.trainer()
+        trainer.add_callback(trackers)
         trainer.damaged = begin.damaged.keys()
         self.observer.plan(ready.plan(begin.step))
         for path, fault in begin.damaged.items():
@@ -258,6 +263,7 @@ class TrainingRun:
             first_step=begin.step,
             best_epoch=(state.best_global_step or state.global_step) / ready.steps_in_epoch,
         )
+        trackers.finish(result.metrics)
         if processes.is_main_process():
             self._record(ready, result, best.predictions)
         return result
