@@ -49,8 +49,13 @@ ALLOWED["core.report"] = {
     *BASE, "config", "strict_yaml", "core.comparison", "core.runs", "core.inference", "core.data", "core.storage",
     "core.metrics", "core.progress",
 }  # fmt: skip
+ALLOWED["core.sweep"] = {
+    *BASE, "config", "strict_yaml", "core.comparison", "core.training", "core.runs", "core.model", "core.data",
+    "core.storage",
+}  # fmt: skip
 ALLOWED["terminal"] = {
     *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.runs", "core.data"),
+    "core.sweep",
     *("core.doctor", "core.exporting", "core.metrics", "core.model"),
 }
 ALLOWED["commands"] = {
@@ -61,6 +66,7 @@ ALLOWED["commands"] = {
         "core.doctor",
         "core.exporting",
         "core.report",
+        "core.sweep",
         "key_reference",
         "terminal",
         "threads",

@@ -136,12 +136,13 @@ def compare(
         for line in describe_plan(plan, grid.cells):
             screen.show(line)
     else:
-        _show(screen, result)
+        show_result(screen, result)
     if json_output:
         screen.document(plan.as_dict(len(grid.cells)) if dry_run else result.document)
 
 
-def _show(screen: Screen, result: ComparisonResult) -> None:
+def show_result(screen: Screen, result: ComparisonResult) -> None:
+    """Show a comparison's tables, verdict, cautions and files."""
     from rdrop_cli.terminal.tables import calibration_table, difference_table, ensemble_table, summary_table
 
     document, files = result.document, result.files

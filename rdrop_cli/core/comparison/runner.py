@@ -185,8 +185,7 @@ class Comparison:
             is_whole = not cell.has_begun  # the rest of an interrupted cell does not show the pace
             self.observer.began(cell)
             began = time.perf_counter()
-            with _map_cell_errors(cell):
-                self._train(cell)
+            self.train(cell)
             if is_whole:
                 spent += time.perf_counter() - began
                 expected += plan.seconds[index]
@@ -199,6 +198,17 @@ class Comparison:
         here = {cell.folder for cell in self.cells}
         done = {path.parent for path in self.folder.glob(f"*/seed*/{layout.METRICS}")}
         return [f"{path.parent.name} {path.name.replace('seed', 'seed ')}" for path in sorted(done - here)]
+
+    def train(self, cell: Cell) -> CellResult:
+        """Train one cell, which need not be one of `cells`, on the data that `prepare` has loaded.
+
+        Raises:
+            TrainingInterrupted: a signal stopped the training; the cell has been saved.
+            RDropError: as in training, with the cell's name.
+        """
+        with _map_cell_errors(cell):
+            self._train(cell)
+        return self._outcome(cell)
 
     def _train(self, cell: Cell) -> None:
         with claim_run(cell.folder, cell.config):

@@ -84,6 +84,7 @@ def apply_overrides(model_config: Any, overrides: Mapping[str, Any]) -> None:
             raise ConfigError(f"model.config.{key}: {one_line(error)}") from error
 
 
+_OF_HEADS = ("classif", "qa_", "pooler", "cls_", "summary", "head", "layerdrop")
 _FROM_THE_DATA = ("num_labels", "id2label", "label2id", "problem_type", "model_type", "architectures")
 
 
@@ -94,6 +95,30 @@ def dropout_keys(model_config: Any) -> list[str]:
         for key, value in model_config.to_dict().items()
         if ("dropout" in key or key.endswith("pdrop")) and (value is None or isinstance(value, int | float))
     )
+
+
+def encoder_dropout(name: str, config: ModelConfig) -> dict[str, float]:
+    """The encoder's dropout probabilities by their keys, without those of heads; None of them is null.
+
+    Args:
+        name: The model's folder.
+        config: The model's part of the configuration.
+
+    Raises:
+        ModelError: the model's configuration cannot be loaded.
+    """
+    quiet_transformers()
+    from transformers import AutoConfig
+
+    with map_loading_errors(name, "model"):
+        model_config = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
+    apply_overrides(model_config, config.config)
+    values = {key: getattr(model_config, key) for key in dropout_keys(model_config)}
+    return {
+        key: float(value)
+        for key, value in values.items()
+        if value is not None and not any(part in key for part in _OF_HEADS)
+    }
 
 
 def quiet_transformers() -> None:

@@ -1,0 +1,167 @@
+"""Write a sweep's results: trials as CSV, everything as JSON, the winner as a recipe, and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdrop_cli.config import dump_config
+from rdrop_cli.core.comparison.plot import can_plot
+from rdrop_cli.core.storage.files import write_text, writing
+from rdrop_cli.core.sweep.plan import RDROP
+from rdrop_cli.core.sweep.space import SHORT, Range
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.sweep.runner import Found, SweepResult
+    from rdrop_cli.core.sweep.trials import Trial
+
+RESULTS, TABLE, PICTURE = "results.json", "sweep.csv", "sweep.png"
+_LONG_NAMES = {key: name for name, key in SHORT.items()}
+
+
+def short_name(key: str) -> str:
+    """The name of a dimension for display."""
+    return _LONG_NAMES.get(key, key)
+
+
+def ranked(found: Found, *, maximizes: bool) -> list[tuple[Trial, list[float]]]:
+    """The trials, the best first; then those that were given up, then those that failed."""
+    order = {"complete": 0, "pruned": 1, "running": 2, "failed": 3}
+    sign = -1 if maximizes else 1
+    return sorted(
+        found.trials, key=lambda each: (order[each[0].state], sign * mean(each[1]) if each[1] else 0.0, each[0].number)
+    )
+
+
+def mean(scores: Sequence[float]) -> float:
+    """The mean score of a trial; nan without any."""
+    return statistics.fmean(scores) if scores else math.nan
+
+
+def spread(scores: Sequence[float]) -> float | None:
+    """The standard deviation over seeds; None of fewer than two."""
+    return statistics.stdev(scores) if len(scores) > 1 else None
+
+
+def as_document(result: SweepResult) -> dict[str, Any]:
+    """What `rdrop sweep --json` prints and results.json contains."""
+    plan = result.plan
+    return {
+        "sweep": str(plan.folder),
+        "metric": plan.metric,
+        "seeds": list(plan.seeds),
+        "selected_on": "validation",
+        "searches": {found.search.name: _search(found) for found in result.found},
+        "confirm": result.comparison.document if result.comparison else None,
+    }
+
+
+def write_results(result: SweepResult) -> list[Path]:
+    """Write all files; the picture only where matplotlib is installed.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    folder = result.plan.folder
+    files = [_write_table(result), folder / RESULTS]
+    write_text(files[-1], json.dumps(as_document(result), indent=2) + "\n")
+    for found in result.found:
+        if found.config is not None:
+            files.append(recipe_path(folder, found))
+            write_text(files[-1], dump_config(found.config))
+    if can_plot():
+        files.append(folder / PICTURE)
+        _draw(result, files[-1])
+    return files
+
+
+def recipe_path(folder: Path, found: Found) -> Path:
+    """Where the winner's configuration is written."""
+    return folder / ("best.yaml" if found.search.name == RDROP else f"best-{found.search.name}.yaml")
+
+
+def _search(found: Found) -> dict[str, Any]:
+    return {
+        "space": {key: str(dimension) for key, dimension in found.search.space.items()},
+        "best": found.best.number if found.best else None,
+        "seconds": found.seconds,
+        "trials": [
+            {
+                "number": trial.number,
+                "state": trial.state,
+                "values": dict(trial.values),
+                "scores": scores,
+                "mean": mean(scores) if scores else None,
+                "sd": spread(scores),
+                "reason": trial.reason,
+            }
+            for trial, scores in found.trials
+        ],
+    }
+
+
+def _write_table(result: SweepResult) -> Path:
+    path = result.plan.folder / TABLE
+    keys = list(dict.fromkeys(key for found in result.found for key in found.search.space))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    seeds = [f"validation_{result.plan.metric}_seed{seed}" for seed in result.plan.seeds]
+    writer.writerow(["search", "trial", "state", *keys, f"validation_{result.plan.metric}", *seeds])
+    for found in result.found:
+        for trial, scores in found.trials:
+            padded = [*scores, *[""] * (len(seeds) - len(scores))]
+            values = [trial.values.get(key, "") for key in keys]
+            average = mean(scores) if scores else ""
+            writer.writerow([found.search.name, trial.number, trial.state, *values, average, *padded])
+    write_text(path, buffer.getvalue())
+    return path
+
+
+def _draw(result: SweepResult, path: Path) -> None:
+    """One panel for each dimension: a trial's mean score over its value."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    keys = list(dict.fromkeys(key for found in result.found for key in found.search.space))
+    columns = min(3, len(keys))
+    rows = -(-len(keys) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    colours, markers = ("#0072b2", "#d55e00"), ("o", "s")
+    for index, key in enumerate(keys):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        for found, colour, marker in zip(reversed(result.found), colours, markers, strict=False):
+            if key not in found.search.space:
+                continue
+            for state, face in (("complete", colour), ("pruned", "none")):
+                shown = [
+                    (t.values[key], mean(s)) for t, s in found.trials if t.state == state and s and key in t.values
+                ]
+                if shown:
+                    label = found.search.name if state == "complete" else f"{found.search.name}, given up"
+                    x, y = zip(*((str(x) if isinstance(x, str) else x, y) for x, y in shown), strict=True)
+                    axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=colour, label=label)
+            if found.best is not None and key in found.best.values:
+                scores = next(s for t, s in found.trials if t is found.best)
+                axes.scatter(
+                    [found.best.values[key]], [mean(scores)], s=130, marker=marker, facecolors="none", edgecolors=colour
+                )
+        dimension = next(f.search.space[key] for f in result.found if key in f.search.space)
+        if isinstance(dimension, Range) and dimension.log:
+            axes.set_xscale("log")
+        axes.set_xlabel(short_name(key))
+        axes.set_ylabel(f"validation {result.plan.metric}")
+        axes.grid(alpha=0.25)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+    with writing(path) as staging:
+        figure.savefig(staging, format="png", dpi=130)

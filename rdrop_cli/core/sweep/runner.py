@@ -1,0 +1,257 @@
+"""Run a sweep: trial after trial, each with several seeds, judged on validation; then confirm the winners on test.
+
+A sweep can be stopped at any point and resumed: its runs and trial.json files show what is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rdrop_cli.config import flatten, override
+from rdrop_cli.core.comparison.arms import Arm
+from rdrop_cli.core.comparison.grid import Cell, Grid, check_cells, make_cells
+from rdrop_cli.core.comparison.observer import ComparisonObserver
+from rdrop_cli.core.comparison.runner import Comparison, ComparisonResult, compare
+from rdrop_cli.core.model.loading import encoder_dropout
+from rdrop_cli.core.model.locate import fetch_model, locate_model
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.outputs import load_cost
+from rdrop_cli.core.runs.resolve import as_recorded
+from rdrop_cli.core.storage.files import make_folder
+from rdrop_cli.core.storage.lock import only_writer
+from rdrop_cli.core.sweep.observer import SweepObserver
+from rdrop_cli.core.sweep.plan import CONFIRM, PLAIN, Search, SweepPlan, save_record
+from rdrop_cli.core.sweep.space import DROPOUT, Choices, as_settings
+from rdrop_cli.core.sweep.study import Study
+from rdrop_cli.core.sweep.trials import Trial, load_trials, save_trial, trial_folder
+from rdrop_cli.errors import ConfigError, ModelError, one_line
+
+if TYPE_CHECKING:
+    from rdrop_cli.schema import Config
+
+_FAILURES = 3
+"""So many failed trials end a sweep in which none has succeeded."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found.
+
+    Attributes:
+        trials: All of them, with the validation scores of their runs.
+        best: The trial with the best mean score; None: none was completed.
+        config: The configuration of the best trial, with the first seed.
+        seconds: Training time of all runs.
+    """
+
+    search: Search
+    trials: Sequence[tuple[Trial, list[float]]]
+    best: Trial | None
+    config: Config | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The results of a sweep.
+
+    Attributes:
+        found: By search.
+        comparison: Of the winners with fresh seeds; None: none was asked for.
+    """
+
+    plan: SweepPlan
+    found: Sequence[Found]
+    comparison: ComparisonResult | None
+
+
+def sweep(
+    plan: SweepPlan, observer: SweepObserver | None = None, comparison_observer: ComparisonObserver | None = None
+) -> SweepResult:
+    """Search, and compare the winners if asked to.
+
+    Args:
+        plan: As `plan_sweep` makes it.
+        observer: Receives progress of the searches.
+        comparison_observer: Receives progress of the final comparison.
+
+    Raises:
+        TrainingInterrupted: a signal stopped the sweep; the same call resumes it.
+        ModelError: the first trials all failed.
+        RDropError: data, model or folder are not as they should be.
+    """
+    told = observer or SweepObserver()
+    make_folder(plan.folder)
+    with only_writer(plan.folder):
+        save_record(plan)
+        runs = _Runs(plan, told)
+        found = [_Searching(plan, search, runs, told).run() for search in plan.searches]
+    compared = _confirm(plan, found, comparison_observer) if plan.confirm else None
+    return SweepResult(plan, found, compared)
+
+
+class _Runs:
+    """Trains runs of trials, all on the same data and from the same weights."""
+
+    def __init__(self, plan: SweepPlan, observer: SweepObserver) -> None:
+        config = plan.searches[0].config
+        self._observer = observer
+        watching = ComparisonObserver()
+        watching.training, watching.data = observer.training, observer.data  # type: ignore[method-assign]
+        settings = Cell(Arm("settings", config), config.train.seed, plan.folder / "settings")
+        self._comparison = Comparison([settings], plan.folder, watching)
+        self._comparison.prepare()
+        name = fetch_model(locate_model(config.model, config.hub), config.model.revision, observer.training.stage)
+        self.dropout = encoder_dropout(name, config.model)
+
+    def train(self, cell: Cell) -> None:
+        """Train a cell unless that has been done.
+
+        Raises:
+            RDropError: as in training.
+        """
+        if cell.has_begun and (changed := as_recorded(cell.folder, cell.config)[1]):
+            raise ConfigError(
+                f"{cell.folder}: this run was trained with other settings: {'; '.join(changed)}",
+                f"Delete {cell.folder}.",
+            )
+        if not cell.is_done:
+            self._comparison.train(cell)
+
+
+class _Searching:
+    """One search, from where it stands to its end."""
+
+    def __init__(self, plan: SweepPlan, search: Search, runs: _Runs, observer: SweepObserver) -> None:
+        self.plan, self.search, self.runs, self.observer = plan, search, runs, observer
+        self.seeds = plan.seeds
+        make_folder(search.folder)
+        self.trials = [(trial, trial.scores(self.seeds, plan.metric)) for trial in load_trials(search.folder)]
+        self.study = Study(
+            search.folder,
+            search.space,
+            seed=self.seeds[0],
+            maximize=plan.maximizes,
+            trials=self.trials,
+            first=self._own_values(),
+        )
+
+    def run(self) -> Found:
+        ended = [trial for trial, _ in self.trials if trial.state != "running"]
+        self.observer.search(self.search.name, self.plan.trials, len(ended))
+        if len(ended) < len(self.trials):
+            self._finish(self.trials.pop()[0])
+        while not self._is_over():
+            number = len(self.trials)
+            folder = trial_folder(self.search.folder, number)
+            trial = Trial(number, folder, self.study.propose(number))
+            save_trial(trial)
+            self._finish(trial)
+        best = self.best()
+        return Found(
+            self.search, self.trials, best, None if best is None else self._config(best), sum(self._costs().values())
+        )
+
+    def best(self) -> Trial | None:
+        """The complete trial with the best mean score; of several the first."""
+        sign = 1 if self.plan.maximizes else -1
+        complete = [
+            (sign * sum(scores) / len(scores), trial) for trial, scores in self.trials if trial.state == "complete"
+        ]
+        return max(complete, key=lambda each: each[0])[1] if complete else None
+
+    def _finish(self, trial: Trial) -> None:
+        """Train the runs of a trial that are missing, until it is complete, given up or has failed."""
+        scores = trial.scores(self.seeds, self.plan.metric)
+        arm = Arm(trial.name, self._config(trial))
+        state, reason = "complete", None
+        for position, seed in enumerate(self.seeds):
+            if position > 0 and position == len(scores) and self.study.is_hopeless():
+                state = "pruned"
+                break
+            if position < len(scores):
+                continue
+            self.observer.began(trial, seed, position + 1, len(self.seeds))
+            try:
+                self.runs.train(Cell(arm, seed, trial.run(seed)))
+            except ModelError as error:
+                state, reason = "failed", one_line(error)
+                break
+            scores = trial.scores(self.seeds, self.plan.metric)
+            self.study.report(position, scores[position])
+        trial = trial.ended(state, reason)  # type: ignore[arg-type]
+        self.study.end(trial, scores)
+        self.trials.append((trial, scores))
+        self.observer.ended(trial, scores, self.best() is trial, self._seconds_left())
+        self._check_failures()
+
+    def _check_failures(self) -> None:
+        failed = [trial for trial, _ in self.trials if trial.state == "failed"]
+        if len(failed) >= _FAILURES and len(failed) == len(self.trials):
+            raise ModelError(
+                f"the first {len(failed)} trials failed, the last one with: {failed[-1].reason}",
+                f"Change the settings or the space, and give another --out or delete {self.search.folder}.",
+            )
+
+    def _is_over(self) -> bool:
+        if self.plan.trials is not None and len(self.trials) >= self.plan.trials:
+            return True
+        return self.plan.seconds is not None and sum(self._costs().values()) >= self.plan.seconds
+
+    def _costs(self) -> dict[int, float]:
+        """Seconds of training by trial, whatever session it was in."""
+        costs = {}
+        for trial, _ in self.trials:
+            runs = [trial.run(seed) for seed in self.seeds]
+            costs[trial.number] = sum(
+                float(load_cost(run)["wall_seconds"]) for run in runs if (run / layout.METRICS).is_file()
+            )
+        return costs
+
+    def _seconds_left(self) -> float | None:
+        spent = self._costs()
+        if self.plan.seconds is not None:
+            return max(0.0, self.plan.seconds - sum(spent.values()))
+        assert self.plan.trials is not None, "a sweep has one limit at least"
+        mean = sum(spent.values()) / max(1, len(spent))
+        return mean * (self.plan.trials - len(self.trials)) if mean else None
+
+    def _config(self, trial: Trial) -> Config:
+        settings = as_settings(trial.values, list(self.runs.dropout))
+        return override(self.search.config, settings, trial.name)
+
+    def _own_values(self) -> dict[str, Any]:
+        """The configuration's values that are in the space: the first trial."""
+        tree = {DROPOUT: _mean(self.runs.dropout), **flatten(self.search.config.model_dump())}
+        return {
+            key: tree[key]
+            for key, dimension in self.search.space.items()
+            if key in tree
+            and tree[key] is not None
+            and (
+                tree[key] in dimension.values
+                if isinstance(dimension, Choices)
+                else dimension.low <= tree[key] <= dimension.high
+            )
+        }
+
+
+def _confirm(plan: SweepPlan, found: Sequence[Found], observer: ComparisonObserver | None) -> ComparisonResult:
+    """Compare the winners with fresh seeds; plain fine-tuning is the baseline."""
+    arms = []
+    first = plan.seeds[-1] + 1
+    for each in found:
+        if each.config is None:
+            raise ModelError(f"no trial of {each.search.name} was completed, so there is nothing to confirm")
+        name = "plain-tuned" if each.search.name == PLAIN else "rdrop-tuned"
+        arms.append(Arm(name, override(each.config, {"train.seed": first}, name)))
+    folder = plan.folder / CONFIRM
+    cells = make_cells(arms, range(first, first + plan.confirm), folder)
+    check_cells(cells, folder)
+    return compare(Grid(arms, cells, folder, "steps"), observer)
+
+
+def _mean(values: Mapping[str, float]) -> float | None:
+    return sum(values.values()) / len(values) if values else None
