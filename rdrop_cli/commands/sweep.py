@@ -69,6 +69,7 @@ def sweep(
             metavar="N",
             help="Then tune plain fine-tuning as much, and compare both winners on test with N fresh seeds.",
             callback=help_pages.between(0, 1000),
+            show_default=False,
             rich_help_panel=help_pages.EVERYDAY,
         ),
     ] = 0,
