@@ -51,7 +51,7 @@ ALLOWED["core.report"] = {
 }  # fmt: skip
 ALLOWED["core.sweep"] = {
     *BASE, "config", "strict_yaml", "core.comparison", "core.training", "core.runs", "core.model", "core.data",
-    "core.storage",
+    "core.storage", "core.metrics",
 }  # fmt: skip
 ALLOWED["terminal"] = {
     *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.runs", "core.data"),

@@ -13,15 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.config import dump_config
 from rdrop_cli.core.comparison.plot import can_plot
+from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.storage.files import write_text, writing
 from rdrop_cli.core.sweep.plan import RDROP
-from rdrop_cli.core.sweep.space import SHORT, Range
+from rdrop_cli.core.sweep.space import SHORT, Choices
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from rdrop_cli.core.sweep.runner import Found, SweepResult
+    from rdrop_cli.core.sweep.space import Dimension
     from rdrop_cli.core.sweep.trials import Trial
 
 RESULTS, TABLE, PICTURE = "results.json", "sweep.csv", "sweep.png"
+_LOOKS = (("#0072b2", "o"), ("#d55e00", "s"))
+"""Colour and shape of each search's trials."""
 _LONG_NAMES = {key: name for name, key in SHORT.items()}
 
 
@@ -124,44 +130,68 @@ def _write_table(result: SweepResult) -> Path:
 
 
 def _draw(result: SweepResult, path: Path) -> None:
-    """One panel for each dimension: a trial's mean score over its value."""
+    """One panel for each dimension: a trial's mean score over its value; the winner has a ring around it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     keys = list(dict.fromkeys(key for found in result.found for key in found.search.space))
     columns = min(3, len(keys))
     rows = -(-len(keys) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    figure = Figure(figsize=(3.9 * columns, 3.1 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    colours, markers = ("#0072b2", "#d55e00"), ("o", "s")
-    for index, key in enumerate(keys):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        for found, colour, marker in zip(reversed(result.found), colours, markers, strict=False):
-            if key not in found.search.space:
-                continue
-            for state, face in (("complete", colour), ("pruned", "none")):
-                shown = [
-                    (t.values[key], mean(s)) for t, s in found.trials if t.state == state and s and key in t.values
-                ]
-                if shown:
-                    label = found.search.name if state == "complete" else f"{found.search.name}, given up"
-                    x, y = zip(*((str(x) if isinstance(x, str) else x, y) for x, y in shown), strict=True)
-                    axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=colour, label=label)
-            if found.best is not None and key in found.best.values:
-                scores = next(s for t, s in found.trials if t is found.best)
-                axes.scatter(
-                    [found.best.values[key]], [mean(scores)], s=130, marker=marker, facecolors="none", edgecolors=colour
-                )
-        dimension = next(f.search.space[key] for f in result.found if key in f.search.space)
-        if isinstance(dimension, Range) and dimension.log:
-            axes.set_xscale("log")
+    panels = [figure.add_subplot(rows, columns, index + 1) for index in range(len(keys))]
+    for index, (axes, key) in enumerate(zip(panels, keys, strict=True)):
+        _scale(axes, next(found.search.space[key] for found in result.found if key in found.search.space))
+        for found, look in zip(reversed(result.found), _LOOKS, strict=False):
+            if key in found.search.space:
+                _scatter(axes, key, found, *look)
         axes.set_xlabel(short_name(key))
-        axes.set_ylabel(f"validation {result.plan.metric}")
+        if index % columns == 0:
+            axes.set_ylabel(f"validation {TITLES.get(result.plan.metric, result.plan.metric)}")
         axes.grid(alpha=0.25)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+        axes.spines[["top", "right"]].set_visible(False)
+    handles = {
+        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     if handles:
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False)
     with writing(path) as staging:
         figure.savefig(staging, format="png", dpi=130)
+
+
+def _scatter(axes: Axes, key: str, found: Found, colour: str, marker: str) -> None:
+    dimension = found.search.space[key]
+
+    def place(trial: Trial) -> Any:
+        value = trial.values[key]
+        return dimension.values.index(value) if isinstance(dimension, Choices) else value
+
+    for state, face, label in (("complete", colour, ""), ("pruned", "none", ", given up")):
+        shown = [(place(trial), mean(scores)) for trial, scores in found.trials if trial.state == state and scores]
+        if shown:
+            x, y = zip(*shown, strict=True)
+            name = f"{found.search.name}{label}"
+            axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=colour, label=name)
+    if found.best is not None:
+        score = mean(next(scores for trial, scores in found.trials if trial is found.best))
+        axes.scatter([place(found.best)], [score], s=130, marker=marker, facecolors="none", edgecolors=colour)
+
+
+def _scale(axes: Axes, dimension: Dimension) -> None:
+    """Show the whole dimension, with ticks that can be read."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    if isinstance(dimension, Choices):
+        axes.set_xlim(-0.5, len(dimension.values) - 0.5)
+        axes.set_xticks(range(len(dimension.values)), [str(value) for value in dimension.values])
+        return
+    if dimension.log:
+        axes.set_xscale("log")
+        axes.set_xlim(dimension.low / 1.15, dimension.high * 1.15)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        margin = 0.04 * (dimension.high - dimension.low)
+        axes.set_xlim(dimension.low - margin, dimension.high + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=dimension.is_whole))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
