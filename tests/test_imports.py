@@ -49,9 +49,12 @@ ALLOWED["core.report"] = {
     *BASE, "config", "strict_yaml", "core.comparison", "core.runs", "core.inference", "core.data", "core.storage",
     "core.metrics", "core.progress",
 }  # fmt: skip
+ALLOWED["core.publishing"] = {
+    *BASE, "core.report", "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
+}  # fmt: skip
 ALLOWED["terminal"] = {
     *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.runs", "core.data"),
-    *("core.doctor", "core.exporting", "core.metrics", "core.model"),
+    *("core.doctor", "core.exporting", "core.metrics", "core.model", "core.publishing"),
 }
 ALLOWED["commands"] = {
     *(ALLOWED["core.training"] - {"core.trainer", "core.loss"}),
@@ -60,6 +63,7 @@ ALLOWED["commands"] = {
         "core.comparison",
         "core.doctor",
         "core.exporting",
+        "core.publishing",
         "core.report",
         "key_reference",
         "terminal",
@@ -70,7 +74,10 @@ ALLOWED["app"] = {"commands", "terminal", "errors", "processes"}
 ALLOWED["__main__"] = {"app", "threads"}
 ALLOWED["__init__"] = {"core.inference", "core.loss", "core.metrics", "core.trainer"}  # lazily: test_public_names
 ALLOWED["core"] = set()
-TORCHLESS = ("core.data", "core.storage", "core.metrics", "core.runs", "core.doctor", "core.inference", "core.report")
+TORCHLESS = (
+    *("core.data", "core.storage", "core.metrics", "core.runs", "core.doctor", "core.inference", "core.report"),
+    "core.publishing",
+)
 WITH_TORCH = {Path("core/inference/backends/torch.py")}
 
 
