@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from rdrop_cli.core.storage import hub
@@ -10,6 +11,7 @@ from rdrop_cli.errors import HubError, one_line
 
 _LOGIN = "Log in with: hf auth login. Or set HF_TOKEN to a token with write permission."
 _ALL_OR_NOTHING = "The hub shows all files of a push or none of them; push again."
+_PLAIN = "If this hub has no Xet storage, set HF_HUB_DISABLE_XET=1."
 _LONGEST = 300
 """Characters of what a hub says."""
 
@@ -39,15 +41,20 @@ def refusal(error: Exception, repository: str, token: str) -> HubError:
         return _of_status(error, repository, token)
     if isinstance(error, errors.HTTPError | OSError):
         cause = without_secrets(one_line(error), token)
-        return HubError(f"{repository}: the connection to {_place()} failed ({cause})", _ALL_OR_NOTHING)
-    cause = without_secrets(" ".join(str(error).split())[:_LONGEST], token)
+        is_plain = hub.endpoint() != hub.DEFAULT_ENDPOINT and not os.environ.get("HF_HUB_DISABLE_XET")
+        hint = f"{_ALL_OR_NOTHING} {_PLAIN}" if is_plain else _ALL_OR_NOTHING
+        return HubError(f"{repository}: the connection to {_place()} failed ({cause})", hint)
+    text = str(error)
+    refused = dict.fromkeys(re.findall(r"^Encountered error for file with OID \w+: `(.*?)`?$", text, re.MULTILINE))
+    text = f"{_place()} refuses the weights: {', '.join(refused)}" if refused else text
+    cause = without_secrets(" ".join(text.split()), token)[:_LONGEST]
     return HubError(f"{repository}: {cause.rstrip('.')}", _ALL_OR_NOTHING)
 
 
 def _of_status(error: object, repository: str, token: str) -> HubError:
     response = getattr(error, "response")  # noqa: B009 - its type is the hub library's own
     status = response.status_code
-    said = without_secrets(" ".join(str(getattr(error, "server_message", None) or "").split())[:_LONGEST], token)
+    said = without_secrets(" ".join(str(getattr(error, "server_message", None) or "").split()), token)[:_LONGEST]
     reason = f": {said}" if said else ""
     if status == 401:
         return HubError(f"{repository}: {_place()} does not accept your token (401)", _LOGIN)
