@@ -67,14 +67,14 @@ class _Uploads:
             error = {"code": 403, "message": "Storage limit reached"}
             return self.answer(200, {"objects": [{**entry, "error": error} for entry in objects]})
         target = f"http://{self.headers['Host']}/lfs"
-        answers = [{**entry, "actions": {"upload": {"href": f"{target}/{entry['oid']}"}}} for entry in objects]
+        answers = [{**entry, "actions": {"upload": {"href": f"{target}/{owner}/{entry['oid']}"}}} for entry in objects]
         return self.answer(200, {"transfer": "basic", "objects": answers})
 
     def do_PUT(self):
         stored = self.where / "lfs" / self.path.rpartition("/")[2]
         stored.parent.mkdir(exist_ok=True)
         stored.write_bytes(self.rfile.read(int(self.headers["Content-Length"])))
-        self.answer(200)
+        return self.answer(413 if "/late/" in self.path else 200)
 
     def commit(self, parts, lines):
         folder = self.where / "/".join(parts[1:4])
@@ -83,7 +83,7 @@ class _Uploads:
             return None
         if not folder.is_dir():
             return self.answer(404, {"error": "Repository not found"}, X_Error_Code="RepoNotFound")
-        if parts[2] == "moved":
+        if parts[2] == "moved" and "parentCommit" in lines[0]["value"]:
             return self.answer(412, {"error": "The expected parent commit is not the head"})
         for line in lines:
             path = folder / line["value"].get("path", "")
@@ -105,8 +105,8 @@ def serving(root: Path):
     """Serve root/models/OWNER/NAME and root/datasets/OWNER/NAME; yields the endpoint's address.
 
     Some owners have trouble: `401`, `403` and `500` answer just that; `half` ends large files half-way; `wrong` changes
-    a byte of them. What is published lies in the same folders; `full` has no space for large files, `cut` loses the
-    connection at the commit, and `moved` has another head by then.
+    a byte of them. What is published lies in the same folders; `full` has no space for large files and `late` says so when
+    it has them, `cut` loses the connection at the commit, and `moved` has another head by then.
     """
 
     class Handler(_Uploads, BaseHTTPRequestHandler):

@@ -178,6 +178,7 @@ TROUBLES = {
     "403": "refuses (403 Forbidden",
     "500": "answered 500 Internal Server Error",
     "full": "refuses the weights: Storage limit reached. The hub shows all files of a push or none of them",
+    "late": "answered 413",
     "cut": "failed (Server disconnected without sending a response). The hub shows all files of a push or none",
     "moved": "has changed on the hub in the meantime. Push again",
 }

@@ -35,6 +35,8 @@ def refusal(error: Exception, repository: str, token: str) -> HubError:
     """
     from huggingface_hub import errors
 
+    while isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # the library wraps what happens while a large file is sent
     if isinstance(error, errors.OfflineModeIsEnabled):
         return offline()
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
