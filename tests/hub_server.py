@@ -105,8 +105,8 @@ def serving(root: Path):
     """Serve root/models/OWNER/NAME and root/datasets/OWNER/NAME; yields the endpoint's address.
 
     Some owners have trouble: `401`, `403` and `500` answer just that; `half` ends large files half-way; `wrong` changes
-    a byte of them. What is published lies in the same folders; `full` has no space for large files and `late` says so when
-    it has them, `cut` loses the connection at the commit, and `moved` has another head by then.
+    a byte of them. What is published lies in the same folders; `full` has no space for large files, and `late` says so
+    when it has them; `cut` loses the connection at the commit, and `moved` has another head by then.
     """
 
     class Handler(_Uploads, BaseHTTPRequestHandler):
