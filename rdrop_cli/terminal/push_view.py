@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from rdrop_cli.core.publishing.push import Plan
 
+_MOST = 10
+"""Paths of other files on the hub that are named."""
+
 
 def files_table(plan: Plan) -> Table:
     """One row a file: what is sent, what it replaces, and what is deleted."""
@@ -39,7 +42,8 @@ def remarks(plan: Plan) -> Iterator[str]:
         parts = (f"{', '.join(paths)} ({reason})" for reason, paths in reasons.items())
         yield f"Left out of best/: {'; '.join(parts)}"
     if plan.kept:
-        yield f"Stays on the hub as it is: {', '.join(plan.kept)}"
+        more = f" and {len(plan.kept) - _MOST:,} more" if len(plan.kept) > _MOST else ""
+        yield f"Stays on the hub as it is: {', '.join(plan.kept[:_MOST])}{more}"
 
 
 def question(plan: Plan) -> str:

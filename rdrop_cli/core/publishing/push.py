@@ -161,12 +161,13 @@ class Push:
         with self._one_line_errors():
             if not bars:
                 disable_progress_bars()
+            private = plan.private
             if not plan.exists:  # None: the owner's default, which may be private
                 self._api.create_repo(self.repository, private=True if self.private else None)
+                private = bool(self._api.model_info(self.repository).private)
             operations = [CommitOperationAdd(file.path, file.content) for file in plan.contents.files]
             operations += [CommitOperationDelete(path) for path in plan.deleted]
             sent = self._api.create_commit(self.repository, operations, commit_message=message, parent_commit=plan.head)
-            private = plan.private if plan.exists else bool(self._api.model_info(self.repository).private)
         return Published(plan, sent.oid, private)
 
     @property

@@ -43,7 +43,7 @@ print(json.dumps([answers, stages[-1], files]))
 
 @pytest.fixture(scope="module")
 def answers(tiny_model, tmp_path_factory):
-    """What fetching each model came to, the last progress that was reported, the cache, and what single files came to."""
+    """What fetching each model came to, the last progress reported, the cache, and what single files came to."""
     root, cache = tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("cache")
     for name in ("some/model", *TROUBLES):
         if name != "no/such":
