@@ -8,7 +8,7 @@ import typer
 
 from rdrop_cli import processes
 from rdrop_cli.commands import asking, help_pages, options
-from rdrop_cli.terminal.console import Screen
+from rdrop_cli.terminal.console import Screen, safe
 
 if TYPE_CHECKING:
     from rdrop_cli.core.publishing.push import Plan, Published
@@ -102,7 +102,9 @@ def _show_done(screen: Screen, done: Published) -> None:
     from rdrop_cli.core.storage import shell
 
     plan = done.plan
-    screen.show(f"Published: {plan.url} ({'private' if done.private else 'public'}, commit {(done.commit or '')[:8]})")
+    screen.show(
+        f"Published: {safe(plan.url)} ({'private' if done.private else 'public'}, commit {(done.commit or '')[:8]})"
+    )
     evaluation = shell.join(["rdrop", "evaluate", plan.repository, "DATA"])
     contents = plan.contents
     for command in (evaluation, prediction(plan.repository, contents.labels, has_pairs=contents.has_pairs)):
