@@ -11,7 +11,20 @@ import typer
 from typer.core import TyperGroup
 
 from rdrop_cli import __version__, processes
-from rdrop_cli.commands import compare, config, doctor, evaluate, export, predict, prepare, report, runs, sweep, train
+from rdrop_cli.commands import (
+    compare,
+    config,
+    doctor,
+    evaluate,
+    export,
+    predict,
+    prepare,
+    push,
+    report,
+    runs,
+    sweep,
+    train,
+)
 from rdrop_cli.commands.help_pages import EVERYDAY, RUNS_AND_MACHINE, Command, hide_types_of_flags
 from rdrop_cli.commands.options import DEBUG_KEY
 from rdrop_cli.errors import ProcessLost, RDropError, TrainingInterrupted
@@ -131,6 +144,7 @@ app.command("compare", cls=Command, epilog=compare.EXAMPLES, rich_help_panel=EVE
 app.command("sweep", cls=Command, epilog=sweep.EXAMPLES, rich_help_panel=EVERYDAY)(sweep.sweep)
 app.command("predict", cls=Command, epilog=predict.EXAMPLES, rich_help_panel=EVERYDAY)(predict.predict)
 app.command("export", cls=Command, epilog=export.EXAMPLES, rich_help_panel=EVERYDAY)(export.export)
+app.command("push", cls=Command, epilog=push.EXAMPLES, rich_help_panel=EVERYDAY)(push.push)
 app.command("report", cls=Command, epilog=report.EXAMPLES, rich_help_panel=EVERYDAY)(report.report)
 app.add_typer(runs.app, name="runs", rich_help_panel=RUNS_AND_MACHINE)
 app.add_typer(config.config, name="config", epilog=config.EXAMPLES, rich_help_panel=RUNS_AND_MACHINE)

@@ -49,14 +49,16 @@ ALLOWED["core.report"] = {
     *BASE, "config", "strict_yaml", "core.comparison", "core.runs", "core.inference", "core.data", "core.storage",
     "core.metrics", "core.progress",
 }  # fmt: skip
+ALLOWED["core.publishing"] = {
+    *BASE, "core.report", "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
+}  # fmt: skip
 ALLOWED["core.sweep"] = {
     *BASE, "config", "strict_yaml", "core.comparison", "core.training", "core.runs", "core.model", "core.data",
     "core.storage", "core.metrics",
 }  # fmt: skip
 ALLOWED["terminal"] = {
     *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.runs", "core.data"),
-    "core.sweep",
-    *("core.doctor", "core.exporting", "core.metrics", "core.model"),
+    *("core.doctor", "core.exporting", "core.metrics", "core.model", "core.publishing", "core.sweep"),
 }
 ALLOWED["commands"] = {
     *(ALLOWED["core.training"] - {"core.trainer", "core.loss"}),
@@ -65,6 +67,7 @@ ALLOWED["commands"] = {
         "core.comparison",
         "core.doctor",
         "core.exporting",
+        "core.publishing",
         "core.report",
         "core.sweep",
         "key_reference",
@@ -76,7 +79,10 @@ ALLOWED["app"] = {"commands", "terminal", "errors", "processes"}
 ALLOWED["__main__"] = {"app", "threads"}
 ALLOWED["__init__"] = {"core.inference", "core.loss", "core.metrics", "core.trainer"}  # lazily: test_public_names
 ALLOWED["core"] = set()
-TORCHLESS = ("core.data", "core.storage", "core.metrics", "core.runs", "core.doctor", "core.inference", "core.report")
+TORCHLESS = (
+    *("core.data", "core.storage", "core.metrics", "core.runs", "core.doctor", "core.inference", "core.report"),
+    "core.publishing",
+)
 WITH_TORCH = {Path("core/inference/backends/torch.py")}
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.text import Text
 
-from rdrop_cli.commands import options
+from rdrop_cli.commands import asking, options
 from rdrop_cli.commands.help_pages import EVERYDAY, Command, Group
 from rdrop_cli.terminal.console import Screen, count, safe
 
@@ -189,8 +188,7 @@ def remove(
     from rdrop_cli.core.runs import removal
     from rdrop_cli.core.storage.files import user_path
 
-    if not yes and not is_terminal():
-        raise typer.BadParameter("there is no terminal to ask for confirmation on; give --yes to remove without asking")
+    asking.require_answer(yes, "remove")
     screen = Screen(json_output=json_output, quiet=quiet)
     named = removal.plan_removal(names, user_path(folder), checkpoints_only=checkpoints)
     planned = [one for one in named if not one.is_empty]
@@ -212,7 +210,7 @@ def _remove(screen: Screen, planned: Sequence[Removal], *, ask: bool) -> None:
     screen.show(removal_view.removal_table(planned))
     for remark in removal_view.remarks_before(planned):
         screen.say(remark, style="yellow")
-    if ask and not _is_agreed(removal_view.question(planned)):
+    if ask and not asking.is_agreed(removal_view.question(planned)):
         screen.say("Nothing was removed")
         raise typer.Exit(1)
     for one in planned:
@@ -222,21 +220,6 @@ def _remove(screen: Screen, planned: Sequence[Removal], *, ask: bool) -> None:
         screen.say("best/ and all records are kept: evaluate and predict work as before")
     for remark in removal_view.remarks_after(planned):
         screen.say(remark, style="yellow")
-
-
-def is_terminal() -> bool:
-    """True where somebody can answer."""
-    return sys.stdin.isatty()
-
-
-def _is_agreed(question: str) -> bool:
-    try:
-        return typer.confirm(question, err=True)
-    except typer.Abort as error:
-        typer.echo(err=True)  # ends the line of the question
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
-        return False  # the input has ended
 
 
 def _as_dict(removal: Removal) -> dict[str, Any]:

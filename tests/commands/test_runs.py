@@ -22,7 +22,7 @@ def run(finished_run):
 @pytest.fixture
 def asked(monkeypatch):
     """A terminal to ask on; `rdrop` is given the answer as its input."""
-    monkeypatch.setattr("rdrop_cli.commands.runs.is_terminal", lambda: True)
+    monkeypatch.setattr("rdrop_cli.commands.asking.is_terminal", lambda: True)
 
 
 @pytest.mark.parametrize("command", [[], ["list"], ["verify"]])

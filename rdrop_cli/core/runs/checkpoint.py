@@ -90,7 +90,7 @@ def find_checkpoint(name: str, hub_config: HubConfig | None = None, *, verify: b
         from rdrop_cli.schema import HubConfig
 
         hub.require(name, "model", hub_config or HubConfig())
-        return Checkpoint(name)
+        return Checkpoint(name, card=_card_on_hub(name))
     runs = [run.name for run in runs_by_age()]
     known = f"Runs: {', '.join(runs[:5])}." if runs else "There are no runs yet; create one with rdrop train."
     raise CheckpointError(f"{name}: no such run or checkpoint", known)
@@ -142,6 +142,14 @@ def verify_checkpoint(checkpoint: Checkpoint) -> None:
             f"{model}: {fault}",
             f"Restore it or use another checkpoint; if you changed it on purpose, delete {model / integrity.MANIFEST}.",
         )
+
+
+def _card_on_hub(name: str) -> Mapping[str, Any]:
+    """The content of rdrop.json in a repository; empty for a model that rdrop did not publish."""
+    from rdrop_cli.core.storage.download import download_file
+
+    path = download_file(name, CARD)
+    return read_json(path) if path is not None else {}
 
 
 def _open(folder: Path, verify: bool) -> Checkpoint:

@@ -49,7 +49,8 @@ def model_card(
         _head(config, labels, data["source"]["name"], metrics),
         "---",
         "",
-        f"# {as_code(config.model.name)} fine-tuned on {as_code(data['source']['name'])}",
+        f"# {as_code(_title(config.model.name, _hub_model(config.model.name)))}"
+        f" fine-tuned on {as_code(_title(data['source']['name'], _hub_dataset(data['source']['name'])))}",
         "",
         f"Trained with rdrop {__version__}: {method}, label smoothing {config.train.label_smoothing:g},"
         f"{_class_weights(config)}"
@@ -141,6 +142,11 @@ def _results(labels: tuple[str, ...], data: str, metrics: Mapping[str, Any]) -> 
         for name in HEADLINE
         if metrics[split].get(name) is not None
     ]
+
+
+def _title(name: str, on_hub: object) -> str:
+    """A name as it is on the hub; of a path the last part, as the rest is nobody else's business."""
+    return name if on_hub is not None else Path(name).name
 
 
 def _hub_model(name: str) -> str | None:

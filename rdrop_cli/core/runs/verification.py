@@ -137,10 +137,10 @@ def _verify_files(run: Path, name: str, meter: _Meter) -> Verified:
     checked: list[Path] = []
     unsealed: list[Path] = []
     for folder in _weights(run):
-        # An export without a manifest is not unsealed but unusable, which `_folder_fault` says.
+        # An export without a manifest is not unsealed but unusable, which `folder_fault` says.
         is_sealed = folder.name == onnx_export.FOLDER or integrity.is_sealed(folder)
         (checked if is_sealed else unsealed).append(folder)
-        if fault := _folder_fault(folder, meter.file):
+        if fault := folder_fault(folder, meter.file):
             faults[folder] = fault
         meter.folder(_count_files(folder))
     if faults and has_writer(run):  # a training has begun to write meanwhile, and may have removed what was missing
@@ -151,7 +151,12 @@ def _verify_files(run: Path, name: str, meter: _Meter) -> Verified:
     return Verified(name, run, outcome, tuple(checked), tuple(unsealed), faults, advice)
 
 
-def _folder_fault(folder: Path, on_file: Callable[[], None]) -> str | None:
+def folder_fault(folder: Path, on_file: Callable[[], None] | None = None) -> str | None:
+    """What is wrong with best/, its ONNX export or a checkpoint; None: nothing, or it has no manifest.
+
+    Raises:
+        StorageError: a file exists but cannot be read.
+    """
     if folder.name == onnx_export.FOLDER:
         return _export_fault(folder, on_file)
     if integrity.is_sealed(folder) and (fault := integrity.damage(folder, on_file)):
@@ -167,7 +172,7 @@ def _folder_fault(folder: Path, on_file: Callable[[], None]) -> str | None:
     return None
 
 
-def _export_fault(folder: Path, on_file: Callable[[], None]) -> str | None:
+def _export_fault(folder: Path, on_file: Callable[[], None] | None) -> str | None:
     try:
         export = onnx_export.read_export(folder)
     except CheckpointError as error:

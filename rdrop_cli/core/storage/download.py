@@ -68,6 +68,27 @@ def download_model(
     return folder
 
 
+def download_file(repo_id: str, name: str) -> Path | None:
+    """Download a small file of a model's repository unless it is cached; None: there is no such file.
+
+    Args:
+        repo_id: `owner/name`; call `hub.require` with it first.
+
+    Raises:
+        HubError: the hub refuses, or cannot be reached.
+    """
+    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_error()
+    try:
+        return Path(hf_hub_download(repo_id, name))
+    except errors.EntryNotFoundError:  # or it is not in the cache, which the download of the model will say
+        return None
+    except (OSError, ValueError, RuntimeError, errors.HTTPError) as error:
+        raise HubError(f"model {repo_id}: {_cause(error, None)}", hub.ways_on("model")) from error
+
+
 def _cause(error: Exception, revision: str | None) -> str:
     """Why a download failed, in one line."""
     from huggingface_hub import errors

@@ -176,8 +176,9 @@ def _ask(endpoint: str) -> str | None:
     import urllib.error
     import urllib.request
 
+    address = re.sub(r"//[^/]*@", "//", endpoint)  # urllib would take user and password for a part of the host's name
     try:
-        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=_PROBE_SECONDS):
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_PROBE_SECONDS):
             return None
     except urllib.error.HTTPError:
         return None

@@ -99,6 +99,12 @@ def test_a_model_and_data_from_folders_are_not_taken_for_ids(tmp_path):
     assert data.model_name == "mine fine-tuned on mine"
 
 
+def test_the_folders_of_this_machine_are_not_named():
+    text = card("/home/me/models/small", "/home/me/data/reviews.csv", metrics={"test": TEST}).content
+    assert "# `small` fine-tuned on `reviews.csv`" in text
+    assert "/home" not in text
+
+
 @pytest.mark.parametrize("name", ["a: #b", "x\n---\ny", "- [x]", "'\"", "\u2028---\x85", "{a: b}", "no", "💡"])
 def test_names_from_the_data_do_not_break_its_head(name, tmp_path):
     parsed = card(f"./{name}", f"/data/{name}.csv", (name, "other"), {"test": TEST})

@@ -22,7 +22,7 @@ TROUBLES = {
 }
 SCRIPT = """
 import json, sys
-from rdrop_cli.core.storage.download import download_model
+from rdrop_cli.core.storage.download import download_file, download_model
 from rdrop_cli.errors import HubError
 answers, stages = {}, []
 for name in sys.argv[1:]:
@@ -31,13 +31,19 @@ for name in sys.argv[1:]:
         answers[name] = sorted(path.name for path in folder.iterdir())
     except HubError as error:
         answers[name] = str(error)
-print(json.dumps([answers, stages[-1]]))
+files = {}
+for name in ("some/model", "401/model", "no/such"):
+    try:
+        files[name] = [(path := download_file(name, file)) and path.name for file in ("config.json", "rdrop.json")]
+    except HubError as error:
+        files[name] = str(error)
+print(json.dumps([answers, stages[-1], files]))
 """
 
 
 @pytest.fixture(scope="module")
 def answers(tiny_model, tmp_path_factory):
-    """What fetching each model came to, first and again, and the last progress that was reported."""
+    """What fetching each model came to, the last progress reported, the cache, and what single files came to."""
     root, cache = tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("cache")
     for name in ("some/model", *TROUBLES):
         if name != "no/such":
@@ -51,8 +57,8 @@ def answers(tiny_model, tmp_path_factory):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    found, stage = json.loads(done.stdout)
-    return found, stage, cache
+    found, stage, files = json.loads(done.stdout)
+    return found, stage, cache, files
 
 
 @pytest.mark.parametrize("name", TROUBLES)
@@ -65,14 +71,14 @@ def test_each_trouble_is_one_line_with_its_cause_and_the_ways_on(answers, name):
 
 
 def test_a_model_is_fetched_without_what_could_run_code(answers, tiny_model):
-    found, stage, _ = answers
+    found, stage, _, _ = answers
     assert found["some/model"] == sorted(path.name for path in tiny_model.iterdir())
     assert stage[0] == "Downloading MB"
     assert stage[1] >= 1
 
 
 def test_what_arrived_damaged_does_not_stay_in_the_cache(answers):
-    _, _, cache = answers
+    _, _, cache, _ = answers
     assert not list(cache.glob("hub/models--wrong--model/snapshots/*/model.safetensors"))
     assert list(cache.glob("hub/models--some--model/snapshots/*/model.safetensors"))
     assert not list(cache.rglob("*.bin"))
@@ -80,3 +86,10 @@ def test_what_arrived_damaged_does_not_stay_in_the_cache(answers):
 
 def test_pickled_weights_come_with_where_to_look_for_others(answers):
     assert "under pickled/model/discussions and use --set model.revision=refs/pr/N" in answers[0]["pickled/model"]
+
+
+def test_a_file_that_a_repository_has_not_got_is_none_and_no_error(answers):
+    files = answers[3]
+    assert files["some/model"] == ["config.json", None]
+    assert "the hub answered 401" in files["401/model"] or "not found on the hub" in files["401/model"]
+    assert files["no/such"].startswith("model no/such: not found on the hub")

@@ -1,5 +1,6 @@
 """The hub without a hub: probing, caching, and data sets as the hub library gives them."""
 
+import contextlib
 import http.client
 import os
 import socket
@@ -132,6 +133,18 @@ def test_no_cause_quotes_a_password(monkeypatch, endpoint, error, cause):
 
     monkeypatch.setattr("urllib.request.urlopen", fail)
     assert hub.probe(endpoint) == cause
+
+
+def test_a_password_is_no_part_of_the_host_that_is_asked(monkeypatch):
+    asked = []
+
+    def answer(request, timeout):
+        asked.append(request.full_url)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    assert hub.probe("https://user:s3c@ret@host:8443/hub") is None
+    assert asked == ["https://host:8443/hub"]
 
 
 def test_a_probe_that_hangs_is_left_behind(monkeypatch):

@@ -1,0 +1,1 @@
+"""Publishing the best model of a run on a hub."""
