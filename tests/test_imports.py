@@ -62,6 +62,7 @@ ALLOWED["commands"] = {
     *(
         "core.training",
         "core.comparison",
+        "core.executors",
         "core.doctor",
         "core.exporting",
         "core.report",

@@ -48,11 +48,21 @@ class ComparisonObserver:
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """The remaining cells, the estimated seconds for each, and the bytes of disk space for all."""
+    """The remaining cells, the estimated seconds for each, and the bytes of disk space for all.
+
+    Attributes:
+        at_once: How many are trained at the same time.
+    """
 
     cells: list[Cell]
     seconds: list[float]
     disk: int
+    at_once: int = 1
+
+    @property
+    def total(self) -> float:
+        """The estimated seconds for all."""
+        return sum(self.seconds) / max(1, min(self.at_once, len(self.cells)))
 
     def as_dict(self, runs: int) -> dict[str, Any]:
         """The document that `rdrop compare --dry-run --json` prints.
@@ -64,6 +74,6 @@ class ComparisonPlan:
             "dry_run": True,
             "runs": runs,
             "runs_left": len(self.cells),
-            "seconds": sum(self.seconds),
+            "seconds": self.total,
             "disk_bytes": self.disk,
         }

@@ -54,36 +54,46 @@ class ComparisonResult:
     others: list[str]
 
 
-def compare(grid: Grid, observer: ComparisonObserver | None = None) -> ComparisonResult:
+def compare(
+    grid: Grid, observer: ComparisonObserver | None = None, executor: Executor | None = None
+) -> ComparisonResult:
     """Train the missing cells, analyse all of them, and write the results.
 
     Args:
         grid: As `make_grid` gives it.
         observer: Receives progress.
+        executor: Where cells are trained, as `make_executor` gives it; None: in this process.
 
     Raises:
         TrainingInterrupted: a signal stopped the comparison; the same call resumes it.
         RDropError: as `Comparison`; the hint says what to do.
     """
     told = observer or ComparisonObserver()
+    executor = executor or InProcess()
     comparison = Comparison(grid.cells, grid.folder, told)
-    with comparison.claimed():
+    with comparison.claimed(), contextlib.closing(executor):
+        executor.open()
         data = comparison.prepare()
-        outcomes = comparison.run(comparison.plan(data))
+        outcomes = comparison.run(comparison.plan(data, executor.slots()), executor)
         evidence = weigh(outcomes, grid.arms[0].config.train.metric, on_progress=told.stage)
         document, files = write_results(evidence, outcomes, grid, data)
     return ComparisonResult(document, files, comparison.others())
 
 
-def plan_comparison(grid: Grid, observer: ComparisonObserver | None = None) -> ComparisonPlan:
+def plan_comparison(
+    grid: Grid, observer: ComparisonObserver | None = None, executor: Executor | None = None
+) -> ComparisonPlan:
     """What `compare` would do, and how long it should take. Only prepared data is written.
 
     Raises:
         StorageError: there is not enough disk space.
         RDropError: as `Comparison.prepare`.
     """
+    executor = executor or InProcess()
     comparison = Comparison(grid.cells, grid.folder, observer)
-    return comparison.plan(comparison.prepare())
+    with contextlib.closing(executor):
+        executor.open()
+        return comparison.plan(comparison.prepare(), executor.slots())
 
 
 class Comparison:
@@ -161,13 +171,16 @@ class Comparison:
         self.observer.data(data)
         return data
 
-    def plan(self, data: Prepared) -> ComparisonPlan:
+    def plan(self, data: Prepared, at_once: int = 1) -> ComparisonPlan:
         """The remaining work, with estimates of time and disk space.
+
+        Args:
+            at_once: How many cells are trained at the same time.
 
         Raises:
             StorageError: there is not enough disk space.
         """
-        return make_plan(self.cells, data, self.folder, self.observer.training)
+        return make_plan(self.cells, data, self.folder, self.observer.training, at_once)
 
     def run(self, plan: ComparisonPlan, executor: Executor | None = None) -> list[CellResult]:
         """Train the remaining cells and return the results of all, in the order of `cells`.

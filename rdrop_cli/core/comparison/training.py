@@ -62,6 +62,7 @@ def train_cells(
                 elif isinstance(ended.error, TrainingInterrupted):
                     waiting.append(cell)
                 else:
+                    pace.drop(cell)
                     failures[cell.name] = of_cell(cell, ended.error)
                     observer.failed(cell, failures[cell.name])
     if waiting:
@@ -129,8 +130,11 @@ class _Pace:
         if not cell.has_begun:
             self._began[cell.folder] = time.perf_counter()
 
+    def drop(self, cell: Cell) -> float:
+        return self._planned.pop(cell.folder)
+
     def end(self, cell: Cell) -> None:
-        seconds = self._planned.pop(cell.folder)
+        seconds = self.drop(cell)
         if cell.folder in self._began:
             self.spent += time.perf_counter() - self._began[cell.folder]
             self.expected += seconds
