@@ -48,7 +48,10 @@ def train_cells(
                 pace.begin(cell)
                 observer.began(cell)
                 running[cell.folder] = cell
-                executor.submit(job_of(cell), observer.training_of(cell))
+                try:
+                    executor.submit(job_of(cell), observer.training_of(cell))
+                except RDropError as error:
+                    _raise_for(cell, error)
             if stopper.agree():
                 executor.cancel()
             for ended in executor.poll():

@@ -22,6 +22,8 @@ class Job:
         fingerprint: That of the data, which must not have changed since the comparison began.
         first: Another run that began with the same model; None: there is none yet.
         weights: The fingerprint of the weights that it began with.
+        model: Where the base model is on the machine of the training; None: as configured.
+        prepared: Where the prepared data is; None: as configured.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Job:
     fingerprint: str
     first: str | None = None
     weights: str | None = None
+    model: Path | None = None
+    prepared: Path | None = None
 
 
 @dataclass(frozen=True)

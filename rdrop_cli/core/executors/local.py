@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from rdrop_cli import threads
 from rdrop_cli.core.executors.base import Ended, Job
-from rdrop_cli.core.executors.messages import error_from_message, job_as_text, pass_on
+from rdrop_cli.core.executors.messages import error_from_message, pass_on
+from rdrop_cli.core.executors.worker_process import MORE_TRIES, WorkerProcess, environment
 from rdrop_cli.errors import ModelError, StorageError, TrainingInterrupted, one_line
 
 if TYPE_CHECKING:
     from rdrop_cli.core.training.observer import Observer
 
-MORE_TRIES = 2
-"""How often a job is repeated whose process was killed."""
 _MOMENT = 0.2
 """Seconds for which `poll` waits, and within which a signal is noticed."""
 
@@ -80,16 +74,19 @@ class LocalWorkers:
         """Ask the processes to save and stop, as a training does after a signal."""
         if not self._stopping:
             self._stopping = True
-            for worker in self._workers.values():
-                worker.tell_to_stop()
+            for process in self._processes():
+                process.stop()
 
     def close(self) -> None:
         """Kill the processes that are still running, and wait until they are gone, so that their locks are released."""
-        for worker in self._workers.values():
-            worker.kill()
-        for worker in self._workers.values():
-            worker.release()
+        for process in self._processes():
+            process.kill()
+        for process in self._processes():
+            process.wait()
         self._workers.clear()
+
+    def _processes(self) -> list[WorkerProcess]:
+        return [worker.process for worker in self._workers.values() if worker.process is not None]
 
     def _start(self, worker: _Worker) -> None:
         self._workers[worker.job.folder] = worker
@@ -107,7 +104,8 @@ class LocalWorkers:
                 error = error_from_message(message) if "error" in message else None
                 worker.ended = Ended(worker.job, error)
             return []
-        cause = worker.release()
+        assert worker.process is not None
+        cause = worker.process.wait()
         ended = worker.ended
         if ended is None and self._stopping:
             ended = Ended(worker.job, TrainingInterrupted(f"{worker.job.name}: stopped"))
@@ -124,14 +122,10 @@ class LocalWorkers:
         return [ended]
 
     def _environment(self, worker: _Worker) -> dict[str, str]:
-        environment = dict(os.environ)
-        number = str(self.threads)
-        environment |= {"OMP_NUM_THREADS": number, "OPENBLAS_NUM_THREADS": number}
-        environment.setdefault("RAYON_NUM_THREADS", number)
         gpus = _gpus()
-        if len(gpus) > 1 and ":" not in worker.job.config.train.device:  # cuda:1 is the user's own choice
-            environment["CUDA_VISIBLE_DEVICES"] = gpus[worker.slot % len(gpus)]
-        return environment
+        if len(gpus) < 2 or ":" in worker.job.config.train.device:  # cuda:1 is the user's own choice
+            return environment(self.threads)
+        return environment(self.threads, CUDA_VISIBLE_DEVICES=gpus[worker.slot % len(gpus)])
 
 
 @dataclass
@@ -143,65 +137,17 @@ class _Worker:
     slot: int
     repeated: int = 0
     ended: Ended | None = None
-    process: subprocess.Popen[bytes] | None = None
-    errors: IO[bytes] | None = None
-    reader: threading.Thread | None = field(default=None, repr=False)
+    process: WorkerProcess | None = None
 
     def start(self, environment: dict[str, str], messages: queue.SimpleQueue[Any]) -> None:
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - `release` closes it
-        reading, writing = os.pipe()
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "rdrop_cli.core.executors.worker"],
-                stdin=subprocess.PIPE,
-                stdout=writing,
-                stderr=self.errors,
-                env=environment,
-                start_new_session=True,  # so that Ctrl-C reaches only this process, which tells the others
-            )
-        finally:
-            os.close(writing)
-            if self.process is None:
-                os.close(reading)
-        self.reader = threading.Thread(target=self._read, args=(reading, messages), daemon=True)
-        self.reader.start()
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):  # it has ended already, which its reader says
-            self.process.stdin.write((job_as_text(self.job) + "\n").encode())
-            self.process.stdin.flush()
+        process = self.process = WorkerProcess(self.job, environment)
 
-    def _read(self, reading: int, messages: queue.SimpleQueue[Any]) -> None:
-        with os.fdopen(reading, "rb") as lines:
-            for line in lines:
-                if line.endswith(b"\n"):  # not one that a kill cut off
-                    messages.put((self, json.loads(line)))
-        messages.put((self, None))
+        def read() -> None:
+            for message in process.messages():
+                messages.put((self, message))
+            messages.put((self, None))
 
-    def tell_to_stop(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-
-    def release(self) -> str:
-        """Wait for the end of the process, and return how it ended."""
-        process, errors, self.process, self.errors = self.process, self.errors, None, None
-        if process is None or errors is None:
-            return ""
-        with contextlib.suppress(OSError):
-            assert process.stdin is not None
-            process.stdin.close()
-        code = process.wait()
-        errors.seek(0)
-        said = errors.read().decode(errors="replace").strip().splitlines()
-        errors.close()
-        last = f": {said[-1].strip()}" if said else ""
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                return f"was ended by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}{last}"
+        threading.Thread(target=read, daemon=True).start()
 
 
 def _gpus() -> list[str]:

@@ -17,17 +17,21 @@ from rdrop_cli.schema import Config
 _TOLD = ("stage", "plan", "step", "log", "micro_batch", "notice", "evaluating")
 
 
+_PATHS = ("folder", "model", "prepared")
+
+
 def job_as_text(job: Job) -> str:
     """A job in one line."""
-    fields = {"name": job.name, "folder": str(job.folder), "fingerprint": job.fingerprint}
-    return json.dumps({**fields, "first": job.first, "weights": job.weights, "config": job.config.model_dump_json()})
+    paths = {name: str(path) for name in _PATHS if (path := getattr(job, name)) is not None}
+    fields = {"name": job.name, "fingerprint": job.fingerprint, "first": job.first, "weights": job.weights}
+    return json.dumps({**fields, **paths, "config": job.config.model_dump_json()})
 
 
 def job_from_text(text: str) -> Job:
     """The job that `job_as_text` gave."""
     fields = json.loads(text)
-    config = Config.model_validate_json(fields.pop("config"))
-    return Job(**{**fields, "folder": Path(fields["folder"]), "config": config})
+    paths = {name: Path(fields[name]) for name in _PATHS if name in fields}
+    return Job(**{**fields, **paths, "config": Config.model_validate_json(fields["config"])})
 
 
 class Telling(Observer):
