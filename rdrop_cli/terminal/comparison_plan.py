@@ -56,5 +56,4 @@ def named(cell: str, message: str) -> str:
 
 def describe_failure(cell: Cell, error: RDropError) -> str:
     """A line about a cell that failed while others are trained."""
-    said = error.message if error.message.startswith(f"{cell.name}: ") else f"{cell.name}: {error.message}"
-    return f"{said}. The other runs continue"
+    return named(cell.name, error.message.removeprefix(f"{cell.name}: "))

@@ -74,7 +74,7 @@ def train_cells(
             f"Stopped with {done} of {len(plan.cells)} runs done", "Run the same command to resume"
         )
     if failures:
-        raise _missing(failures, len(plan.cells))
+        raise _missing(failures)
 
 
 def _finish(cell: Cell, finish: Callable[[Cell], CellResult]) -> CellResult:
@@ -106,14 +106,12 @@ def of_cell(cell: Cell, error: RDropError) -> RDropError:
     return error
 
 
-def _missing(failures: dict[str, RDropError], planned: int) -> RDropError:
+def _missing(failures: dict[str, RDropError]) -> RDropError:
     """The error at the end of a comparison in which cells failed, of the class of the first failure."""
-    (name, first), *others = failures.items()
-    if not others:
-        return first
-    more = f"; {len(others)} more failed: {', '.join(name for name, _ in others)}"
-    cause = first.message if first.message.startswith(f"{name}: ") else f"{name}: {first.message}"
-    return type(first)(f"{len(failures)} of {planned} runs failed: {cause}{more}", first.hint)
+    name, first = next(iter(failures.items()))
+    cause = first.message.removeprefix(f"{name}: ")
+    which = f"{', '.join(failures)} failed, so there are no results yet"
+    return type(first)(f"{which}: {cause}" if len(failures) == 1 else f"{which}; {name}: {cause}", first.hint)
 
 
 class _Pace:
