@@ -20,7 +20,7 @@ from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import claim_run
 from rdrop_cli.core.storage.files import unwritable, writing_folder
 from rdrop_cli.core.storage.lock import LOCK
-from rdrop_cli.errors import ConfigError, DataError, ModelError, RDropError, TrainingInterrupted, one_line
+from rdrop_cli.errors import ConfigError, DataError, ProcessLost, RDropError, TrainingInterrupted, one_line
 
 if TYPE_CHECKING:
     from rdrop_cli.core.training.observer import Observer
@@ -172,8 +172,13 @@ class RayTasks:
         """Put a finished run in its place; or the reason why there is none."""
         try:
             found = self._ray.get(task.answer)
+        except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.NodeDiedError):
+            return ProcessLost(
+                f"{task.job.name}: its worker or node was lost {_LOST_NODES + 1} times",
+                "Run the same command to resume.",
+            )
         except self._ray.exceptions.RayError as error:
-            return ModelError(f"Ray gave it up: {one_line(error)}")
+            return ProcessLost(f"{task.job.name}: {one_line(error)}", "Run the same command to resume.")
         for kind, value in found["notices"]:
             getattr(task.observer, "micro_batch" if kind == "micro_batch" else "notice")(value)
         if "error" in found:
