@@ -94,6 +94,9 @@ def compare(
     device: options.DeviceOption = None,
     precision: options.PrecisionOption = None,
     threads: options.ThreadsOption = None,
+    on: options.OnOption = None,
+    cpus_per_run: options.CpusPerRunOption = 1,
+    gpus_per_run: options.GpusPerRunOption = None,
     out: options.OutOption = None,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -124,14 +127,16 @@ def compare(
     screen = Screen(json_output=json_output, quiet=quiet)
 
     from rdrop_cli.core.comparison import runner
+    from rdrop_cli.core.executors.choice import make_executor
     from rdrop_cli.terminal.comparison_plan import describe_plan
     from rdrop_cli.terminal.comparison_view import comparison_observer
 
+    executor = make_executor(on, cpus_per_run=cpus_per_run, gpus_per_run=gpus_per_run)
     with screen.stages() as stages, comparison_observer(screen, stages) as observer:
         if dry_run:
-            plan = runner.plan_comparison(grid, observer)
+            plan = runner.plan_comparison(grid, observer, executor)
         else:
-            result = runner.compare(grid, observer)
+            result = runner.compare(grid, observer, executor)
     if dry_run:
         for line in describe_plan(plan, grid.cells):
             screen.show(line)

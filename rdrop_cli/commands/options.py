@@ -19,6 +19,18 @@ def _remember_debug(context: typer.Context, value: bool) -> bool:
     return value
 
 
+def _check_place(value: str | None) -> str | None:
+    if value is not None:
+        from rdrop_cli.core.executors.choice import parse_place
+        from rdrop_cli.errors import ConfigError
+
+        try:
+            parse_place(value)
+        except ConfigError as error:
+            raise typer.BadParameter(str(error).removeprefix("--on ")) from error
+    return value
+
+
 def _in(panel: str, *names: str, metavar: str | None = None, text: str, **more: Any) -> Any:
     return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **more)
 
@@ -135,6 +147,36 @@ ThreadsOption = Annotated[
         metavar="N",
         text="CPU threads. Default: OMP_NUM_THREADS, else one for each core (fewer if busy).",
         callback=between(1, 1024),
+    ),
+]
+OnOption = Annotated[
+    Optional[str],  # noqa: UP045
+    _in(
+        MACHINE,
+        "--on",
+        metavar="local:N|ray[:ADDRESS]",
+        text="Train N runs at a time on this machine, or the runs on a Ray cluster. Default: one after the other.",
+        callback=_check_place,
+    ),
+]
+CpusPerRunOption = Annotated[
+    int,
+    _in(
+        MACHINE,
+        "--cpus-per-run",
+        metavar="N",
+        text="CPUs of a run on a Ray cluster, and its threads without --threads.",
+        callback=between(1, 1024),
+    ),
+]
+GpusPerRunOption = Annotated[
+    Optional[float],  # noqa: UP045
+    _in(
+        MACHINE,
+        "--gpus-per-run",
+        metavar="NUMBER",
+        text="GPUs of a run on a Ray cluster, e.g. 0.5; 0: the CPU. Default: 1 if the cluster has GPUs.",
+        callback=between(0, 64),
     ),
 ]
 TrustRemoteCodeOption = Annotated[

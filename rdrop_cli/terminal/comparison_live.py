@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.live import Live
-from rich.progress import MofNCompleteColumn
+from rich.progress import MofNCompleteColumn, TaskID
 from rich.text import Text
 
 from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPlan
@@ -15,7 +16,7 @@ from rdrop_cli.core.metrics.bootstrap import METRICS
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
-from rdrop_cli.terminal.comparison_plan import named, say_plan
+from rdrop_cli.terminal.comparison_plan import describe_failure, named, say_plan
 from rdrop_cli.terminal.console import WIDE, Screen, add_row, duration, safe, table, without_frame
 from rdrop_cli.terminal.descriptions import describe_micro_batch, say_data
 from rdrop_cli.terminal.figures import Figures, stopping_rows
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
     from rdrop_cli.core.comparison.grid import Cell, CellResult
     from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.errors import RDropError
 
+NO_BAR = TaskID(-1)
 SHOWN = {name: TITLES[name] for name in METRICS}
 
 
@@ -50,6 +53,7 @@ class LiveComparison(ComparisonObserver):
         self.live: Live | None = None
         self._cells: list[Cell] = []
         self._results: list[CellResult] = []
+        self._running: dict[Path, _LiveTraining] = {}
 
     def data(self, data: Prepared) -> None:
         say_data(self.screen, data)
@@ -64,45 +68,58 @@ class LiveComparison(ComparisonObserver):
         if not plan.cells:
             self.stages.open()
             return
-        self._seconds = list(plan.seconds)
-        self._left = sum(plan.seconds)
+        self._seconds = dict(zip((cell.folder for cell in plan.cells), plan.seconds, strict=True))
+        self._left = plan.total
         self._run = self._runs.add_task("Runs", total=len(cells), left="")
-        self.advanced(0.0)
-        self.step = self.steps.add_task("", total=None)
+        self.advanced()
         self.live = Live(self, console=self.screen.ui, refresh_per_second=4)
 
     def began(self, cell: Cell) -> None:
         self.figures = Figures(cell.config.train.metric)
-        self.training.cell = cell.name
-        self.steps.reset(self.step, description=safe(cell.name), total=None)
+        bar = self.steps.add_task(safe(cell.name), total=None)
+        self.training = self._running[cell.folder] = _LiveTraining(self, cell.name, bar, self.figures)
         if self.live is not None:
             self.live.start()
 
     def ended(self, result: CellResult, seconds_left: float) -> None:
         self._results.append(result)
-        self._seconds.pop(0)
         self._left = seconds_left
-        self.advanced(0.0)
+        self._remove(result.folder)
         if not seconds_left:
             self.close()
             self.stages.open()
 
-    def advanced(self, share: float) -> None:
-        """A share of this cell's steps is done."""
-        this = self._left * self._seconds[0] / sum(self._seconds) if self._seconds else 0.0
-        left = self._left - share * this
-        done = len(self._cells) - len(self._seconds) + share
+    def failed(self, cell: Cell, error: RDropError) -> None:
+        self._remove(cell.folder)
+        self.screen.say(describe_failure(cell, error), style="red")
+
+    def _remove(self, folder: Path) -> None:
+        training = self._running.pop(folder)
+        self.steps.remove_task(training.bar)
+        self._seconds.pop(folder)
+        if self._running:
+            self.figures = list(self._running.values())[-1].figures
+        self.advanced()
+
+    def advanced(self) -> None:
+        """Some of the steps of the cells in training are done."""
+        total = sum(self._seconds.values())
+        shares = {folder: training.share for folder, training in self._running.items()}
+        spent = sum(self._left * share * self._seconds[folder] / total for folder, share in shares.items() if total)
+        left = self._left - spent
+        done = len(self._cells) - len(self._seconds) + sum(shares.values())
         self._runs.update(self._run, completed=done, left=f"about {duration(left)} left" if left else "")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """All there is to see, in as many lines as the terminal has."""
+        bars = self._fit_bars(console.height)
         yield self._runs
         yield self.steps
-        rows = self.figures.rows(options)
+        rows = self.figures.rows(options) if len(self._running) < 2 else []
         if self.is_stopping:
             rows = [*stopping_rows(options), *rows]
         arms = self._table() if self._results else None
-        room = console.height - 3  # two bars, and a line to spare
+        room = console.height - bars - 2  # the bar of all runs, and a line to spare
         if arms is None:
             yield from rows[:room]
             return
@@ -110,6 +127,14 @@ class LiveComparison(ComparisonObserver):
         has_room = room >= len(rows) + arms.row_count + 5
         yield Text("Validation, means of the runs of this session", style="bold", no_wrap=True)
         yield arms if has_room and console.width >= WIDE else without_frame(arms, console)
+
+    def _fit_bars(self, height: int) -> int:
+        """Show the bars of the cells in training, on at most a third of the terminal, and return how many."""
+        bars = [training.bar for training in self._running.values()]
+        room = max(1, height // 3)
+        for index, bar in enumerate(bars):
+            self.steps.update(bar, visible=index < room)
+        return max(1, min(len(bars), room))
 
     def _table(self) -> Table:
         shown = table("arm", "runs", *SHOWN.values(), "time a run")
@@ -131,11 +156,16 @@ class LiveComparison(ComparisonObserver):
 
 
 class _LiveTraining(Observer):
-    """A cell's training in its comparison's view."""
+    """A cell's training in its comparison's view; without a cell, what comes before the first."""
 
-    def __init__(self, view: LiveComparison) -> None:
+    def __init__(
+        self, view: LiveComparison, cell: str = "", bar: TaskID = NO_BAR, figures: Figures | None = None
+    ) -> None:
         self.view = view
-        self.cell = ""
+        self.cell = cell
+        self.bar = bar
+        self.figures = figures or Figures("f1")
+        self.share = 0.0
         self._steps = 1
 
     def stage(self, name: str, done: int, total: int | None) -> None:
@@ -146,20 +176,21 @@ class _LiveTraining(Observer):
 
     def plan(self, plan: TrainingPlan) -> None:
         self._steps = plan.steps
-        self.view.steps.update(self.view.step, total=plan.steps, completed=plan.first_step)
+        self.view.steps.update(self.bar, total=plan.steps, completed=plan.first_step)
 
     def step(self, step: int) -> None:
-        self.view.steps.update(self.view.step, completed=step, description=safe(self.cell))
-        self.view.advanced(step / self._steps)
+        self.view.steps.update(self.bar, completed=step, description=safe(self.cell))
+        self.share = step / self._steps
+        self.view.advanced()
 
     def evaluating(self, done: int) -> None:
         self._describe("validation" if done else "saving")
 
     def log(self, row: Mapping[str, Any]) -> None:
-        self.view.figures.log(row)
+        self.figures.log(row)
 
     def micro_batch(self, size: int) -> None:
-        self.view.screen.say(describe_micro_batch(size), style="yellow")
+        self.view.screen.say(named(self.cell, describe_micro_batch(size)), style="yellow")
 
     def notice(self, message: str) -> None:
         self.view.screen.say(named(self.cell, message), style="yellow")
@@ -168,7 +199,7 @@ class _LiveTraining(Observer):
         self.view.is_stopping = True
 
     def _describe(self, what: str) -> None:
-        self.view.steps.update(self.view.step, description=safe(f"{self.cell}: {what}"))
+        self.view.steps.update(self.bar, description=safe(f"{self.cell}: {what}"))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -12,6 +12,7 @@ from rdrop_cli.terminal.descriptions import LABEL
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison.grid import Cell
     from rdrop_cli.core.comparison.observer import ComparisonPlan
+    from rdrop_cli.errors import RDropError
 
 
 def describe_plan(plan: ComparisonPlan, cells: Sequence[Cell]) -> list[str]:
@@ -29,8 +30,9 @@ def describe_plan(plan: ComparisonPlan, cells: Sequence[Cell]) -> list[str]:
     if len(seeds) == 1:
         lines.append("Note   one seed shows nothing, as there is no spread to judge by: use --seeds 5 or more")
     if plan.cells:
-        total, disk = duration(sum(plan.seconds)), size(plan.disk)
-        lines.append(f"To do  {count(len(plan.cells), 'run')}, about {total}; disk {disk} at most")
+        total, disk = duration(plan.total), size(plan.disk)
+        pace = f", {plan.at_once} at a time" if plan.at_once > 1 else ""
+        lines.append(f"To do  {count(len(plan.cells), 'run')}{pace}, about {total}; disk {disk} at most")
     else:
         lines.append("To do  nothing: every run is done")
     return lines
@@ -50,3 +52,8 @@ def say_plan(screen: Screen, plan: ComparisonPlan, cells: Sequence[Cell]) -> Non
 def named(cell: str, message: str) -> str:
     """A message with the cell that it is about; before the first one begins there is none."""
     return f"{cell}: {message}" if cell else message
+
+
+def describe_failure(cell: Cell, error: RDropError) -> str:
+    """A line about a cell that failed while others are trained."""
+    return named(cell.name, error.message.removeprefix(f"{cell.name}: "))

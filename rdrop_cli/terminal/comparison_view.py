@@ -13,13 +13,14 @@ from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPla
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
 from rdrop_cli.terminal.comparison_live import SHOWN, LiveComparison
-from rdrop_cli.terminal.comparison_plan import named, say_plan
+from rdrop_cli.terminal.comparison_plan import describe_failure, named, say_plan
 from rdrop_cli.terminal.console import Screen, duration
 from rdrop_cli.terminal.descriptions import describe_micro_batch, describe_stopping, say_data
 
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison.grid import Cell, CellResult
     from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.errors import RDropError
     from rdrop_cli.terminal.stages import Stages
 
 
@@ -46,6 +47,8 @@ class PlainComparison(ComparisonObserver):
         self.stages = stages
         self.training = _QuietTraining(screen, stages)
         self._cells: list[Cell] = []
+        self._several = False
+        self._left = 0
 
     def data(self, data: Prepared) -> None:
         say_data(self.screen, data)
@@ -54,15 +57,23 @@ class PlainComparison(ComparisonObserver):
         self.stages.update(name, done, total)
 
     def began(self, cell: Cell) -> None:
-        self.training.cell = cell.name
+        self.training = _QuietTraining(self.screen, self.stages, cell.name)
+        if self._several:
+            self.screen.say(f"{cell.name} begins")
+
+    def failed(self, cell: Cell, error: RDropError) -> None:
+        self.screen.say(describe_failure(cell, error), style="red")
 
     def plan(self, plan: ComparisonPlan, cells: Sequence[Cell]) -> None:
         self.training.has_begun = True
         self._cells = list(cells)
+        self._several = plan.at_once > 1
+        self._left = len(plan.cells)
         say_plan(self.screen, plan, cells)
 
     def ended(self, result: CellResult, seconds_left: float) -> None:
-        done = sum(cell.is_done for cell in self._cells)
+        self._left -= 1
+        done = len(self._cells) - self._left
         metrics = result.metrics["validation"]
         values = "  ".join(f"{title} {number(metrics[name])}" for name, title in SHOWN.items())
         left = f", about {duration(seconds_left)} left" if seconds_left else ""
@@ -78,11 +89,11 @@ class PlainComparison(ComparisonObserver):
 class _QuietTraining(Observer):
     """Of a cell's training says only what must be known."""
 
-    def __init__(self, screen: Screen, stages: Stages) -> None:
+    def __init__(self, screen: Screen, stages: Stages, cell: str = "") -> None:
         self.screen = screen
         self.stages = stages
-        self.has_begun = False
-        self.cell = ""
+        self.has_begun = bool(cell)
+        self.cell = cell
 
     def stage(self, name: str, done: int, total: int | None) -> None:
         if not self.has_begun:
@@ -93,7 +104,7 @@ class _QuietTraining(Observer):
             self.screen.say(f"{self.cell} resumes at step {plan.first_step:,} of {plan.steps:,}")
 
     def micro_batch(self, size: int) -> None:
-        self.screen.say(describe_micro_batch(size))
+        self.screen.say(named(self.cell, describe_micro_batch(size)))
 
     def notice(self, message: str) -> None:
         self.screen.say(named(self.cell, message), style="yellow")

@@ -11,13 +11,14 @@ from rdrop_cli.core.training.observer import Observer
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison.grid import Cell, CellResult
     from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.errors import RDropError
 
 
 class ComparisonObserver:
     """Receives a comparison's progress; this base class ignores it.
 
     Attributes:
-        training: Receives the progress of each training.
+        training: Receives what belongs to no cell; by default also the progress of each cell's training.
     """
 
     training = Observer()
@@ -32,7 +33,14 @@ class ComparisonObserver:
         """Training is about to begin, of the `plan.cells` among all `cells`."""
 
     def began(self, cell: Cell) -> None:
-        """A cell begins or resumes."""
+        """A cell begins or resumes; others may be in training."""
+
+    def training_of(self, cell: Cell) -> Observer:
+        """The observer of the training of a cell that has just begun."""
+        return self.training
+
+    def failed(self, cell: Cell, error: RDropError) -> None:
+        """A cell's training has failed, and the others continue."""
 
     def ended(self, result: CellResult, seconds_left: float) -> None:
         """A cell has finished; the remaining ones should take `seconds_left`."""
@@ -40,11 +48,21 @@ class ComparisonObserver:
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """The remaining cells, the estimated seconds for each, and the bytes of disk space for all."""
+    """The remaining cells, the estimated seconds for each, and the bytes of disk space for all.
+
+    Attributes:
+        at_once: How many are trained at the same time.
+    """
 
     cells: list[Cell]
     seconds: list[float]
     disk: int
+    at_once: int = 1
+
+    @property
+    def total(self) -> float:
+        """The estimated seconds for all."""
+        return sum(self.seconds) / max(1, min(self.at_once, len(self.cells)))
 
     def as_dict(self, runs: int) -> dict[str, Any]:
         """The document that `rdrop compare --dry-run --json` prints.
@@ -56,6 +74,6 @@ class ComparisonPlan:
             "dry_run": True,
             "runs": runs,
             "runs_left": len(self.cells),
-            "seconds": sum(self.seconds),
+            "seconds": self.total,
             "disk_bytes": self.disk,
         }

@@ -33,12 +33,15 @@ _NOT_OF_A_STEP = (
 """Keys that do not affect how long a step takes (alpha only if it is 0)."""
 
 
-def make_plan(cells: Sequence[Cell], data: Prepared, folder: Path, observer: Observer) -> ComparisonPlan:
+def make_plan(
+    cells: Sequence[Cell], data: Prepared, folder: Path, observer: Observer, at_once: int = 1
+) -> ComparisonPlan:
     """Estimate the remaining work from finished cells or, if there are none of an arm's speed, from a few timed steps.
 
     Args:
         folder: The comparison's folder.
         observer: Receives the progress before steps can be timed.
+        at_once: How many cells are trained at the same time.
 
     Raises:
         StorageError: there is not enough disk space.
@@ -52,9 +55,10 @@ def make_plan(cells: Sequence[Cell], data: Prepared, folder: Path, observer: Obs
             rates[_kind(cell.config)], size = time_cell(cell, data, observer)
             weights = max(weights, size)
     seconds = [rates[_kind(cell.config)] * _steps(cell.config, data) for cell in left]
-    # Each run keeps its best model. The run in training also has checkpoints, each with two moments for every weight.
+    # Each run keeps its best model. Runs in training also have checkpoints, each with two moments for every weight.
     kept = max((cell.config.train.keep_checkpoints for cell in left), default=0) + 2
-    plan = ComparisonPlan(left, seconds, weights * (len(left) + 3 * kept))
+    training = max(1, min(at_once, len(left)))
+    plan = ComparisonPlan(left, seconds, weights * (len(left) + 3 * kept * training), at_once)
     _check_space(plan, folder)
     return plan
 

@@ -7,9 +7,7 @@ any point and resumed, and one with more seeds or arms trains only the new cells
 from __future__ import annotations
 
 import contextlib
-import gc
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +20,23 @@ from rdrop_cli.core.comparison.grid import Cell, CellResult, Grid, check_cells, 
 from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPlan
 from rdrop_cli.core.comparison.plan import make_plan
 from rdrop_cli.core.comparison.results import write_results
+from rdrop_cli.core.comparison.training import of_cell, train_cells
 from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.class_weights import class_weights
 from rdrop_cli.core.data.prepare import check_rejects, prepare_data
+from rdrop_cli.core.executors.base import Job
+from rdrop_cli.core.executors.in_process import InProcess
+from rdrop_cli.core.executors.training import check_weights, train
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.claim import claim_run
 from rdrop_cli.core.runs.record import read_record
-from rdrop_cli.core.runs.resolve import as_recorded
 from rdrop_cli.core.storage.files import make_folder, unwritable
 from rdrop_cli.core.storage.lock import only_writer
 from rdrop_cli.core.training.preflight import check_classes
-from rdrop_cli.core.training.run import TrainingRun
-from rdrop_cli.errors import CheckpointError, DataError, ModelError, StorageError, TrainingInterrupted
+from rdrop_cli.errors import CheckpointError, DataError, RDropError
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.core.executors.base import Executor
 
 
 @dataclass(frozen=True)
@@ -54,36 +54,46 @@ class ComparisonResult:
     others: list[str]
 
 
-def compare(grid: Grid, observer: ComparisonObserver | None = None) -> ComparisonResult:
+def compare(
+    grid: Grid, observer: ComparisonObserver | None = None, executor: Executor | None = None
+) -> ComparisonResult:
     """Train the missing cells, analyse all of them, and write the results.
 
     Args:
         grid: As `make_grid` gives it.
         observer: Receives progress.
+        executor: Where cells are trained, as `make_executor` gives it; None: in this process.
 
     Raises:
         TrainingInterrupted: a signal stopped the comparison; the same call resumes it.
         RDropError: as `Comparison`; the hint says what to do.
     """
     told = observer or ComparisonObserver()
+    executor = executor or InProcess()
     comparison = Comparison(grid.cells, grid.folder, told)
-    with comparison.claimed():
+    with comparison.claimed(), contextlib.closing(executor):
+        executor.open()
         data = comparison.prepare()
-        outcomes = comparison.run(comparison.plan(data))
+        outcomes = comparison.run(comparison.plan(data, executor.slots()), executor)
         evidence = weigh(outcomes, grid.arms[0].config.train.metric, on_progress=told.stage)
         document, files = write_results(evidence, outcomes, grid, data)
     return ComparisonResult(document, files, comparison.others())
 
 
-def plan_comparison(grid: Grid, observer: ComparisonObserver | None = None) -> ComparisonPlan:
+def plan_comparison(
+    grid: Grid, observer: ComparisonObserver | None = None, executor: Executor | None = None
+) -> ComparisonPlan:
     """What `compare` would do, and how long it should take. Only prepared data is written.
 
     Raises:
         StorageError: there is not enough disk space.
         RDropError: as `Comparison.prepare`.
     """
+    executor = executor or InProcess()
     comparison = Comparison(grid.cells, grid.folder, observer)
-    return comparison.plan(comparison.prepare())
+    with contextlib.closing(executor):
+        executor.open()
+        return comparison.plan(comparison.prepare(), executor.slots())
 
 
 class Comparison:
@@ -161,16 +171,22 @@ class Comparison:
         self.observer.data(data)
         return data
 
-    def plan(self, data: Prepared) -> ComparisonPlan:
+    def plan(self, data: Prepared, at_once: int = 1) -> ComparisonPlan:
         """The remaining work, with estimates of time and disk space.
+
+        Args:
+            at_once: How many cells are trained at the same time.
 
         Raises:
             StorageError: there is not enough disk space.
         """
-        return make_plan(self.cells, data, self.folder, self.observer.training)
+        return make_plan(self.cells, data, self.folder, self.observer.training, at_once)
 
-    def run(self, plan: ComparisonPlan) -> list[CellResult]:
+    def run(self, plan: ComparisonPlan, executor: Executor | None = None) -> list[CellResult]:
         """Train the remaining cells and return the results of all, in the order of `cells`.
+
+        Args:
+            executor: Trains them; None: this process, one after the other.
 
         Raises:
             TrainingInterrupted: a signal stopped the comparison; the current cell has been saved.
@@ -180,17 +196,7 @@ class Comparison:
         for cell in self.cells:
             if cell.is_done:
                 _drop_checkpoints(cell)  # the run may have been killed before doing so
-        spent = expected = 0.0
-        for index, cell in enumerate(plan.cells):
-            is_whole = not cell.has_begun  # the rest of an interrupted cell does not show the pace
-            self.observer.began(cell)
-            began = time.perf_counter()
-            self.train(cell)
-            if is_whole:
-                spent += time.perf_counter() - began
-                expected += plan.seconds[index]
-            pace = spent / expected if expected else 1.0
-            self.observer.ended(self._outcome(cell), pace * sum(plan.seconds[index + 1 :]))
+        train_cells(plan, executor or InProcess(), self.observer, self._job, self._finish)
         return [self._outcome(cell) for cell in self.cells]
 
     def others(self) -> list[str]:
@@ -200,45 +206,35 @@ class Comparison:
         return [f"{path.parent.name} {path.name.replace('seed', 'seed ')}" for path in sorted(done - here)]
 
     def train(self, cell: Cell) -> CellResult:
-        """Train one cell, which need not be one of `cells`, on the data that `prepare` has loaded.
+        """Train one cell in this process, on the data that `prepare` has loaded; it need not be one of `cells`.
 
         Raises:
             TrainingInterrupted: a signal stopped the training; the cell has been saved.
             RDropError: as in training, with the cell's name.
         """
-        with _map_cell_errors(cell):
-            self._train(cell)
+        try:
+            train(self._job(cell), self.observer.training_of(cell))
+        except RDropError as error:
+            raise of_cell(cell, error) from error
+        return self._finish(cell)
+
+    def _job(self, cell: Cell) -> Job:
+        first, weights = self._weights.get(_model_of(cell), (None, None))
+        return Job(cell.name, cell.folder, cell.config, self._data, first, weights)
+
+    def _finish(self, cell: Cell) -> CellResult:
+        """Check a cell that has just been trained, and remove its checkpoints."""
+        self._check_weights(cell, read_record(cell.folder).get("model") or {})
+        with only_writer(cell.folder):
+            _drop_checkpoints(cell)
         return self._outcome(cell)
 
-    def _train(self, cell: Cell) -> None:
-        with claim_run(cell.folder, cell.config):
-            resume = cell.has_begun
-            config = as_recorded(cell.folder, cell.config)[0] if resume else cell.config
-            training = TrainingRun(config, cell.folder, resume=resume, observer=self.observer.training)
-            training.set_up()
-            if training.data.fingerprint != self._data:
-                raise DataError(
-                    f"{cell.name}: the data has changed since this comparison began",
-                    "Restore the old data and run the same command to resume, or give the comparison another --out.",
-                )
-            self._check_weights(cell, training.model_record)
-            training.start()
-            del training
-            gc.collect()  # a trainer and its model refer to each other
-            _drop_checkpoints(cell)
-
     def _check_weights(self, cell: Cell, record: Mapping[str, Any]) -> None:
-        """Make sure that all cells of a model began with the same weights, so that differences are due to the arms."""
+        """Note the weights that the first cell of a model began with, and compare those of the others with them."""
         weights = record.get("weights")
-        if not isinstance(weights, str):
-            return  # trained by an earlier version
-        model = cell.config.model
-        first, known = self._weights.setdefault((model.name, model.revision), (cell.name, weights))
-        if weights != known:
-            raise CheckpointError(
-                f"{cell.name}: the weights of {model.name} differ from those that {first} began with",
-                "Restore the old weights, or give the comparison another --out.",
-            )
+        if isinstance(weights, str):  # earlier versions did not record them
+            check_weights(self._job(cell), weights)
+            self._weights.setdefault(_model_of(cell), (cell.name, weights))
 
     def _outcome(self, cell: Cell) -> CellResult:
         if cell.folder not in self._done:
@@ -255,21 +251,8 @@ def _check_labels(cell: Cell, outcome: CellResult, data: Prepared) -> None:
             )
 
 
-@contextlib.contextmanager
-def _map_cell_errors(cell: Cell) -> Iterator[None]:
-    """Add to errors in a cell's training which cell it is, and how to resume the comparison."""
-    try:
-        yield
-    except TrainingInterrupted as error:
-        raise TrainingInterrupted(f"Stopped in {cell.name} and saved", "Run the same command to resume") from error
-    except ModelError as error:
-        raise ModelError(
-            f"{cell.name}: {error.message}",
-            "Run the same command to resume, with --set train.micro_batch_size=auto if memory ran out. If the arm"
-            f" cannot be trained with these settings, omit it, or delete {cell.folder} and change its settings.",
-        ) from error
-    except StorageError as error:
-        raise StorageError(f"{cell.name}: {error.message}", "Fix this and run the same command to resume.") from error
+def _model_of(cell: Cell) -> tuple[str, str | None]:
+    return cell.config.model.name, cell.config.model.revision
 
 
 def _drop_checkpoints(cell: Cell) -> None:

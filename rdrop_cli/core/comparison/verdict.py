@@ -83,7 +83,8 @@ def _of_environments(outcomes: Sequence[CellResult]) -> str:
     environments = sorted({outcome.environment for outcome in outcomes})
     if len(environments) == 1:
         return ""
-    return f"Runs were trained on different machines, precisions or versions: {'; '.join(environments)}"
+    each = "; ".join(environments)
+    return f"Runs were trained on different machines, numbers of threads, precisions or versions: {each}"
 
 
 def _of_temperatures(outcomes: Sequence[CellResult], calibrated: Sequence[CalibratedCell]) -> str:

@@ -38,7 +38,7 @@ from rdrop_cli.core.training.resume import (
     log_history,
     resume_run,
 )
-from rdrop_cli.core.training.set_up import TrainingSetup, set_up_training
+from rdrop_cli.core.training.set_up import Inputs, TrainingSetup, set_up_training
 from rdrop_cli.core.training.trackers import Trackers
 from rdrop_cli.errors import TrainingInterrupted
 
@@ -92,6 +92,7 @@ class TrainingRun:
         resume: Resume from the run's newest intact checkpoint.
         overwrite: Remove a run that the folder contains when training begins.
         observer: Receives progress.
+        inputs: Used instead of the configured data and model.
     """
 
     def __init__(
@@ -102,12 +103,14 @@ class TrainingRun:
         resume: bool = False,
         overwrite: bool = False,
         observer: Observer | None = None,
+        inputs: Inputs | None = None,
     ) -> None:
         self.config = config
         self.run = run
         self.resume = resume
         self.overwrite = overwrite
         self.observer = observer or Observer()
+        self.inputs = inputs
         self.stopper = StopOnSignal(self.observer)
         self._ready: TrainingSetup | None = None
         self._began = 0.0
@@ -124,7 +127,12 @@ class TrainingRun:
         if self._ready is None:
             self._began = time.perf_counter()
             self._ready = set_up_training(
-                self.config, self.run, resume=self.resume, observer=self.observer, notice=self._notice
+                self.config,
+                self.run,
+                resume=self.resume,
+                observer=self.observer,
+                notice=self._notice,
+                inputs=self.inputs,
             )
             self.run = self._ready.run  # with several processes, the main one chooses it
         return self._ready

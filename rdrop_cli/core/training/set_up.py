@@ -34,6 +34,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """Where this machine has a model and prepared data that the configuration names as they are on another one."""
+
+    model: Path
+    prepared: Path
+
+
+@dataclass(frozen=True)
 class TrainingSetup:
     """A training's parts.
 
@@ -102,7 +110,13 @@ class TrainingSetup:
 
 
 def set_up_training(
-    config: Config, run: Path, *, resume: bool, observer: Observer, notice: Callable[[str], None]
+    config: Config,
+    run: Path,
+    *,
+    resume: bool,
+    observer: Observer,
+    notice: Callable[[str], None],
+    inputs: Inputs | None = None,
 ) -> TrainingSetup:
     """Load data and model, downloading a model on the hub if necessary, and do everything that can fail early.
 
@@ -111,6 +125,7 @@ def set_up_training(
         resume: The folder contains the run, whose recorded threads, columns and padding token are kept.
         observer: Receives progress.
         notice: Called with one line about anything that does not work on the device.
+        inputs: Used instead of the configured data and model.
 
     Raises:
         RDropError: something is wrong with data, model or configuration.
@@ -120,15 +135,13 @@ def set_up_training(
     devices.reset_peak_memory(device)  # in a comparison, an earlier training has run on the device
     precision = devices.pick_precision(config.train.precision, device)
     recorded = read_record(run) if resume and (run / layout.DATA).is_file() else {}
-    name = locate_model(config.model, config.hub)
-    with processes.main_process_first():
-        name = fetch_model(name, config.model.revision, observer.stage)
+    name = str(inputs.model) if inputs else _find_model(config, observer)
     threads = _settle_threads(device, recorded, resume, observer)
     tokenizer = load_tokenizer(
         name, max_length=config.model.max_length, trust_remote_code=config.model.trust_remote_code
     )
     with processes.main_process_first():
-        data = _load_data(config, recorded, resume, observer)
+        data = load_prepared(inputs.prepared) if inputs else _load_data(config, recorded, resume, observer)
         check_splits(data, config)
         weights = class_weights(config.train.class_weights, _train_classes(data))
         data = tokenize_splits(data, config, tokenizer, on_progress=observer.stage)
@@ -160,6 +173,12 @@ def set_up_training(
         collate=works.collate,
         by_exact_length=works.by_exact_length,
     )
+
+
+def _find_model(config: Config, observer: Observer) -> str:
+    name = locate_model(config.model, config.hub)
+    with processes.main_process_first():
+        return fetch_model(name, config.model.revision, observer.stage)
 
 
 def _settle_threads(

@@ -96,7 +96,8 @@ def test_an_arm_with_other_batches_is_told():
 def test_different_environments_are_told():
     other = replace(outcome(), environment="GPU, torch 2")
     assert told([outcome(), other], ARMS, [NOW]) == [
-        "Runs were trained on different machines, precisions or versions: CPU, torch 2; GPU, torch 2"
+        "Runs were trained on different machines, numbers of threads, precisions or versions: CPU, torch 2;"
+        " GPU, torch 2"
     ]
 
 

@@ -1,0 +1,145 @@
+"""Train the missing cells of a comparison with an executor, and say what remains."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from rdrop_cli.core.training.callbacks import StopOnSignal
+from rdrop_cli.errors import ModelError, RDropError, StorageError, TrainingInterrupted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rdrop_cli.core.comparison.grid import Cell, CellResult
+    from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPlan
+    from rdrop_cli.core.executors.base import Executor, Job
+
+
+def train_cells(
+    plan: ComparisonPlan,
+    executor: Executor,
+    observer: ComparisonObserver,
+    job_of: Callable[[Cell], Job],
+    finish: Callable[[Cell], CellResult],
+) -> None:
+    """Train the cells of a plan, as many at a time as the executor can.
+
+    Args:
+        job_of: Makes the job of a cell when its turn has come.
+        finish: Called with each cell whose run has finished; returns its results.
+
+    Raises:
+        TrainingInterrupted: a signal stopped the comparison.
+        RDropError: cells failed. In this process the first failure ends the comparison; elsewhere the others are
+            trained before.
+    """
+    waiting = list(plan.cells)
+    running: dict[Path, Cell] = {}
+    failures: dict[str, RDropError] = {}
+    pace = _Pace(plan)
+    stopper = StopOnSignal(observer.training)
+    with contextlib.nullcontext() if executor.in_process else stopper.listening():
+        while running or (waiting and not stopper.agree()):
+            while waiting and len(running) < executor.slots() and not stopper.agree():
+                cell = waiting.pop(0)
+                pace.begin(cell)
+                observer.began(cell)
+                running[cell.folder] = cell
+                try:
+                    executor.submit(job_of(cell), observer.training_of(cell))
+                except RDropError as error:
+                    _raise_for(cell, error)
+            if stopper.agree():
+                executor.cancel()
+            for ended in executor.poll():
+                cell = running.pop(ended.job.folder)
+                if ended.error is None:
+                    result = _finish(cell, finish)
+                    pace.end(cell)
+                    observer.ended(result, pace.left(executor.slots()))
+                elif executor.in_process:
+                    _raise_for(cell, ended.error)
+                elif isinstance(ended.error, TrainingInterrupted):
+                    waiting.append(cell)
+                else:
+                    pace.drop(cell)
+                    failures[cell.name] = of_cell(cell, ended.error)
+                    observer.failed(cell, failures[cell.name])
+    if waiting:
+        done = len(plan.cells) - len(waiting) - len(failures)
+        raise TrainingInterrupted(
+            f"Stopped with {done} of {len(plan.cells)} runs done", "Run the same command to resume"
+        )
+    if failures:
+        raise _missing(failures)
+
+
+def _finish(cell: Cell, finish: Callable[[Cell], CellResult]) -> CellResult:
+    try:
+        return finish(cell)
+    except StorageError as error:
+        _raise_for(cell, error)
+
+
+def _raise_for(cell: Cell, error: RDropError) -> NoReturn:
+    named = of_cell(cell, error)
+    if named is error:
+        raise error
+    raise named from error
+
+
+def of_cell(cell: Cell, error: RDropError) -> RDropError:
+    """An error of a cell's training with the cell's name, and how to resume the comparison."""
+    if isinstance(error, TrainingInterrupted):
+        return TrainingInterrupted(f"Stopped in {cell.name} and saved", "Run the same command to resume")
+    if isinstance(error, ModelError):
+        return ModelError(
+            f"{cell.name}: {error.message}",
+            "Run the same command to resume, with --set train.micro_batch_size=auto if memory ran out. If the arm"
+            f" cannot be trained with these settings, omit it, or delete {cell.folder} and change its settings.",
+        )
+    if isinstance(error, StorageError):
+        return StorageError(f"{cell.name}: {error.message}", "Fix this and run the same command to resume.")
+    return error
+
+
+def _missing(failures: dict[str, RDropError]) -> RDropError:
+    """The error at the end of a comparison in which cells failed, of the class of the first failure."""
+    name, first = next(iter(failures.items()))
+    cause = first.message.removeprefix(f"{name}: ")
+    which = f"{', '.join(failures)} failed, so there are no results yet"
+    return type(first)(f"{which}: {cause}" if len(failures) == 1 else f"{which}; {name}: {cause}", first.hint)
+
+
+class _Pace:
+    """How long the remaining cells should take, by those that have finished.
+
+    Attributes:
+        spent: Seconds that whole cells took; the rest of an interrupted one does not show the pace.
+        expected: What the plan expected for them.
+    """
+
+    def __init__(self, plan: ComparisonPlan) -> None:
+        self.spent = self.expected = 0.0
+        self._planned = dict(zip((cell.folder for cell in plan.cells), plan.seconds, strict=True))
+        self._began: dict[Path, float] = {}
+
+    def begin(self, cell: Cell) -> None:
+        if not cell.has_begun:
+            self._began[cell.folder] = time.perf_counter()
+
+    def drop(self, cell: Cell) -> float:
+        return self._planned.pop(cell.folder)
+
+    def end(self, cell: Cell) -> None:
+        seconds = self.drop(cell)
+        if cell.folder in self._began:
+            self.spent += time.perf_counter() - self._began[cell.folder]
+            self.expected += seconds
+
+    def left(self, slots: int) -> float:
+        pace = self.spent / self.expected if self.expected else 1.0
+        return pace * sum(self._planned.values()) / max(1, min(slots, len(self._planned)))

@@ -1,0 +1,223 @@
+"""Train jobs as tasks of a Ray cluster, whose nodes need not share a file system."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdrop_cli import threads
+from rdrop_cli.core.data.prepare import prepare_data
+from rdrop_cli.core.executors import ray_cluster
+from rdrop_cli.core.executors.archive import pack, unpack
+from rdrop_cli.core.executors.base import Ended, Job
+from rdrop_cli.core.executors.messages import error_from_message, job_as_text
+from rdrop_cli.core.executors.ray_task import train_job
+from rdrop_cli.core.executors.training import check_data
+from rdrop_cli.core.model.locate import fetch_model, locate_model
+from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.claim import claim_run
+from rdrop_cli.core.storage.files import unwritable, writing_folder
+from rdrop_cli.core.storage.lock import LOCK
+from rdrop_cli.errors import ConfigError, DataError, ProcessLost, RDropError, TrainingInterrupted, one_line
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.training.observer import Observer
+    from rdrop_cli.schema import Config
+
+_LOST_NODES = 5
+"""How often Ray repeats a task whose worker or node is lost."""
+_MOMENT = 0.5
+_OF_MODELS = {".json", ".txt", ".model", ".jinja", ".py", ".safetensors"}
+"""Configuration, tokenizer and weights, as they are downloaded from the hub."""
+
+
+@dataclass
+class _Task:
+    job: Job
+    observer: Observer
+    answer: Any
+
+
+class RayTasks:
+    """An executor on a Ray cluster.
+
+    Args:
+        address: HOST:PORT; None: RAY_ADDRESS, else a Ray on this machine.
+        cpus: CPUs of each run; also its threads, unless --threads or OMP_NUM_THREADS says how many it has.
+        gpus: GPUs of each run, or the share of one; None: one if the cluster has any, else none.
+    """
+
+    in_process = False
+
+    def __init__(self, address: str | None, cpus: int = 1, gpus: float | None = None) -> None:
+        self.address = address
+        self.cpus = cpus
+        self.gpus = gpus
+        self.threads = threads.chosen() or cpus
+        self._ray: Any = None
+        self._tasks: dict[Path, _Task] = {}
+        self._sent: dict[tuple[str, ...], Any] = {}
+        self._stopped: list[Ended] = []
+        self._has_room = True
+
+    def open(self) -> None:
+        """Connect, and check the nodes' versions and what the cluster can run.
+
+        Raises:
+            ConfigError: Ray is missing or does not answer, versions differ, or no node is large enough.
+        """
+        if self.gpus is not None and self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ConfigError(f"--gpus-per-run {self.gpus:g}: give a whole number, or less than one")
+        self._ray = ray_cluster.require_ray()
+        ray_cluster.connect(self.address)
+        if self.gpus is None:
+            self.gpus = 1.0 if any(node["Resources"].get("GPU") for node in self._nodes()) else 0.0
+        if not self.slots():
+            raise self._too_small()
+        ray_cluster.check_versions()
+        self._train = self._ray.remote(
+            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=_LOST_NODES, retry_exceptions=False, max_calls=1
+        )(train_job)
+
+    def slots(self) -> int:
+        """How many runs the nodes that are there can train at the same time."""
+        return sum(self._room(node["Resources"]) for node in self._nodes())
+
+    def submit(self, job: Job, observer: Observer) -> None:
+        """Send the job to the cluster; model and data only once.
+
+        Raises:
+            DataError: the data has changed.
+            RDropError: the model or the data cannot be read.
+        """
+        model, prepared, recorded = self._inputs(job)
+        begun = None
+        if (job.folder / layout.CONFIG).is_file():
+            begun = self._ray.put(_pack(job.folder, lambda path: path.name != LOCK))
+        assert self.gpus is not None
+        answer = self._train.options(name=job.name).remote(
+            job_as_text(job), self.threads, self.gpus, model, prepared, begun, recorded
+        )
+        self._tasks[job.folder] = _Task(job, observer, answer)
+
+    def poll(self) -> list[Ended]:
+        """Wait for a moment, and put the runs that have come back in their place."""
+        ended, self._stopped = self._stopped, []
+        by_answer = {task.answer: task for task in self._tasks.values()}
+        if by_answer:
+            self._tell_of_room()
+            ready, _ = self._ray.wait(list(by_answer), num_returns=1, timeout=_MOMENT)
+            for answer in ready:
+                task = by_answer[answer]
+                del self._tasks[task.job.folder]
+                ended.append(Ended(task.job, self._receive(task)))
+        return ended
+
+    def _tell_of_room(self) -> None:
+        """Say once if the nodes that are left cannot train a run, since Ray then waits for others."""
+        had_room, self._has_room = self._has_room, self.slots() > 0
+        if had_room and not self._has_room:
+            task = next(iter(self._tasks.values()))
+            task.observer.notice("No node of the Ray cluster has room for a run; the comparison waits for one")
+
+    def cancel(self) -> None:
+        """End the tasks. What they have done is lost, since it is on the nodes; finished runs are here."""
+        for task in self._tasks.values():
+            self._ray.cancel(task.answer, force=True)
+            self._stopped.append(Ended(task.job, TrainingInterrupted(f"{task.job.name}: stopped")))
+        self._tasks.clear()
+
+    def close(self) -> None:
+        """End the tasks, and disconnect."""
+        if self._ray is not None:
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                self.cancel()
+        self._sent.clear()
+        ray_cluster.shutdown()
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        return [node for node in self._ray.nodes() if node["Alive"]]
+
+    def _room(self, resources: dict[str, float]) -> int:
+        """How many runs a node can train at the same time."""
+        room = int(resources.get("CPU", 0) // self.cpus)
+        return min(room, int(resources.get("GPU", 0) / self.gpus + 1e-9)) if self.gpus else room
+
+    def _too_small(self) -> ConfigError:
+        each = [node["Resources"] for node in self._nodes()]
+        cpus, gpus = (max((node.get(name, 0) for node in each), default=0) for name in ("CPU", "GPU"))
+        wanted = f"--cpus-per-run {self.cpus}" + (f", --gpus-per-run {self.gpus:g}" if self.gpus else "")
+        return ConfigError(
+            f"{wanted}: no node of the Ray cluster has so many (CPUs: {cpus:g} at most, GPUs: {gpus:g})",
+            "Ask for less, or add a larger node.",
+        )
+
+    def _inputs(self, job: Job) -> tuple[Any, Any, str]:
+        """Model and data in the cluster's object store, and where the data is here."""
+        data = prepare_data(job.config)
+        check_data(job, data.fingerprint)
+        assert data.folder is not None
+        folder = data.folder
+        return self._put(_model_folder(job.config), _is_of_model), self._put(folder, _is_file), str(folder.resolve())
+
+    def _put(self, folder: Path, wanted: Any) -> Any:
+        key = (str(folder.absolute()),)
+        if key not in self._sent:
+            self._sent[key] = self._ray.put(_pack(folder, wanted))
+        return self._sent[key]
+
+    def _receive(self, task: _Task) -> RDropError | None:
+        """Put a finished run in its place; or the reason why there is none."""
+        try:
+            found = self._ray.get(task.answer)
+        except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.NodeDiedError):
+            return ProcessLost(
+                f"{task.job.name}: its worker or node was lost {_LOST_NODES + 1} times",
+                "Run the same command to resume.",
+            )
+        except self._ray.exceptions.RayError as error:
+            return ProcessLost(f"{task.job.name}: {one_line(error)}", "Run the same command to resume.")
+        for kind, value in found["notices"]:
+            getattr(task.observer, "micro_batch" if kind == "micro_batch" else "notice")(value)
+        if "error" in found:
+            return error_from_message(found)
+        try:
+            _land(task.job, found["folder"])
+        except RDropError as error:
+            return error
+        return None
+
+
+def _land(job: Job, content: bytes) -> None:
+    """Write a finished run beside its place, and rename it.
+
+    Raises:
+        CheckpointError: another process is writing to the folder.
+        DataError: what was received is damaged.
+        StorageError: it cannot be written.
+    """
+    with claim_run(job.folder, job.config), writing_folder(job.folder) as staging:
+        unpack(content, staging)
+        if not (staging / layout.METRICS).is_file():
+            raise DataError(f"{job.name}: the run that was received is not finished")
+
+
+def _model_folder(config: Config) -> Path:
+    return Path(fetch_model(locate_model(config.model, config.hub), config.model.revision))
+
+
+def _pack(folder: Path, wanted: Any) -> bytes:
+    try:
+        return pack(folder, [path for path in folder.rglob("*") if path.is_file() and wanted(path)])
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _is_of_model(path: Path) -> bool:
+    return path.suffix in _OF_MODELS
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file()
