@@ -54,6 +54,7 @@ class LiveComparison(ComparisonObserver):
         self._cells: list[Cell] = []
         self._results: list[CellResult] = []
         self._running: dict[Path, _LiveTraining] = {}
+        self._last: TaskID | None = None
 
     def data(self, data: Prepared) -> None:
         say_data(self.screen, data)
@@ -76,6 +77,7 @@ class LiveComparison(ComparisonObserver):
 
     def began(self, cell: Cell) -> None:
         self.figures = Figures(cell.config.train.metric)
+        self._clear_last()
         bar = self.steps.add_task(safe(cell.name), total=None)
         self.training = self._running[cell.folder] = _LiveTraining(self, cell.name, bar, self.figures)
         if self.live is not None:
@@ -94,12 +96,18 @@ class LiveComparison(ComparisonObserver):
         self.screen.say(describe_failure(cell, error), style="red")
 
     def _remove(self, folder: Path) -> None:
-        training = self._running.pop(folder)
-        self.steps.remove_task(training.bar)
+        self._last = self._running.pop(folder).bar
         self._seconds.pop(folder)
         if self._running:
+            self._clear_last()
             self.figures = list(self._running.values())[-1].figures
         self.advanced()
+
+    def _clear_last(self) -> None:
+        """Remove the bar of the cell that ended last; it is shown until another one is."""
+        if self._last is not None:
+            self.steps.remove_task(self._last)
+            self._last = None
 
     def advanced(self) -> None:
         """Some of the steps of the cells in training are done."""
