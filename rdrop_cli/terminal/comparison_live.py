@@ -16,7 +16,7 @@ from rdrop_cli.core.metrics.bootstrap import METRICS
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
-from rdrop_cli.terminal.comparison_plan import describe_failure, named, say_plan
+from rdrop_cli.terminal.comparison_plan import named, say_plan
 from rdrop_cli.terminal.console import WIDE, Screen, add_row, duration, safe, table, without_frame
 from rdrop_cli.terminal.descriptions import describe_micro_batch, say_data
 from rdrop_cli.terminal.figures import Figures, stopping_rows
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from rdrop_cli.core.comparison.grid import Cell, CellResult
     from rdrop_cli.core.data.dataset import Prepared
-    from rdrop_cli.errors import RDropError
 
 NO_BAR = TaskID(-1)
 SHOWN = {name: TITLES[name] for name in METRICS}
@@ -91,9 +90,9 @@ class LiveComparison(ComparisonObserver):
             self.close()
             self.stages.open()
 
-    def failed(self, cell: Cell, error: RDropError) -> None:
+    def failed(self, cell: Cell, why: str) -> None:
         self._remove(cell.folder)
-        self.screen.say(describe_failure(cell, error), style="red")
+        self.screen.say(named(cell.name, why), style="red")
 
     def _remove(self, folder: Path) -> None:
         self._last = self._running.pop(folder).bar

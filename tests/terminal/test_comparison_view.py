@@ -14,7 +14,6 @@ from rdrop_cli.core.comparison.observer import ComparisonPlan
 from rdrop_cli.core.data.dataset import Prepared, Split
 from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.core.training.observer import TrainingPlan
-from rdrop_cli.errors import ModelError
 from rdrop_cli.terminal.comparison_view import LiveComparison, comparison_observer
 from rdrop_cli.terminal.console import Screen
 from training_runs import PLAN
@@ -116,7 +115,7 @@ def test_runs_in_training_at_the_same_time_are_all_shown_and_one_that_fails_is_n
             training.micro_batch(4)
         if is_live:
             screen.ui.print(view)
-        view.failed(cells[1], ModelError("rdrop seed 42: memory ran out"))
+        view.failed(cells[1], "memory ran out")
         view.ended(CellResult("plain", 42, cells[0].folder, METRICS, None, {"seconds": 61.0}), 0.0)
     shown = buffer.getvalue()
     assert "To do  2 runs, 2 at a time, about 1 min 20 s; disk 1.0 GiB at most" in shown
