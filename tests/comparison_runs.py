@@ -28,8 +28,8 @@ class Told(ComparisonObserver):
     def ended(self, result, seconds_left):
         self.ended_cells.append(f"{result.arm} seed {result.seed}")
 
-    def failed(self, cell, error):
-        self.failures.append(error.message)
+    def failed(self, cell, why):
+        self.failures.append(f"{cell.name}: {why}")
 
 
 class Notices(Observer):

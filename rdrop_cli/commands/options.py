@@ -165,8 +165,9 @@ CpusPerRunOption = Annotated[
         MACHINE,
         "--cpus-per-run",
         metavar="N",
-        text="CPUs of a run on a Ray cluster, and its threads without --threads.",
+        text="CPUs of a run on a Ray cluster, and its threads without --threads. Default: 1.",
         callback=between(1, 1024),
+        show_default=False,
     ),
 ]
 GpusPerRunOption = Annotated[

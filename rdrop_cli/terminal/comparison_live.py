@@ -16,7 +16,7 @@ from rdrop_cli.core.metrics.bootstrap import METRICS
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
-from rdrop_cli.terminal.comparison_plan import describe_failure, named, say_plan
+from rdrop_cli.terminal.comparison_plan import named, say_plan
 from rdrop_cli.terminal.console import WIDE, Screen, add_row, duration, safe, table, without_frame
 from rdrop_cli.terminal.descriptions import describe_micro_batch, say_data
 from rdrop_cli.terminal.figures import Figures, stopping_rows
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from rdrop_cli.core.comparison.grid import Cell, CellResult
     from rdrop_cli.core.data.dataset import Prepared
-    from rdrop_cli.errors import RDropError
 
 NO_BAR = TaskID(-1)
 SHOWN = {name: TITLES[name] for name in METRICS}
@@ -54,6 +53,7 @@ class LiveComparison(ComparisonObserver):
         self._cells: list[Cell] = []
         self._results: list[CellResult] = []
         self._running: dict[Path, _LiveTraining] = {}
+        self._last: TaskID | None = None
 
     def data(self, data: Prepared) -> None:
         say_data(self.screen, data)
@@ -76,6 +76,7 @@ class LiveComparison(ComparisonObserver):
 
     def began(self, cell: Cell) -> None:
         self.figures = Figures(cell.config.train.metric)
+        self._clear_last()
         bar = self.steps.add_task(safe(cell.name), total=None)
         self.training = self._running[cell.folder] = _LiveTraining(self, cell.name, bar, self.figures)
         if self.live is not None:
@@ -89,17 +90,23 @@ class LiveComparison(ComparisonObserver):
             self.close()
             self.stages.open()
 
-    def failed(self, cell: Cell, error: RDropError) -> None:
+    def failed(self, cell: Cell, why: str) -> None:
         self._remove(cell.folder)
-        self.screen.say(describe_failure(cell, error), style="red")
+        self.screen.say(named(cell.name, why), style="red")
 
     def _remove(self, folder: Path) -> None:
-        training = self._running.pop(folder)
-        self.steps.remove_task(training.bar)
+        self._last = self._running.pop(folder).bar
         self._seconds.pop(folder)
         if self._running:
+            self._clear_last()
             self.figures = list(self._running.values())[-1].figures
         self.advanced()
+
+    def _clear_last(self) -> None:
+        """Remove the bar of the cell that ended last; it is shown until another one is."""
+        if self._last is not None:
+            self.steps.remove_task(self._last)
+            self._last = None
 
     def advanced(self) -> None:
         """Some of the steps of the cells in training are done."""

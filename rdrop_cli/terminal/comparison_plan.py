@@ -12,7 +12,6 @@ from rdrop_cli.terminal.descriptions import LABEL
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison.grid import Cell
     from rdrop_cli.core.comparison.observer import ComparisonPlan
-    from rdrop_cli.errors import RDropError
 
 
 def describe_plan(plan: ComparisonPlan, cells: Sequence[Cell]) -> list[str]:
@@ -52,8 +51,3 @@ def say_plan(screen: Screen, plan: ComparisonPlan, cells: Sequence[Cell]) -> Non
 def named(cell: str, message: str) -> str:
     """A message with the cell that it is about; before the first one begins there is none."""
     return f"{cell}: {message}" if cell else message
-
-
-def describe_failure(cell: Cell, error: RDropError) -> str:
-    """A line about a cell that failed while others are trained."""
-    return named(cell.name, error.message.removeprefix(f"{cell.name}: "))

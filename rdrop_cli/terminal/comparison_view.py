@@ -13,14 +13,13 @@ from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPla
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
 from rdrop_cli.terminal.comparison_live import SHOWN, LiveComparison
-from rdrop_cli.terminal.comparison_plan import describe_failure, named, say_plan
+from rdrop_cli.terminal.comparison_plan import named, say_plan
 from rdrop_cli.terminal.console import Screen, duration
 from rdrop_cli.terminal.descriptions import describe_micro_batch, describe_stopping, say_data
 
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison.grid import Cell, CellResult
     from rdrop_cli.core.data.dataset import Prepared
-    from rdrop_cli.errors import RDropError
     from rdrop_cli.terminal.stages import Stages
 
 
@@ -61,8 +60,8 @@ class PlainComparison(ComparisonObserver):
         if self._several:
             self.screen.say(f"{cell.name} begins")
 
-    def failed(self, cell: Cell, error: RDropError) -> None:
-        self.screen.say(describe_failure(cell, error), style="red")
+    def failed(self, cell: Cell, why: str) -> None:
+        self.screen.say(named(cell.name, why), style="red")
 
     def plan(self, plan: ComparisonPlan, cells: Sequence[Cell]) -> None:
         self.training.has_begun = True

@@ -12,6 +12,7 @@ from rdrop_cli.config import dotted_keys
 from rdrop_cli.errors import DataError
 
 NO_KEY = {"config", "set_", "out", "overwrite", "threads", "json_output", "quiet", "debug"}
+NO_KEY |= {"on", "cpus_per_run", "gpus_per_run"}
 OF_ITS_OWN = {
     train: {"resume", "dry_run", "no_export"},
     compare: {"arms", "arm", "seeds", "budget", "dry_run"},

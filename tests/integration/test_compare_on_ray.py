@@ -12,8 +12,13 @@ import psutil
 import pytest
 
 from comparison_runs import Told, is_worker, runs_of
+from rdrop_cli.core.data.prepare import prepare_data
 from rdrop_cli.core.executors import ray_cluster
+from rdrop_cli.core.executors.archive import pack
+from rdrop_cli.core.executors.base import Job
+from rdrop_cli.core.executors.messages import job_as_text
 from rdrop_cli.core.executors.on_ray import RayTasks
+from rdrop_cli.core.executors.ray_task import train_job
 from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import ConfigError, TrainingInterrupted
 from training_runs import SignalAt
@@ -73,13 +78,19 @@ def test_two_nodes_give_what_this_process_gives_even_if_one_is_lost(comparisons,
     assert not list(Path("nodes").glob("*/.*.partial"))
 
 
-def test_a_run_that_fails_on_a_node_is_named_with_the_node(comparisons, cluster):
-    comparisons.copy("bad", "plain")
-    own = ["wild:train.lr=1e30,train.max_grad_norm=1e30"]
-    told = Told()
-    with pytest.raises(Exception, match="wild seed 42 failed, so there are no results yet: training failed: the loss"):
-        comparisons.make("bad", RayTasks(cluster.address), told, names=["plain"], own=own, seeds=1)
-    assert told.failures[0].endswith(f"(on node {os.uname().nodename})")
+def test_a_run_that_fails_on_a_node_is_named_with_the_node(comparisons):
+    data = prepare_data(comparisons.settings())
+    wild = comparisons.settings(**{"train.lr": 1e30, "train.max_grad_norm": 1e30})
+    job = Job("wild seed 42", Path("wild"), wild, data.fingerprint)
+    sent = [
+        pack(folder, [path for path in folder.rglob("*") if path.is_file()])
+        for folder in (comparisons.model, data.folder)
+    ]
+    answer = train_job(job_as_text(job), 1, 0, *sent, None, str(data.folder))
+    assert answer["error"] == "ModelError"
+    assert answer["message"].startswith("training failed: the loss became nan")
+    assert answer["message"].endswith(f"(on node {os.uname().nodename})")
+    assert not Path("wild").exists()
 
 
 def test_a_run_that_no_node_can_train_is_refused_at_once(comparisons, cluster):

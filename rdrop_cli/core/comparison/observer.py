@@ -11,7 +11,6 @@ from rdrop_cli.core.training.observer import Observer
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison.grid import Cell, CellResult
     from rdrop_cli.core.data.dataset import Prepared
-    from rdrop_cli.errors import RDropError
 
 
 class ComparisonObserver:
@@ -39,7 +38,7 @@ class ComparisonObserver:
         """The observer of the training of a cell that has just begun."""
         return self.training
 
-    def failed(self, cell: Cell, error: RDropError) -> None:
+    def failed(self, cell: Cell, why: str) -> None:
         """A cell's training has failed, and the others continue."""
 
     def ended(self, result: CellResult, seconds_left: float) -> None:

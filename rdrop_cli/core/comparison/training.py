@@ -67,7 +67,7 @@ def train_cells(
                 else:
                     pace.drop(cell)
                     failures[cell.name] = of_cell(cell, ended.error)
-                    observer.failed(cell, failures[cell.name])
+                    observer.failed(cell, _why(cell.name, failures[cell.name]))
     if waiting:
         done = len(plan.cells) - len(waiting) - len(failures)
         raise TrainingInterrupted(
@@ -109,9 +109,14 @@ def of_cell(cell: Cell, error: RDropError) -> RDropError:
 def _missing(failures: dict[str, RDropError]) -> RDropError:
     """The error at the end of a comparison in which cells failed, of the class of the first failure."""
     name, first = next(iter(failures.items()))
-    cause = first.message.removeprefix(f"{name}: ")
+    cause = _why(name, first)
     which = f"{', '.join(failures)} failed, so there are no results yet"
     return type(first)(f"{which}: {cause}" if len(failures) == 1 else f"{which}; {name}: {cause}", first.hint)
+
+
+def _why(name: str, error: RDropError) -> str:
+    """An error's message without the cell's name."""
+    return error.message.removeprefix(f"{name}: ")
 
 
 class _Pace:

@@ -51,13 +51,15 @@ def make_executor(on: str | None, *, cpus_per_run: int = 1, gpus_per_run: float 
         gpus_per_run: GPUs that each run has there, or the share of one; None: one if the cluster has GPUs.
 
     Raises:
-        ConfigError: there is no such place.
+        ConfigError: there is no such place, or CPUs and GPUs are given for another one than Ray.
     """
-    if on is None:
+    place = parse_place(on) if on is not None else None
+    if (cpus_per_run != 1 or gpus_per_run is not None) and (place is None or place.workers is not None):
+        raise ConfigError("--cpus-per-run and --gpus-per-run are for --on ray only", "Leave them out.")
+    if place is None:
         from rdrop_cli.core.executors.in_process import InProcess
 
         return InProcess()
-    place = parse_place(on)
     if place.workers is not None:
         from rdrop_cli.core.executors.local import LocalWorkers
 
