@@ -1,0 +1,228 @@
+"""`rdrop predict` for many files: a folder or a pattern as input, a folder as output."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rdrop_cli import processes
+from rdrop_cli.commands import predictions
+from rdrop_cli.errors import DataError
+from rdrop_cli.terminal.console import Screen, count, size
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.inference.opening import Opening
+    from rdrop_cli.core.inference.part_prediction import Outcome, Plan, Reading
+    from rdrop_cli.core.inference.parts import Part, Parts, Shard
+    from rdrop_cli.core.runs.checkpoint import Checkpoint
+    from rdrop_cli.terminal.parts_view import PartsView
+
+_NAMED = 10
+"""Unreadable parts that the last line names; each has had a line of its own."""
+
+
+@dataclass(frozen=True)
+class Many:
+    """What is asked for.
+
+    Attributes:
+        shard: The share of the parts to predict; None: all.
+        overwrite: Predict also what is finished, and replace other predictions.
+    """
+
+    checkpoint: Checkpoint
+    opening: Opening
+    reading: Reading
+    parts: Parts
+    shard: Shard | None
+    overwrite: bool = False
+
+    @property
+    def chosen(self) -> tuple[Part, ...]:
+        """The parts to predict."""
+        return self.parts.all if self.shard is None else self.shard.of(self.parts.all)
+
+
+def is_many(source: str | None) -> bool:
+    """True for an input of many files."""
+    if source in (None, "-"):
+        return False
+    from rdrop_cli.core.inference.parts import is_many
+
+    return is_many(str(source))
+
+
+def refuse_options(**given: Any) -> None:
+    """Refuse options that only many files have.
+
+    Raises:
+        typer.BadParameter: one was given.
+    """
+    for name, value in given.items():
+        if value:
+            raise typer.BadParameter(f"--{name.replace('_', '-')} needs a folder or a pattern as --input")
+
+
+def choose(source: str, output: str | None, input_format: str | None, shard: str | None) -> tuple[Parts, Shard | None]:
+    """All parts, and the share of them if one is asked for.
+
+    Raises:
+        typer.BadParameter: there is no folder for the predictions, or there are several processes.
+        RDropError: as `find_parts` and `parse_shard`.
+    """
+    from rdrop_cli.core.inference.parts import find_parts, parse_shard
+    from rdrop_cli.core.storage.files import user_path
+
+    if output is None or output == "-":
+        raise typer.BadParameter("many files as --input need a folder as --output")
+    if processes.world_size() > 1:
+        raise typer.BadParameter("many files are not predicted by a launcher's processes; use --shard or --on ray")
+    share = parse_shard(shard)
+    return find_parts(source, user_path(output), input_format), share
+
+
+def predict_many(screen: Screen, many: Many) -> None:
+    """Predict the parts, and say what became of them.
+
+    Raises:
+        DataError: parts could not be read, or the output folder has other predictions.
+        RDropError: the model cannot be loaded or fails, or nothing can be written.
+    """
+    _say_what(screen, many)
+    if not many.chosen:
+        _show(screen, many, [], None)
+        return
+    outcomes: list[Outcome] = []
+    try:
+        settings = _here(screen, many, outcomes)
+    except KeyboardInterrupt:
+        done = sum(outcome.record is not None for outcome in outcomes)
+        screen.say(f"{done:,} of {count(len(many.chosen), 'part')} finished; the same command resumes", style="yellow")
+        raise
+    _show(screen, many, outcomes, settings)
+    _fail(outcomes)
+
+
+def _here(screen: Screen, many: Many, outcomes: list[Outcome]) -> dict[str, Any]:
+    """Predict in this process, and return the settings.
+
+    Args:
+        outcomes: Gets what became of each part.
+    """
+    from rdrop_cli.core.inference.part_prediction import PartPredictor, begin, predict_parts
+
+    with screen.stages() as stages:
+        classifier = many.opening.open(
+            many.checkpoint, notice=lambda text: screen.say(text, style="yellow"), on_progress=stages.update
+        )
+    predictor = PartPredictor(classifier, many.checkpoint, many.parts, many.reading)
+    plan = begin(many.parts, many.chosen, predictor.settings, overwrite=many.overwrite)
+    if classifier.threshold is not None:
+        screen.say(str(classifier.threshold))
+    _collect(screen, plan, lambda view: predict_parts(predictor, plan, lambda part: view.row()), outcomes)
+    return predictor.settings
+
+
+def _collect(
+    screen: Screen, plan: Plan, run: Callable[[PartsView], Iterable[Outcome]], outcomes: list[Outcome]
+) -> None:
+    """Predict the pending parts with `run`, and show how far it is."""
+    from rdrop_cli.terminal.parts_view import PartsView
+
+    if plan.finished:
+        screen.say(f"{count(len(plan.finished), 'part')} finished already")
+    outcomes += plan.finished
+    with PartsView(screen, len(plan.pending), sum(part.size for part in plan.pending)) as view:
+        for outcome in run(view):
+            outcomes.append(outcome)
+            view.part(outcome.part.size, 0 if outcome.record is None else outcome.record.rows)
+            if outcome.has_changed:
+                screen.say(f"{outcome.part.source}: has changed since it was predicted", style="yellow")
+            if outcome.error is not None:
+                screen.say(outcome.error, style="red")
+
+
+def _say_what(screen: Screen, many: Many) -> None:
+    parts, chosen = many.parts, many.chosen
+    share = f"; shard {many.shard} has {len(chosen):,} of them" if many.shard else ""
+    screen.say(f"{count(len(parts.all), 'part')} in {parts.root}, {size(sum(part.size for part in parts.all))}{share}")
+    if parts.passed_over:
+        names = ", ".join(parts.passed_over[:3])
+        screen.say(f"{count(len(parts.passed_over), 'file')} of other types passed over: {names}", style="yellow")
+    renamed = next((part for part in chosen if part.target.name != part.source.name), None)
+    if renamed is not None:
+        screen.say(f"Texts without a table get predictions as jsonl: {renamed.target} for {renamed.source}")
+
+
+def _show(screen: Screen, many: Many, outcomes: list[Outcome], settings: dict[str, Any] | None) -> None:
+    """Say what all finished parts of the share have; with `--json` this is the document."""
+    from rdrop_cli.core.data.columns import in_words
+
+    records = [outcome.record for outcome in outcomes if outcome.record is not None]
+    labels = sum((Counter(record.labels) for record in records), Counter[str]())
+    total, problems = sum(record.rows for record in records), sum(record.problems for record in records)
+    for columns in {in_words(record.columns): None for record in records if record.columns}:
+        screen.say(f"Columns: {columns}")
+    if problems:
+        first = next(record.first_problem for record in records if record.problems)
+        screen.say(f"{count(problems, 'row')} with problems; the first: {first}", style="yellow")
+    tally = predictions.Tally(many.reading.abstain_below)
+    tally.labels, tally.without = labels, sum(record.without_label for record in records)
+    predictions.show_tally(screen, tally)
+    if settings is not None:
+        made = f"{count(total, 'prediction')} of {count(len(records), 'part')} in {many.parts.output}"
+        screen.say(f"{made} ({settings['backend']}): {predictions.summary_of(labels, settings['labels'])}")
+    if screen.json_output:
+        screen.document(_document(many, outcomes, tally, settings, problems))
+
+
+def _document(
+    many: Many, outcomes: list[Outcome], tally: predictions.Tally, settings: dict[str, Any] | None, problems: int
+) -> dict[str, Any]:
+    known = settings or {}
+    threshold = {} if known.get("threshold") is None else {"threshold": known["threshold"]}
+    in_order = sorted(outcomes, key=lambda outcome: natural_order(outcome.part.name))
+    return {
+        "output": str(many.parts.output),
+        "shard": None if many.shard is None else str(many.shard),
+        "count": tally.total,
+        "problems": problems,
+        "labels": dict(tally.labels),
+        "backend": known.get("backend"),
+        **threshold,
+        **predictions.without_label(tally),
+        "failed": sum(outcome.record is None for outcome in outcomes),
+        "parts": [_entry(outcome) for outcome in in_order],
+    }
+
+
+def _entry(outcome: Outcome) -> dict[str, Any]:
+    """A part in the JSON document."""
+    entry = {"name": outcome.part.name, "output": str(outcome.part.target), "bytes": outcome.part.size}
+    if outcome.record is None:
+        return {**entry, "status": "failed", "error": outcome.error}
+    record = outcome.record
+    status = "finished before" if outcome.was_finished else "predicted"
+    return {**entry, "status": status, "count": record.rows, "problems": record.problems, "labels": dict(record.labels)}
+
+
+def _fail(outcomes: list[Outcome]) -> None:
+    failed = sorted((outcome.part.name for outcome in outcomes if outcome.record is None), key=natural_order)
+    if not failed:
+        return
+    names = ", ".join(failed[:_NAMED]) + (f" and {len(failed) - _NAMED:,} more" if len(failed) > _NAMED else "")
+    raise DataError(
+        f"{len(failed):,} of {count(len(outcomes), 'part')} could not be read: {names}",
+        "The others are finished; correct these, and give the same command again.",
+    )
+
+
+def natural_order(name: str) -> Any:
+    """The sort key of a part's name."""
+    from rdrop_cli.core.inference.parts import natural
+
+    return natural(name)
