@@ -42,8 +42,12 @@ ALLOWED = {
 ALLOWED["core.inference"] = {*ALLOWED["core.runs"], "core.runs", "threads"}
 ALLOWED["core.exporting"] = {*ALLOWED["core.inference"], "core.inference"}
 ALLOWED["core.training"] = {*ALLOWED["core.inference"], "core.inference", "core.trainer", "core.loss"}
+ALLOWED["core.executors"] = {
+    *BASE, "config", "threads", "processes", "core.training", "core.runs", "core.data", "core.model", "core.storage",
+}  # fmt: skip
 ALLOWED["core.comparison"] = {
-    *BASE, "config", "core.training", "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
+    *BASE, "config", "core.executors", "core.training", "core.runs", "core.data", "core.storage", "core.metrics",
+    "core.progress",
 }  # fmt: skip
 ALLOWED["core.report"] = {
     *BASE, "config", "strict_yaml", "core.comparison", "core.runs", "core.inference", "core.data", "core.storage",
