@@ -62,6 +62,7 @@ ALLOWED["commands"] = {
     *(
         "core.training",
         "core.comparison",
+        "core.executors",
         "core.doctor",
         "core.exporting",
         "core.report",
@@ -74,6 +75,7 @@ ALLOWED["app"] = {"commands", "terminal", "errors", "processes"}
 ALLOWED["__main__"] = {"app", "threads"}
 ALLOWED["__init__"] = {"core.inference", "core.loss", "core.metrics", "core.trainer"}  # lazily: test_public_names
 ALLOWED["core"] = set()
+ALLOWED["core.executors"].add("core.inference")
 TORCHLESS = ("core.data", "core.storage", "core.metrics", "core.runs", "core.doctor", "core.inference", "core.report")
 WITH_TORCH = {Path("core/inference/backends/torch.py")}
 

@@ -28,7 +28,7 @@ rdrop predict --input reviews.csv --output labelled.jsonl
 cat lines.txt | rdrop predict --input - --output out.csv
 rdrop predict --input - --output -               [dim]# answers each line of jsonl[/]
 rdrop predict --input new.csv --output out.csv --abstain-below 0.8
-rdrop predict --input 'parts/*.parquet' --output out/
+rdrop predict --input 'parts/*.parquet' --output out/ --on ray
 """
 STREAM = "-"
 """Standard input or output in place of a file."""
@@ -94,6 +94,32 @@ def predict(
     precision: options.PrecisionOption = None,
     batch_size: options.BatchOption = None,
     threads: options.ThreadsOption = None,
+    on: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="ray[:ADDRESS]",
+            help="Many files: predict on a Ray cluster, or on all cores of this machine with Ray.",
+            rich_help_panel=help_pages.MACHINE,
+        ),
+    ] = None,
+    cpus_per_worker: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            metavar="N",
+            help="CPUs of each worker on Ray. Default: 1.",
+            callback=help_pages.between(1, 1024),
+            rich_help_panel=help_pages.MACHINE,
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            metavar="NUMBER",
+            help="GPUs of each worker on Ray, e.g. 0.5; 0: the CPU. Default: 1 if the cluster has GPUs.",
+            callback=help_pages.between(0, 64),
+            rich_help_panel=help_pages.MACHINE,
+        ),
+    ] = None,
     trust_remote_code: options.TrustRemoteCodeOption = False,
     output: Annotated[
         Optional[str],  # noqa: UP045
@@ -140,11 +166,15 @@ def predict(
     named = ColumnNames(text_column, text_pair=text_pair_column)
     screen = Screen(json_output=json_output, quiet=quiet, to_stderr=input_ is not None or output == STREAM)
     if input_ is not None and prediction_parts.is_many(input_):
+        cluster = prediction_parts.choose_cluster(on, cpus_per_worker, gpus_per_worker)
         parts, share = prediction_parts.choose(input_, output, input_format, shard)
         reading = Reading(input_format, named, chosen.columns, abstain_below)
-        prediction_parts.predict_many(screen, prediction_parts.Many(chosen, opening, reading, parts, share, overwrite))
+        many = prediction_parts.Many(chosen, opening, reading, parts, share, overwrite, cluster)
+        prediction_parts.predict_many(screen, many)
     else:
-        prediction_parts.refuse_options(shard=shard, overwrite=overwrite)
+        prediction_parts.refuse_options(
+            shard=shard, overwrite=overwrite, on=on, cpus_per_worker=cpus_per_worker, gpus_per_worker=gpus_per_worker
+        )
         serves = input_ == output == STREAM
         columns = {"named": named, "defaults": chosen.columns}
         rows = Inputs(texts or None, input_, input_format=input_format or ("jsonl" if serves else None), **columns)

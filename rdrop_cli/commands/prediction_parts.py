@@ -15,6 +15,7 @@ from rdrop_cli.errors import DataError
 from rdrop_cli.terminal.console import Screen, count, size
 
 if TYPE_CHECKING:
+    from rdrop_cli.core.executors.parts_on_ray import Cluster
     from rdrop_cli.core.inference.opening import Opening
     from rdrop_cli.core.inference.part_prediction import Outcome, Plan, Reading
     from rdrop_cli.core.inference.parts import Part, Parts, Shard
@@ -32,6 +33,7 @@ class Many:
     Attributes:
         shard: The share of the parts to predict; None: all.
         overwrite: Predict also what is finished, and replace other predictions.
+        cluster: Where to predict; None: in this process.
     """
 
     checkpoint: Checkpoint
@@ -40,6 +42,7 @@ class Many:
     parts: Parts
     shard: Shard | None
     overwrite: bool = False
+    cluster: Cluster | None = None
 
     @property
     def chosen(self) -> tuple[Part, ...]:
@@ -63,7 +66,7 @@ def refuse_options(**given: Any) -> None:
         typer.BadParameter: one was given.
     """
     for name, value in given.items():
-        if value:
+        if value not in (None, False):
             raise typer.BadParameter(f"--{name.replace('_', '-')} needs a folder or a pattern as --input")
 
 
@@ -98,7 +101,7 @@ def predict_many(screen: Screen, many: Many) -> None:
         return
     outcomes: list[Outcome] = []
     try:
-        settings = _here(screen, many, outcomes)
+        settings = (_here if many.cluster is None else _on_ray)(screen, many, outcomes)
     except KeyboardInterrupt:
         done = sum(outcome.record is not None for outcome in outcomes)
         screen.say(f"{done:,} of {count(len(many.chosen), 'part')} finished; the same command resumes", style="yellow")
@@ -125,6 +128,51 @@ def _here(screen: Screen, many: Many, outcomes: list[Outcome]) -> dict[str, Any]
         screen.say(str(classifier.threshold))
     _collect(screen, plan, lambda view: predict_parts(predictor, plan, lambda part: view.row()), outcomes)
     return predictor.settings
+
+
+def _on_ray(screen: Screen, many: Many, outcomes: list[Outcome]) -> dict[str, Any]:
+    """Predict on a Ray cluster, and return the settings.
+
+    Args:
+        outcomes: Gets what became of each part.
+    """
+    from rdrop_cli.core.executors.parts_on_ray import PartsOnRay
+    from rdrop_cli.core.inference.part_prediction import begin
+
+    assert many.cluster is not None
+    with PartsOnRay(
+        many.cluster,
+        many.checkpoint,
+        many.opening,
+        many.parts,
+        many.reading,
+        most=len(many.chosen),
+        notice=lambda text: screen.say(text, style="yellow"),
+    ) as workers:
+        screen.say(f"Workers on Ray: {workers.count:,}")
+        settings = workers.settings()
+        plan = begin(many.parts, many.chosen, settings, overwrite=many.overwrite)
+        _collect(screen, plan, lambda view: workers.predict(plan), outcomes)
+    return settings
+
+
+def choose_cluster(on: str | None, cpus: int | None, gpus: float | None) -> Cluster | None:
+    """The Ray cluster to predict on; None: this process predicts.
+
+    Raises:
+        typer.BadParameter: what a worker is to have was said, but not where it is.
+        ConfigError: `--on` names something else, or Ray is not installed.
+    """
+    if on is None:
+        if cpus is not None or gpus is not None:
+            raise typer.BadParameter("--cpus-per-worker and --gpus-per-worker need --on ray")
+        return None
+    from rdrop_cli.core.executors.parts_on_ray import Cluster, parse_cluster
+    from rdrop_cli.core.executors.ray_cluster import require_ray
+
+    address = parse_cluster(on)
+    require_ray()
+    return Cluster(address, cpus or 1, gpus)
 
 
 def _collect(
