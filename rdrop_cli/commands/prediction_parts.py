@@ -264,7 +264,7 @@ def _fail(outcomes: list[Outcome]) -> None:
         return
     names = ", ".join(failed[:_NAMED]) + (f" and {len(failed) - _NAMED:,} more" if len(failed) > _NAMED else "")
     raise DataError(
-        f"{len(failed):,} of {count(len(outcomes), 'part')} could not be read: {names}",
+        f"{len(failed):,} of {count(len(outcomes), 'part')} could not be predicted: {names}",
         "The others are finished; correct these, and give the same command again.",
     )
 

@@ -188,8 +188,8 @@ def test_an_unreadable_part_is_named_and_the_others_are_predicted(rdrop, parts):
     assert "parts/broken.parquet: not a parquet file, or damaged" in said
     assert "parts/numbers.csv: no text column" in said
     assert said.endswith(
-        "error: 2 of 5 parts could not be read: broken.parquet, numbers.csv. The others are finished; correct these,"
-        " and give the same command again."
+        "error: 2 of 5 parts could not be predicted: broken.parquet, numbers.csv. The others are finished; correct"
+        " these, and give the same command again."
     )
     assert not Path("out/broken.parquet").exists() and not list(Path("out").glob(".*partial"))
 
