@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from rdrop_cli import processes
-from rdrop_cli.commands import help_pages, options, prediction_parts, predictions
+from rdrop_cli.commands import help_pages, options, prediction_options, prediction_parts, predictions
 from rdrop_cli.terminal.console import Screen
 from rdrop_cli.threads import choose as choose_threads
 
@@ -79,14 +80,7 @@ def predict(
             rich_help_panel=help_pages.DATA,
         ),
     ] = None,
-    shard: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            metavar="I/N",
-            help="Many files: predict the I-th of N shares, such as 1/8.",
-            rich_help_panel=help_pages.DATA,
-        ),
-    ] = None,
+    shard: prediction_options.ShardOption = None,
     text_column: options.TextColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     backend: options.BackendOption = None,
@@ -94,32 +88,9 @@ def predict(
     precision: options.PrecisionOption = None,
     batch_size: options.BatchOption = None,
     threads: options.ThreadsOption = None,
-    on: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            metavar="ray[:ADDRESS]",
-            help="Many files: predict on a Ray cluster, or on all cores of this machine with Ray.",
-            rich_help_panel=help_pages.MACHINE,
-        ),
-    ] = None,
-    cpus_per_worker: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            metavar="N",
-            help="CPUs of each worker on Ray. Default: 1.",
-            callback=help_pages.between(1, 1024),
-            rich_help_panel=help_pages.MACHINE,
-        ),
-    ] = None,
-    gpus_per_worker: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(
-            metavar="NUMBER",
-            help="GPUs of each worker on Ray, e.g. 0.5; 0: the CPU. Default: 1 if the cluster has GPUs.",
-            callback=help_pages.between(0, 64),
-            rich_help_panel=help_pages.MACHINE,
-        ),
-    ] = None,
+    on: prediction_options.OnOption = None,
+    cpus_per_worker: prediction_options.CpusPerWorkerOption = None,
+    gpus_per_worker: prediction_options.GpusPerWorkerOption = None,
     trust_remote_code: options.TrustRemoteCodeOption = False,
     output: Annotated[
         Optional[str],  # noqa: UP045
@@ -131,14 +102,7 @@ def predict(
             rich_help_panel=help_pages.OUTPUT,
         ),
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Many files: predict finished ones again, and replace other predictions in the folder.",
-            rich_help_panel=help_pages.OUTPUT,
-        ),
-    ] = False,
+    overwrite: prediction_options.OverwriteOption = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
@@ -207,7 +171,7 @@ def _predict_one(
 
 def _check_usage(texts: list[str] | None, input_: str | None, output: str | None, json_output: bool) -> None:
     if bool(texts) == (input_ is not None):
-        expanded = input_ is not None and all(Path(text).is_file() for text in texts or [])
+        expanded = input_ is not None and all(map(os.path.isfile, texts or []))  # Path.is_file raises for a long text
         hint = "; the shell has expanded a pattern: put it in quotes" if expanded else ""
         raise typer.BadParameter(f"give either TEXT or --input FILE (--input - reads stdin){hint}")
     if input_ == STREAM and processes.world_size() > 1:

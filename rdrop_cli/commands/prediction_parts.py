@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,20 +9,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rdrop_cli import processes
-from rdrop_cli.commands import predictions
-from rdrop_cli.errors import DataError
+from rdrop_cli.commands import part_summary
 from rdrop_cli.terminal.console import Screen, count, size
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.executors.parts_on_ray import Cluster
+    from rdrop_cli.core.executors.part_cluster import Cluster
     from rdrop_cli.core.inference.opening import Opening
     from rdrop_cli.core.inference.part_prediction import Outcome, Plan, Reading
     from rdrop_cli.core.inference.parts import Part, Parts, Shard
     from rdrop_cli.core.runs.checkpoint import Checkpoint
     from rdrop_cli.terminal.parts_view import PartsView
-
-_NAMED = 10
-"""Unreadable parts that the last line names; each has had a line of its own."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,7 @@ def predict_many(screen: Screen, many: Many) -> None:
     """
     _say_what(screen, many)
     if not many.chosen:
-        _show(screen, many, [], None)
+        part_summary.show(screen, many, [], None)
         return
     outcomes: list[Outcome] = []
     try:
@@ -106,8 +101,8 @@ def predict_many(screen: Screen, many: Many) -> None:
         done = sum(outcome.record is not None for outcome in outcomes)
         screen.say(f"{done:,} of {count(len(many.chosen), 'part')} finished; the same command resumes", style="yellow")
         raise
-    _show(screen, many, outcomes, settings)
-    _fail(outcomes)
+    part_summary.show(screen, many, outcomes, settings)
+    part_summary.fail(outcomes)
 
 
 def _here(screen: Screen, many: Many, outcomes: list[Outcome]) -> dict[str, Any]:
@@ -167,7 +162,7 @@ def choose_cluster(on: str | None, cpus: int | None, gpus: float | None) -> Clus
         if cpus is not None or gpus is not None:
             raise typer.BadParameter("--cpus-per-worker and --gpus-per-worker need --on ray")
         return None
-    from rdrop_cli.core.executors.parts_on_ray import Cluster, parse_cluster
+    from rdrop_cli.core.executors.part_cluster import Cluster, parse_cluster
     from rdrop_cli.core.executors.ray_cluster import require_ray
 
     address = parse_cluster(on)
@@ -204,73 +199,3 @@ def _say_what(screen: Screen, many: Many) -> None:
     renamed = next((part for part in chosen if part.target.name != part.source.name), None)
     if renamed is not None:
         screen.say(f"Texts without a table get predictions as jsonl: {renamed.target} for {renamed.source}")
-
-
-def _show(screen: Screen, many: Many, outcomes: list[Outcome], settings: dict[str, Any] | None) -> None:
-    """Say what all finished parts of the share have; with `--json` this is the document."""
-    from rdrop_cli.core.data.columns import in_words
-
-    records = [outcome.record for outcome in outcomes if outcome.record is not None]
-    labels = sum((Counter(record.labels) for record in records), Counter[str]())
-    total, problems = sum(record.rows for record in records), sum(record.problems for record in records)
-    for columns in {in_words(record.columns): None for record in records if record.columns}:
-        screen.say(f"Columns: {columns}")
-    if problems:
-        first = next(record.first_problem for record in records if record.problems)
-        screen.say(f"{count(problems, 'row')} with problems; the first: {first}", style="yellow")
-    tally = predictions.Tally(many.reading.abstain_below)
-    tally.labels, tally.without = labels, sum(record.without_label for record in records)
-    predictions.show_tally(screen, tally)
-    if settings is not None:
-        made = f"{count(total, 'prediction')} of {count(len(records), 'part')} in {many.parts.output}"
-        screen.say(f"{made} ({settings['backend']}): {predictions.summary_of(labels, settings['labels'])}")
-    if screen.json_output:
-        screen.document(_document(many, outcomes, tally, settings, problems))
-
-
-def _document(
-    many: Many, outcomes: list[Outcome], tally: predictions.Tally, settings: dict[str, Any] | None, problems: int
-) -> dict[str, Any]:
-    known = settings or {}
-    threshold = {} if known.get("threshold") is None else {"threshold": known["threshold"]}
-    in_order = sorted(outcomes, key=lambda outcome: natural_order(outcome.part.name))
-    return {
-        "output": str(many.parts.output),
-        "shard": None if many.shard is None else str(many.shard),
-        "count": tally.total,
-        "problems": problems,
-        "labels": dict(tally.labels),
-        "backend": known.get("backend"),
-        **threshold,
-        **predictions.without_label(tally),
-        "failed": sum(outcome.record is None for outcome in outcomes),
-        "parts": [_entry(outcome) for outcome in in_order],
-    }
-
-
-def _entry(outcome: Outcome) -> dict[str, Any]:
-    """A part in the JSON document."""
-    entry = {"name": outcome.part.name, "output": str(outcome.part.target), "bytes": outcome.part.size}
-    if outcome.record is None:
-        return {**entry, "status": "failed", "error": outcome.error}
-    record = outcome.record
-    status = "finished before" if outcome.was_finished else "predicted"
-    return {**entry, "status": status, "count": record.rows, "problems": record.problems, "labels": dict(record.labels)}
-
-
-def _fail(outcomes: list[Outcome]) -> None:
-    failed = sorted((outcome.part.name for outcome in outcomes if outcome.record is None), key=natural_order)
-    if not failed:
-        return
-    names = ", ".join(failed[:_NAMED]) + (f" and {len(failed) - _NAMED:,} more" if len(failed) > _NAMED else "")
-    raise DataError(
-        f"{len(failed):,} of {count(len(outcomes), 'part')} could not be predicted: {names}",
-        "The others are finished; correct these, and give the same command again.",
-    )
-
-
-def natural_order(name: str) -> Any:
-    """The sort key of a part's name."""
-    from rdrop_cli.core.inference.parts import natural
-
-    return natural(name)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import threads
 from rdrop_cli.core.executors import ray_cluster
+from rdrop_cli.core.executors.part_cluster import Cluster, gpus_of_a_worker, room_for_workers
 from rdrop_cli.core.executors.part_worker import NAME, Opened, PartWorker
 from rdrop_cli.errors import ConfigError, DataError, ModelError, RDropError, one_line
 
@@ -34,21 +35,6 @@ _PATIENCE = 10.0
 """Seconds without any worker after which this is said."""
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """Which cluster, and what each worker has there.
-
-    Attributes:
-        address: HOST:PORT; None: RAY_ADDRESS, else a Ray on this machine.
-        cpus: For each worker; also its threads, unless --threads or OMP_NUM_THREADS says how many it has.
-        gpus: For each worker, or the share of one; None: one if the cluster has GPUs that the model can use, else none.
-    """
-
-    address: str | None = None
-    cpus: int = 1
-    gpus: float | None = None
-
-
 @dataclass
 class _Worker:
     """A worker, and what it was asked last: to load the model (`part` is None) or to predict a part."""
@@ -57,18 +43,6 @@ class _Worker:
     answer: Any
     part: Part | None = None
     opened: Opened | None = None
-
-
-def parse_cluster(text: str) -> str | None:
-    """The address in `ray[:ADDRESS]`; None if there is none.
-
-    Raises:
-        ConfigError: the text is something else.
-    """
-    kind, colon, address = text.partition(":")
-    if kind != "ray" or (colon and not address):
-        raise ConfigError(f"--on {text}: many files are predicted on ray or ray:HOST:PORT, or here without --on")
-    return address or None
 
 
 class PartsOnRay:
@@ -116,8 +90,7 @@ class PartsOnRay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for worker in self._workers:
-            with contextlib.suppress(self._ray.exceptions.RayError):
-                self._ray.kill(worker.actor)
+            self._kill(worker)
         ray_cluster.shutdown()
         for worker in self._workers:
             self._discard(worker)
@@ -162,31 +135,17 @@ class PartsOnRay:
                 yield plan.outcome(part, result)
 
     def _start(self) -> None:
-        if (gpus := self.cluster.gpus) is not None and not gpus <= 1 and gpus % 1:
-            raise ConfigError(f"--gpus-per-worker {gpus:g}: give a whole number, or less than one")
+        self.cluster.check()
         ray_cluster.connect(self.cluster.address)
         ray_cluster.check_versions()
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        if gpus is None:
-            can_use_one = self._opening.device != "cpu" and self._opening.backend in ("auto", "torch")
-            gpus = 1.0 if can_use_one and any(node.get("GPU") for node in nodes) else 0.0
-        self._gpus = gpus
-        if not gpus and self._opening.device == "auto":
+        self._gpus = gpus_of_a_worker(self.cluster, self._opening, nodes)
+        if not self._gpus and self._opening.device == "auto":
             self._opening = replace(self._opening, device="cpu")
-        room = sum(self._room(node) for node in nodes)
-        if not room:
-            wanted = f"--cpus-per-worker {self.cluster.cpus}" + (f", --gpus-per-worker {gpus:g}" if gpus else "")
-            raise ConfigError(
-                f"{wanted}: no node of the Ray cluster has so many", "Ask for less, or add a larger node."
-            )
-        self._kind = self._ray.remote(num_cpus=self.cluster.cpus, num_gpus=gpus)(PartWorker)
+        room = room_for_workers(self.cluster.cpus, self._gpus, nodes)
+        self._kind = self._ray.remote(num_cpus=self.cluster.cpus, num_gpus=self._gpus)(PartWorker)
         for _ in range(min(room, self.most)):
             self._add()
-
-    def _room(self, node: dict[str, float]) -> int:
-        """How many workers a node can have."""
-        room = int(node.get("CPU", 0) // self.cluster.cpus)
-        return min(room, int(node.get("GPU", 0) / self._gpus + 1e-9)) if self._gpus else room
 
     def _add(self) -> None:
         actor = self._kind.remote(threads.chosen() or self.cluster.cpus, self._gpus > 0)
@@ -217,7 +176,7 @@ class PartsOnRay:
         try:
             found = self._ray.get(answer)
         except self._ray.exceptions.RayError as error:
-            return self._bury(worker, one_line(error))
+            return self._bury(worker, _cause(error))
         if isinstance(found, DataError) and worker.part is not None:
             worker.part = None
             return str(found)
@@ -258,6 +217,7 @@ class PartsOnRay:
             ModelError: workers die while they load the model.
         """
         self._workers.remove(worker)
+        self._kill(worker)  # it lives on where its own code has failed
         self._discard(worker)
         name = None if worker.part is None else worker.part.name
         self._deaths[name] += 1
@@ -271,6 +231,10 @@ class PartsOnRay:
             return f"{worker.part.source}: {MOST_DEATHS} workers ended during its prediction ({cause})"
         self.notice(f"A worker{where} has ended; another predicts {worker.part.source}")
         return None
+
+    def _kill(self, worker: _Worker) -> None:
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._ray.kill(worker.actor)
 
     def _discard(self, worker: _Worker) -> None:
         """Remove what a worker that has ended was writing."""
@@ -297,3 +261,9 @@ def _absolute(checkpoint: Checkpoint) -> Checkpoint:
         return checkpoint
     run = None if checkpoint.run is None else checkpoint.run.absolute()
     return replace(checkpoint, name=str(folder.absolute()), run=run)
+
+
+def _cause(error: Exception) -> str:
+    """Why a worker has ended: what its code raised, which Ray wraps, or what Ray says."""
+    raised = getattr(error, "cause", None)
+    return one_line(error) if raised is None else f"{type(raised).__name__}: {one_line(raised)}"
