@@ -43,7 +43,8 @@ ALLOWED["core.inference"] = {*ALLOWED["core.runs"], "core.runs", "threads"}
 ALLOWED["core.exporting"] = {*ALLOWED["core.inference"], "core.inference"}
 ALLOWED["core.training"] = {*ALLOWED["core.inference"], "core.inference", "core.trainer", "core.loss"}
 ALLOWED["core.executors"] = {
-    *BASE, "config", "threads", "processes", "core.training", "core.runs", "core.data", "core.model", "core.storage",
+    *BASE, "config", "threads", "processes", "core.training", "core.inference", "core.runs", "core.data", "core.model",
+    "core.storage",
 }  # fmt: skip
 ALLOWED["core.comparison"] = {
     *BASE, "config", "core.executors", "core.training", "core.runs", "core.data", "core.storage", "core.metrics",

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from rdrop_cli import processes
-from rdrop_cli.commands import help_pages, options, predictions
+from rdrop_cli.commands import help_pages, options, prediction_options, prediction_parts, predictions
 from rdrop_cli.terminal.console import Screen
 from rdrop_cli.threads import choose as choose_threads
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.classifier import Classifier
     from rdrop_cli.core.inference.inputs import Inputs
+    from rdrop_cli.core.inference.opening import Opening
     from rdrop_cli.core.runs.checkpoint import Checkpoint
 
 EXAMPLES = """[bold]Examples[/]
@@ -27,6 +29,7 @@ rdrop predict --input reviews.csv --output labelled.jsonl
 cat lines.txt | rdrop predict --input - --output out.csv
 rdrop predict --input - --output -               [dim]# answers each line of jsonl[/]
 rdrop predict --input new.csv --output out.csv --abstain-below 0.8
+rdrop predict --input 'parts/*.parquet' --output out/ --on ray
 """
 STREAM = "-"
 """Standard input or output in place of a file."""
@@ -48,7 +51,7 @@ def predict(
             "--input",
             "-i",
             metavar="FILE|-",
-            help="csv, tsv, jsonl, json, txt or parquet; - reads stdin.",
+            help="csv, tsv, jsonl, json, txt or parquet; - reads stdin. Many: a folder, or a quoted pattern.",
             rich_help_panel=help_pages.EVERYDAY,
         ),
     ] = None,
@@ -77,6 +80,7 @@ def predict(
             rich_help_panel=help_pages.DATA,
         ),
     ] = None,
+    shard: prediction_options.ShardOption = None,
     text_column: options.TextColumnOption = None,
     text_pair_column: options.TextPairColumnOption = None,
     backend: options.BackendOption = None,
@@ -84,6 +88,9 @@ def predict(
     precision: options.PrecisionOption = None,
     batch_size: options.BatchOption = None,
     threads: options.ThreadsOption = None,
+    on: prediction_options.OnOption = None,
+    cpus_per_worker: prediction_options.CpusPerWorkerOption = None,
+    gpus_per_worker: prediction_options.GpusPerWorkerOption = None,
     trust_remote_code: options.TrustRemoteCodeOption = False,
     output: Annotated[
         Optional[str],  # noqa: UP045
@@ -91,45 +98,68 @@ def predict(
             "--output",
             "-o",
             metavar="FILE|-",
-            help="jsonl, csv, tsv (also .gz) or parquet; replaced if it exists. - writes jsonl to stdout.",
+            help="jsonl, csv, tsv (also .gz) or parquet; replaced if it exists. Many: a folder. - is jsonl to stdout.",
             rich_help_panel=help_pages.OUTPUT,
         ),
     ] = None,
+    overwrite: prediction_options.OverwriteOption = False,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
     """Classify texts, with a probability for every class."""
     from rdrop_cli.core.data.columns import ColumnNames
+    from rdrop_cli.core.inference import settings
     from rdrop_cli.core.inference.inputs import Inputs
-    from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision, parse_threshold
+    from rdrop_cli.core.inference.opening import Opening
+    from rdrop_cli.core.inference.part_prediction import Reading
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
 
     choose_threads(threads)
     _check_usage(texts, input_, output, json_output)
-    serves = input_ == output == STREAM
-    runs_on, wanted, place = parse_backend(backend), parse_precision(precision), parse_device(device)
-    moved = parse_threshold(threshold)
+    opening = Opening(
+        settings.parse_backend(backend, "auto"),
+        settings.parse_precision(precision),
+        settings.parse_device(device),
+        batch_size,
+        trust_remote_code,
+        many_texts=input_ not in (None, STREAM),
+        threshold=settings.parse_threshold(threshold),
+    )
     chosen = newest_finished(verify=False) if checkpoint is None else find_checkpoint(checkpoint, verify=False)
-    file = _checked(output, input_) if output not in (None, STREAM) else None
-    columns = {"named": ColumnNames(text_column, text_pair=text_pair_column), "defaults": chosen.columns}
-    rows = Inputs(texts or None, input_, input_format=input_format or ("jsonl" if serves else None), **columns)
-    rows.check(wait=not serves)
+    named = ColumnNames(text_column, text_pair=text_pair_column)
     screen = Screen(json_output=json_output, quiet=quiet, to_stderr=input_ is not None or output == STREAM)
-    _warn_of_files(screen, texts or [])
+    if input_ is not None and prediction_parts.is_many(input_):
+        cluster = prediction_parts.choose_cluster(on, cpus_per_worker, gpus_per_worker)
+        parts, share = prediction_parts.choose(input_, output, input_format, shard)
+        reading = Reading(input_format, named, chosen.columns, abstain_below)
+        many = prediction_parts.Many(chosen, opening, reading, parts, share, overwrite, cluster)
+        prediction_parts.predict_many(screen, many)
+    else:
+        prediction_parts.refuse_options(
+            shard=shard, overwrite=overwrite, on=on, cpus_per_worker=cpus_per_worker, gpus_per_worker=gpus_per_worker
+        )
+        serves = input_ == output == STREAM
+        columns = {"named": named, "defaults": chosen.columns}
+        rows = Inputs(texts or None, input_, input_format=input_format or ("jsonl" if serves else None), **columns)
+        _predict_one(screen, chosen, opening, rows, output, abstain_below)
 
-    many = input_ not in (None, STREAM)
-    running = {"backend": runs_on, "precision": wanted, "device": place, "batch_size": batch_size, "many_texts": many}
-    classifier = _load(screen, chosen, **running, trust_remote_code=trust_remote_code)
-    if moved is not None:
-        classifier.move_threshold(None if moved == "none" else moved)
-    if classifier.threshold is not None:
-        screen.say(str(classifier.threshold))
+
+def _predict_one(
+    screen: Screen, chosen: Checkpoint, opening: Opening, rows: Inputs, output: str | None, abstain_below: float | None
+) -> None:
+    """Classify texts, or the rows of one file or of stdin."""
+    source = rows.source if rows.texts is None else None
+    serves = source == output == STREAM
+    file = _checked(output, source) if output not in (None, STREAM) else None
+    rows.check(wait=not serves)
+    _warn_of_files(screen, rows.texts or [])
+    classifier = _load(screen, chosen, opening)
     tally = predictions.Tally(abstain_below)
     if serves:
         _serve(screen, classifier, rows, tally)
     else:
-        title = f"Predictions of {chosen.name}" if input_ is None else None
+        title = f"Predictions of {chosen.name}" if source is None else None
         _predict(screen, classifier, rows, tally, title=title, file=file, to_output=output is not None)
     if not processes.is_main_process():
         return
@@ -141,7 +171,9 @@ def predict(
 
 def _check_usage(texts: list[str] | None, input_: str | None, output: str | None, json_output: bool) -> None:
     if bool(texts) == (input_ is not None):
-        raise typer.BadParameter("give either TEXT or --input FILE (--input - reads stdin)")
+        expanded = input_ is not None and all(map(os.path.isfile, texts or []))  # Path.is_file raises for a long text
+        hint = "; the shell has expanded a pattern: put it in quotes" if expanded else ""
+        raise typer.BadParameter(f"give either TEXT or --input FILE (--input - reads stdin){hint}")
     if input_ == STREAM and processes.world_size() > 1:
         raise typer.BadParameter("several processes cannot share stdin; give --input a file")
     if output == STREAM and json_output:
@@ -169,22 +201,15 @@ def _warn_of_files(screen: Screen, texts: Iterable[str]) -> None:
             screen.say(f"{text} is taken as text; to classify the rows of that file: --input {text}", style="yellow")
 
 
-def _load(screen: Screen, checkpoint: Checkpoint, **settings: Any) -> Classifier:
-    """The checkpoint's classifier.
-
-    Args:
-        settings: For `open_classifier`.
-    """
-    from rdrop_cli.core.inference.backends.choice import open_classifier
-
+def _load(screen: Screen, checkpoint: Checkpoint, opening: Opening) -> Classifier:
+    """The checkpoint's classifier; its threshold is said."""
     with screen.stages() as stages:
-        return open_classifier(
-            checkpoint,
-            set_threads=True,
-            notice=lambda text: screen.say(text, style="yellow"),
-            on_progress=stages.update,
-            **settings,
+        classifier = opening.open(
+            checkpoint, notice=lambda text: screen.say(text, style="yellow"), on_progress=stages.update
         )
+    if classifier.threshold is not None:
+        screen.say(str(classifier.threshold))
+    return classifier
 
 
 def _predict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +104,7 @@ def _print_json(predictions: Iterable[Prediction], classifier: Classifier, tally
         for index, item in enumerate(predictions):
             sys.stdout.write((", " if index else "") + json_text(item.as_dict()))
     finally:  # a document also where reading fails half-way, which the exit code tells
-        tail = json_text(_without_label(tally))[1:-1]
+        tail = json_text(without_label(tally))[1:-1]
         sys.stdout.write(f"]{', ' if tail else ''}{tail}}}\n")
 
 
@@ -143,15 +143,25 @@ def show_written(screen: Screen, file: Path | None, tally: Tally, classifier: Cl
     Args:
         file: Where to; None: stdout.
     """
-    counts, labels, backend = tally.labels, classifier.labels.names, classifier.backend.name
+    counts, backend = tally.labels, classifier.backend.name
+    summary = summary_of(counts, classifier.labels.names)
+    screen.say(f"{count(tally.total, 'prediction')} in {file or 'stdout'} ({backend}): {summary}")
+    if screen.json_output:
+        document = {"output": str(file), "count": tally.total, "labels": dict(counts), "backend": backend}
+        screen.document({**document, **_threshold_of(classifier), **without_label(tally)})
+
+
+def summary_of(counts: Counter[str], labels: Sequence[str]) -> str:
+    """How many predictions each class has, in words.
+
+    Args:
+        labels: The names of the classes.
+    """
     names = labels if len(labels) <= SHOWN_CLASSES else [name for name, _ in counts.most_common(SHOWN_CLASSES)]
     summary = ", ".join(f"{name}: {counts[name]:,}" for name in names)
     if len(counts) > len(names):
         summary += f" and {len(counts) - len(names):,} more classes"
-    screen.say(f"{count(tally.total, 'prediction')} in {file or 'stdout'} ({backend}): {summary}")
-    if screen.json_output:
-        document = {"output": str(file), "count": tally.total, "labels": dict(counts), "backend": backend}
-        screen.document({**document, **_threshold_of(classifier), **_without_label(tally)})
+    return summary
 
 
 def _threshold_of(classifier: Classifier) -> dict[str, Any]:
@@ -159,6 +169,6 @@ def _threshold_of(classifier: Classifier) -> dict[str, Any]:
     return {} if classifier.threshold is None else {"threshold": classifier.threshold.as_dict()}
 
 
-def _without_label(tally: Tally) -> dict[str, Any]:
+def without_label(tally: Tally) -> dict[str, Any]:
     """A part of JSON documents, where texts were to be left without a label."""
     return {} if tally.abstain_below is None else {"abstain_below": tally.abstain_below, "without_label": tally.without}

@@ -1,0 +1,82 @@
+"""Which Ray cluster predicts many files, and how many workers it has room for. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rdrop_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.inference.opening import Opening
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Which cluster, and what each worker has there.
+
+    Attributes:
+        address: HOST:PORT; None: RAY_ADDRESS, else a Ray on this machine.
+        cpus: For each worker; also its threads, unless --threads or OMP_NUM_THREADS says how many it has.
+        gpus: For each worker, or the share of one; None: one if the cluster has GPUs that the model can use, else none.
+    """
+
+    address: str | None = None
+    cpus: int = 1
+    gpus: float | None = None
+
+    def check(self) -> None:
+        """Refuse what no node can have.
+
+        Raises:
+            ConfigError: a share of more than one GPU.
+        """
+        if self.gpus is not None and not self.gpus <= 1 and self.gpus % 1:
+            raise ConfigError(f"--gpus-per-worker {self.gpus:g}: give a whole number, or less than one")
+
+
+def parse_cluster(text: str) -> str | None:
+    """The address in `ray[:ADDRESS]`; None if there is none.
+
+    Raises:
+        ConfigError: the text is something else.
+    """
+    kind, colon, address = text.partition(":")
+    if kind != "ray" or (colon and not address):
+        raise ConfigError(f"--on {text}: many files are predicted on ray or ray:HOST:PORT, or here without --on")
+    return address or None
+
+
+def gpus_of_a_worker(cluster: Cluster, opening: Opening, nodes: Sequence[Mapping[str, float]]) -> float:
+    """How many GPUs each worker has.
+
+    Args:
+        nodes: The resources of each node, as Ray names them.
+    """
+    if cluster.gpus is not None:
+        return cluster.gpus
+    can_use_one = opening.device != "cpu" and opening.backend in ("auto", "torch")
+    return 1.0 if can_use_one and any(node.get("GPU") for node in nodes) else 0.0
+
+
+def room_for_workers(cpus: int, gpus: float, nodes: Sequence[Mapping[str, float]]) -> int:
+    """How many workers the nodes have room for.
+
+    Args:
+        cpus: Of each worker; so are the GPUs.
+
+    Raises:
+        ConfigError: for none.
+    """
+    by_node = [int(node.get("CPU", 0) // cpus) for node in nodes]
+    if gpus:
+        by_node = [min(room, int(node.get("GPU", 0) / gpus + 1e-9)) for room, node in zip(by_node, nodes, strict=True)]
+    if not sum(by_node):
+        most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
+        wanted = f"--cpus-per-worker {cpus}" + (f", --gpus-per-worker {gpus:g}" if gpus else "")
+        raise ConfigError(
+            f"{wanted}: no node of the Ray cluster has so many (CPUs: {most['CPU']:g} at most, GPUs: {most['GPU']:g})",
+            "Ask for less, or add a larger node.",
+        )
+    return sum(by_node)
