@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from rdrop_cli.core.training.callbacks import StopOnSignal
+from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.errors import ModelError, RDropError, StorageError, TrainingInterrupted
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def train_cells(
     running: dict[Path, Cell] = {}
     failures: dict[str, RDropError] = {}
     pace = _Pace(plan)
-    stopper = StopOnSignal(observer.training)
+    stopper = StopOnSignal(observer.training if executor.saves else _NothingSaved(observer.training))
     with contextlib.nullcontext() if executor.in_process else stopper.listening():
         while running or (waiting and not stopper.agree()):
             while waiting and len(running) < executor.slots() and not stopper.agree():
@@ -117,6 +118,16 @@ def _missing(failures: dict[str, RDropError]) -> RDropError:
 def _why(name: str, error: RDropError) -> str:
     """An error's message without the cell's name."""
     return error.message.removeprefix(f"{name}: ")
+
+
+class _NothingSaved(Observer):
+    """Tells what a signal does where runs in training cannot save."""
+
+    def __init__(self, training: Observer) -> None:
+        self.training = training
+
+    def stopping(self) -> None:
+        self.training.notice("Stopping; finished runs are kept, and those in training will begin again")
 
 
 class _Pace:

@@ -50,9 +50,11 @@ class Executor(Protocol):
     Attributes:
         in_process: Jobs are trained in this process, in `poll`, which handles signals as a training does. A failure
             then ends the comparison; elsewhere the other jobs continue.
+        saves: A job that is cancelled can be resumed from where it stood.
     """
 
     in_process: bool
+    saves: bool
 
     def open(self) -> None:
         """Begin, before the first job and before data is loaded.
@@ -75,7 +77,7 @@ class Executor(Protocol):
         """Wait for a moment, pass on progress, and return the jobs that have ended since the last call."""
 
     def cancel(self) -> None:
-        """Ask the jobs in training to save and stop; they end with TrainingInterrupted."""
+        """Ask the jobs in training to stop, after saving if they can; they end with TrainingInterrupted."""
 
     def close(self) -> None:
         """End what is still in training at once, and release everything."""

@@ -36,6 +36,7 @@ class LocalWorkers:
     """
 
     in_process = False
+    saves = True
 
     def __init__(self, count: int) -> None:
         self.count = count

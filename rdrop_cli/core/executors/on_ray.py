@@ -50,6 +50,7 @@ class RayTasks:
     """
 
     in_process = False
+    saves = False
 
     def __init__(self, address: str | None, cpus: int = 1, gpus: float | None = None) -> None:
         self.address = address
