@@ -18,7 +18,7 @@ from conftest import CLI, make_reviews, write_csv
 pytest.importorskip("ray")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 TEXTS = [text for text, _ in make_reviews(60, seed=6)]
-MANY = ("predict", "--input", "parts", "--output", "out")
+MANY = ("predict", "--input", "parts", "--output", "out", "--backend", "onnx")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def here(exported):
     Path("parts").mkdir()
     for number in range(6):
         write_csv(Path(f"parts/{number}.csv"), [(text,) for text in TEXTS[10 * number : 10 * number + 10]], ("text",))
-    CLI()("predict", "--input", "parts", "--output", "here")
+    CLI()(*MANY, "--output", "here")
     return Path("here")
 
 
@@ -121,7 +121,7 @@ def test_a_part_is_given_up_where_every_worker_ends(rdrop, on_ray, here, monkeyp
 
 
 def test_other_settings_are_refused_before_anything_is_predicted(rdrop, on_ray, here):
-    message = rdrop.error("predict", "--input", "parts", "--output", "here", "--threshold", "0.7", *on_ray)
+    message = rdrop.error(*MANY, "--output", "here", "--threshold", "0.7", *on_ray)
     assert "here: has predictions with other settings: threshold none instead of value 0.7, label 1" in message
     assert not workers()
 
