@@ -106,7 +106,7 @@ def test_two_workers_give_every_row_once_even_if_one_is_killed(rdrop, on_ray, he
     assert [part["name"] for part in document["parts"]] == [f"{number}.csv" for number in range(6)]
     assert (document["count"], document["failed"]) == (60, 0)
     assert_same("out", here)
-    assert not list(Path("out").glob(".*partial"))
+    assert not list(Path("out").glob(".*elsewhere*"))
     assert not workers()
 
 
@@ -163,7 +163,7 @@ def test_what_an_ended_command_has_finished_is_kept(rdrop, on_ray, here, number)
     assert done.returncode == (130 if number == signal.SIGINT else -number)
     if number == signal.SIGINT:
         assert "finished; the same command resumes" in done.stderr
-        assert not list(Path("out").glob(".*partial"))
+        assert not list(Path("out").glob(".*elsewhere*"))
     document = rdrop.json(*MANY)
     assert {part["name"] for part in document["parts"] if part["status"] == "predicted"} <= {"4.csv"}
     assert_same("out", here)

@@ -23,9 +23,12 @@ _PROBE = (
 )
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a warning about it would be printed
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else there is a warning
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
 }
+"""Ray reads these when it is imported. Even without logs, it prints what happens to nodes to standard output, which may
+be that of --json. The last two let it leave out every line."""
 
 
 def require_ray() -> Any:
@@ -34,7 +37,7 @@ def require_ray() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+    os.environ.update(_QUIET)
     if importlib.util.find_spec("ray") is None:
         raise ConfigError("--on ray needs Ray, which is not installed", "Install it with: pip install 'rdrop-cli[ray]'")
     return importlib.import_module("ray")
