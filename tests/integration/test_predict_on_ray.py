@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import inspect
 import json
 import shutil
 import signal
@@ -67,6 +68,14 @@ def assert_same(folder, here):
         assert [float(row[column]) for row in found] == pytest.approx(values, abs=1e-5)
 
 
+def half_written(worker):
+    """Let it look as if a worker on another machine had begun to write its part."""
+    worker.opened = replace(worker.opened, staging=".part.elsewhere-1.partial")
+    target = worker.part.target
+    target.parent.mkdir(exist_ok=True)
+    target.with_name(f".{target.name}.elsewhere-1.partial").write_text("text,la")
+
+
 def workers():
     return [each for each in psutil.process_iter() if "PartWorker" in " ".join(_command(each))]
 
@@ -80,13 +89,14 @@ def _command(process):
 def test_two_workers_give_every_row_once_even_if_one_is_killed(rdrop, on_ray, here, monkeypatch):
     from rdrop_cli.core.executors.parts_on_ray import PartsOnRay
 
-    welcome, killed = PartsOnRay._hand_out, []
+    hand_out, killed = PartsOnRay._hand_out, []
 
     def killing(self, worker, part):
-        welcome(self, worker, part)
+        hand_out(self, worker, part)
         if part.name == "1.csv" and not killed:
             killed.append(part)
             self._ray.kill(worker.actor)
+            half_written(worker)
 
     monkeypatch.setattr(PartsOnRay, "_hand_out", killing)
     result = rdrop(*MANY, *on_ray, "--json")
@@ -96,7 +106,7 @@ def test_two_workers_give_every_row_once_even_if_one_is_killed(rdrop, on_ray, he
     assert [part["name"] for part in document["parts"]] == [f"{number}.csv" for number in range(6)]
     assert (document["count"], document["failed"]) == (60, 0)
     assert_same("out", here)
-    assert not list(Path("out").glob(".*partial"))
+    assert not list(Path("out").glob(".*elsewhere*"))
     assert not workers()
 
 
@@ -131,16 +141,21 @@ def test_what_an_ended_command_has_finished_is_kept(rdrop, on_ray, here, number)
     shutil.copytree("here", "out")
     for name in ("1.csv", "4.csv"):
         Path("out", name).unlink()
+        Path("out/.parts", f"{name}.json").unlink()
     code = (
-        "import os, sys\n"
+        "import os, sys, time\n"
+        "from dataclasses import replace\n"
         "from rdrop_cli.app import app\n"
         "from rdrop_cli.core.executors.parts_on_ray import PartsOnRay\n"
-        "receive = PartsOnRay._receive\n"
-        "def ending(self, worker):\n"
-        "    part, result = worker.part, receive(self, worker)\n"
-        f"    if part is not None: os.kill(os.getpid(), {int(number)})\n"
-        "    return result\n"
-        "PartsOnRay._receive = ending\n"
+        f"{inspect.getsource(half_written)}\n"
+        "hand_out = PartsOnRay._hand_out\n"
+        "def ending(self, worker, part):\n"
+        "    hand_out(self, worker, part)\n"
+        "    if part.name == '4.csv':\n"
+        "        while not os.path.exists('out/.parts/1.csv.json'): time.sleep(0.05)\n"
+        "        half_written(worker)\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "PartsOnRay._hand_out = ending\n"
         "app(sys.argv[1:], prog_name='rdrop')\n"
     )
     command = [sys.executable, "-c", code, *MANY, *on_ray]
@@ -148,9 +163,9 @@ def test_what_an_ended_command_has_finished_is_kept(rdrop, on_ray, here, number)
     assert done.returncode == (130 if number == signal.SIGINT else -number)
     if number == signal.SIGINT:
         assert "finished; the same command resumes" in done.stderr
-        assert not list(Path("out").glob(".*partial"))
+        assert not list(Path("out").glob(".*elsewhere*"))
     document = rdrop.json(*MANY)
-    assert 4 < sum(part["status"] == "finished before" for part in document["parts"]) <= 6
+    assert {part["name"] for part in document["parts"] if part["status"] == "predicted"} <= {"4.csv"}
     assert_same("out", here)
 
 
