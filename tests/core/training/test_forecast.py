@@ -12,6 +12,6 @@ def test_a_forecast_leaves_the_training_as_it_was_and_its_folder_unmade(config, 
     assert forecast(training, seconds=0.1).steps == training.plan().steps
     assert training.set_up() is ready
     assert ready.config == before
-    assert ready.config.train.tensorboard
+    assert ready.config.train.report_to == ["tensorboard"]
     assert (training.run, training.config, training.plan().run) == (tmp_path / "run", settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
