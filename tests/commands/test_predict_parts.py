@@ -252,6 +252,7 @@ def test_an_interrupted_command_keeps_what_is_finished(rdrop, parts):
         "import os, signal, sys\n"
         "from rdrop_cli.app import app\n"
         "from rdrop_cli.core.inference import part_records\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background begins with it ignored
         "write = part_records.write_part\n"
         "def interrupting(*arguments):\n"
         "    write(*arguments)\n"
