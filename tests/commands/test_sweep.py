@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,8 @@ def test_winners_are_confirmed_against_plain_fine_tuning_that_was_tuned_as_much(
     assert confirmed["baseline"] == "plain-tuned" and list(confirmed["arms"]) == ["plain-tuned", "rdrop-tuned"]
     assert not set(confirmed["seeds"]) & set(document["seeds"])
     assert confirmed["arms"]["plain-tuned"]["settings"]["rdrop.alpha"] == 0
+    sweep(trials=2, seeds=1)  # without --confirm, after which the other search is still known
+    assert set(json.loads(Path(document["sweep"], plans.RECORD).read_text())["searches"]) == {"plain", "rdrop"}
 
 
 def test_a_trial_that_cannot_be_trained_is_named_and_the_others_go_on(sweep, rdrop, reviews, tiny_model):

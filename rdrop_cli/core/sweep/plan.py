@@ -146,10 +146,15 @@ def plan_sweep(
 def save_record(plan: SweepPlan) -> None:
     """Write the settings of a sweep to its folder, so that a resumed one is known to be the same.
 
+    Searches that the folder holds besides those of the plan are kept.
+
     Raises:
         StorageError: it cannot be written.
     """
-    write_text(plan.folder / RECORD, json.dumps(_record(plan), indent=2) + "\n")
+    path, record = plan.folder / RECORD, _record(plan)
+    if path.is_file():
+        record["searches"] = {**layout.read_json(path)["searches"], **record["searches"]}
+    write_text(path, json.dumps(record, indent=2) + "\n")
 
 
 def _record(plan: SweepPlan) -> dict[str, Any]:

@@ -29,6 +29,8 @@ from rdrop_cli.core.sweep.trials import Trial, load_trials, save_trial, trial_fo
 from rdrop_cli.errors import ConfigError, ModelError, one_line
 
 if TYPE_CHECKING:
+    from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.core.sweep.trials import State
     from rdrop_cli.schema import Config
 
 _FAILURES = 3
@@ -92,14 +94,23 @@ def sweep(
     return SweepResult(plan, found, compared)
 
 
+class _Watching(ComparisonObserver):
+    """Tells a sweep's observer what it has in common with a comparison's."""
+
+    def __init__(self, observer: SweepObserver) -> None:
+        self.training = observer.training
+        self._observer = observer
+
+    def data(self, data: Prepared) -> None:
+        self._observer.data(data)
+
+
 class _Runs:
     """Trains runs of trials, all on the same data and from the same weights."""
 
     def __init__(self, plan: SweepPlan, observer: SweepObserver) -> None:
         config = plan.searches[0].config
-        self._observer = observer
-        watching = ComparisonObserver()
-        watching.training, watching.data = observer.training, observer.data  # type: ignore[method-assign]
+        watching = _Watching(observer)
         settings = Cell(Arm("settings", config), config.train.seed, plan.folder / "settings")
         self._comparison = Comparison([settings], plan.folder, watching)
         self._comparison.prepare()
@@ -166,7 +177,8 @@ class _Searching:
         """Train the runs of a trial that are missing, until it is complete, given up or has failed."""
         scores = trial.scores(self.seeds, self.plan.metric)
         arm = Arm(trial.name, self._config(trial))
-        state, reason = "complete", None
+        state: State = "complete"
+        reason = None
         for position, seed in enumerate(self.seeds):
             if position > 0 and position == len(scores) and self.study.is_hopeless():
                 state = "pruned"
@@ -181,7 +193,7 @@ class _Searching:
                 break
             scores = trial.scores(self.seeds, self.plan.metric)
             self.study.report(position, scores[position])
-        trial = trial.ended(state, reason)  # type: ignore[arg-type]
+        trial = trial.ended(state, reason)
         self.study.end(trial, scores)
         self.trials.append((trial, scores))
         self.observer.ended(trial, scores, self.best() is trial, self._seconds_left())

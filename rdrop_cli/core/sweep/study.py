@@ -46,7 +46,7 @@ class Study:
     Args:
         folder: Where its journal is written.
         space: What varies.
-        seed: With a trial's number it decides what the sampler draws for it, so that a resumed sweep goes on as an
+        seed: With a trial's number it decides what the sampler draws for it, so that a resumed sweep continues as an
             uninterrupted one would.
         maximize: Whether a higher score is better.
         trials: Those that there are, with their scores.

@@ -9,14 +9,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.storage.files import make_folder, write_text
 from rdrop_cli.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from rdrop_cli.schema import Config
 
 State = Literal["running", "complete", "pruned", "failed"]
 TRIALS, TRIAL = "trials", "trial.json"
@@ -115,10 +112,3 @@ def load_trials(folder: Path) -> list[Trial]:
             raise CheckpointError(f"{path}: damaged, or a trial before it is missing", f"Restore {path.parent.parent}.")
         trials.append(Trial(number, path.parent, values, cast("State", state), document.get("reason")))
     return trials
-
-
-def trial_config(config: Config, settings: Mapping[str, Any], trial: Trial) -> Config:
-    """The configuration that a trial trains with."""
-    from rdrop_cli.config import override
-
-    return override(config, settings, trial.name)
