@@ -20,6 +20,7 @@ class Told(ComparisonObserver):
 
     def __init__(self, at_first_row=lambda: None):
         self.ended_cells, self.failures, self.notices, self.at_first_row = [], [], [], at_first_row
+        self.steps, self.places = {}, {}
         self.training = Notices(self)
 
     def training_of(self, cell):
@@ -38,6 +39,12 @@ class Notices(Observer):
 
     def notice(self, message):
         self.told.notices.append(f"{self.cell}: {message}")
+
+    def place(self, machine):
+        self.told.places[self.cell] = machine
+
+    def step(self, step):
+        self.told.steps[self.cell] = step
 
     def stopping(self):
         self.told.notices.append("stopping")

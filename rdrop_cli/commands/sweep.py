@@ -14,6 +14,7 @@ from rdrop_cli.threads import choose as choose_threads
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rdrop_cli.core.executors.base import Executor
     from rdrop_cli.core.sweep.plan import SweepPlan
     from rdrop_cli.core.sweep.runner import SweepResult
 
@@ -23,6 +24,7 @@ rdrop sweep reviews.csv --trials 20 --confirm 5  [dim]# against tuned plain[/]
 rdrop sweep reviews.csv --budget 2h              [dim]# as many as that allows[/]
 rdrop sweep --space alpha=0.1..20:log --space epochs=1..4 --trials 12
 rdrop sweep --trials 20 --dry-run                [dim]# what would vary?[/]
+rdrop sweep --trials 20 --on local:4             [dim]# four runs at a time[/]
 """
 _TRIALS = 20
 
@@ -96,6 +98,9 @@ def sweep(
     device: options.DeviceOption = None,
     precision: options.PrecisionOption = None,
     threads: options.ThreadsOption = None,
+    on: options.OnOption = None,
+    cpus_per_run: options.CpusPerRunOption = 1,
+    gpus_per_run: options.GpusPerRunOption = None,
     out: options.OutOption = None,
     json_output: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -103,8 +108,8 @@ def sweep(
 ) -> None:
     """Search for good settings on validation.
 
-    Each trial is trained with several seeds, and given up from the fourth on if it is worse than the best one. The test
-    split is not looked at before --confirm.
+    Each trial is trained with several seeds, and given up after four if it is worse than the best one. The test split
+    is not looked at before --confirm.
 
     After an interruption the same command resumes. With more --trials the search continues.
     """
@@ -131,7 +136,9 @@ def sweep(
     if dry_run:
         _show_plan(screen, plan)
     else:
-        _run(screen, plan)
+        from rdrop_cli.core.executors.choice import make_executor
+
+        _run(screen, plan, make_executor(on, cpus_per_run=cpus_per_run, gpus_per_run=gpus_per_run))
 
 
 def _show_plan(screen: Screen, plan: SweepPlan) -> None:
@@ -161,7 +168,7 @@ def _plan_document(plan: SweepPlan) -> dict[str, Any]:
     }
 
 
-def _run(screen: Screen, plan: SweepPlan) -> None:
+def _run(screen: Screen, plan: SweepPlan, executor: Executor) -> None:
     from rdrop_cli.core.sweep import results, runner
     from rdrop_cli.core.sweep.observer import SweepObserver
     from rdrop_cli.terminal.comparison_view import comparison_observer
@@ -170,7 +177,7 @@ def _run(screen: Screen, plan: SweepPlan) -> None:
     with screen.stages() as stages:
         observer = SweepObserver() if screen.quiet else SweepView(screen, stages, plan.metric)
         with comparison_observer(screen, stages) as confirming:
-            result = runner.sweep(plan, observer, confirming)
+            result = runner.sweep(plan, observer, confirming, executor)
         files = results.write_results(result)
     _show(screen, result, files)
     if screen.json_output:

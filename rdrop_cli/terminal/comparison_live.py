@@ -169,11 +169,15 @@ class _LiveTraining(Observer):
         self, view: LiveComparison, cell: str = "", bar: TaskID = NO_BAR, figures: Figures | None = None
     ) -> None:
         self.view = view
-        self.cell = cell
+        self._name = self.cell = cell
         self.bar = bar
         self.figures = figures or Figures("f1")
         self.share = 0.0
         self._steps = 1
+
+    def place(self, machine: str) -> None:
+        self.cell = f"{self._name} on {machine}"
+        self._describe("starting")
 
     def stage(self, name: str, done: int, total: int | None) -> None:
         if self.view.live is None:

@@ -94,6 +94,9 @@ class _QuietTraining(Observer):
         self.has_begun = bool(cell)
         self.cell = cell
 
+    def place(self, machine: str) -> None:
+        self.screen.say(f"{self.cell} is trained on {machine}")
+
     def stage(self, name: str, done: int, total: int | None) -> None:
         if not self.has_begun:
             self.stages.update(name, done, total)

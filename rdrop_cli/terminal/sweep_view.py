@@ -1,4 +1,4 @@
-"""A sweep as it goes: a bar for the run in progress and a line for each trial; and the table of its trials.
+"""A sweep as it goes: a bar for the trial in progress and a line for each that has ended; and the table of its trials.
 
 They show validation only. Test is not looked at before the winners are confirmed.
 """
@@ -33,15 +33,20 @@ _STATES = {"complete": "", "pruned": "given up", "failed": "failed", "running": 
 
 
 class SweepView(SweepObserver):
-    """Lines for trials, which a log file keeps too; a bar for the run in progress."""
+    """Lines for trials, which a log file keeps too; a bar for the runs of the trial in progress."""
 
     training: _Training
 
     def __init__(self, screen: Screen, stages: Stages, metric: str) -> None:
         self.screen, self.metric = screen, TITLES.get(metric, metric)
-        self.training = _Training(screen, stages)
+        self.stages = stages
+        self.training = _Training(self)
         self._trials: int | None = None
         self._search = ""
+        self._noticed: set[str] = set()
+        self._trial = ""
+        self._runs: dict[int, _Training] = {}
+        self._seeds = 0
 
     def data(self, data: Prepared) -> None:
         say_data(self.screen, data)
@@ -53,9 +58,30 @@ class SweepView(SweepObserver):
             f"Search {name}: {count(trials, 'trial') if trials else 'trials until the time is over'}{so_far}"
         )
 
-    def began(self, trial: Trial, seed: int, position: int, seeds: int) -> None:
+    def began(self, trial: Trial, seed: int, position: int, seeds: int) -> Observer:
         of = f" of {self._trials}" if self._trials else ""
-        self.training.cell = f"{self._search} trial {trial.number + 1}{of}, run {position} of {seeds}"
+        name = f"{self._search} {trial.name}{of}"
+        if name != self._trial:
+            self._trial, self._runs, self._seeds = name, {}, seeds
+        self._runs[position] = _Training(self, f"{name}, run {position} of {seeds}")
+        return self._runs[position]
+
+    def failed(self, trial: Trial, seed: int, why: str) -> None:
+        self.screen.say(named(f"{self._search} {trial.name} seed {seed}", why), style="red")
+
+    def advanced(self, steps: int) -> None:
+        """Some of the trial's steps are done, of which each run has `steps`."""
+        if self.screen.is_live:
+            earlier = max(self._runs) - len(self._runs)  # runs that had finished before this sweep was resumed
+            done = earlier * steps + sum(run.done for run in self._runs.values())
+            self.stages.update(self._trial, done, self._seeds * steps)
+
+    def notice(self, cell: str, message: str) -> None:
+        """Say once what many runs have to say."""
+        kind = _NUMBER.sub("", message)
+        if kind not in self._noticed:
+            self._noticed.add(kind)
+            self.screen.say(f"{named(cell, message)} (later runs: not repeated)", style="yellow")
 
     def ended(self, trial: Trial, scores: Sequence[float], is_best: bool, seconds_left: float | None) -> None:
         of = f"/{self._trials}" if self._trials else ""
@@ -68,38 +94,34 @@ class SweepView(SweepObserver):
 
 
 class _Training(Observer):
-    """Of a run's training shows how far it is, and what must be known."""
+    """Of a run's training shows how far it is, and what must be known; without a run, what comes before the first."""
 
-    def __init__(self, screen: Screen, stages: Stages) -> None:
-        self.screen, self.stages = screen, stages
-        self.cell = ""
-        self._steps: int | None = None
-        self._noticed: set[str] = set()
+    def __init__(self, view: SweepView, cell: str = "") -> None:
+        self.view, self.cell = view, cell
+        self.done = 0
+        self._steps = 0
 
     def stage(self, name: str, done: int, total: int | None) -> None:
         if not self.cell:
-            self.stages.update(name, done, total)
+            self.view.stages.update(name, done, total)
 
     def plan(self, plan: TrainingPlan) -> None:
-        self._steps = plan.steps
+        self._steps, self.done = plan.steps, plan.first_step
         if plan.first_step:
-            self.screen.say(f"{self.cell} resumes at step {plan.first_step:,} of {plan.steps:,}")
+            self.view.screen.say(f"{self.cell} resumes at step {plan.first_step:,} of {plan.steps:,}")
 
     def step(self, step: int) -> None:
-        if self.screen.is_live:
-            self.stages.update(self.cell, step, self._steps)
+        self.done = step
+        self.view.advanced(self._steps)
 
     def micro_batch(self, size: int) -> None:
-        self.screen.say(describe_micro_batch(size))
+        self.view.screen.say(named(self.cell, describe_micro_batch(size)))
 
     def notice(self, message: str) -> None:
-        kind = _NUMBER.sub("", message)
-        if kind not in self._noticed:  # many runs have the same to say
-            self._noticed.add(kind)
-            self.screen.say(f"{named(self.cell, message)} (later runs: not repeated)", style="yellow")
+        self.view.notice(self.cell, message)
 
     def stopping(self) -> None:
-        self.screen.say(describe_stopping())
+        self.view.screen.say(describe_stopping())
 
 
 def described(values: Mapping[str, Any]) -> str:

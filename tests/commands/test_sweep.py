@@ -56,24 +56,27 @@ def test_the_winner_has_the_best_mean_on_validation_and_becomes_a_recipe(sweep, 
     assert json.loads((folder / "results.json").read_text()) == document
 
 
-def test_an_interrupted_sweep_ends_as_an_uninterrupted_one_and_trains_nothing_twice(
+def test_an_interrupted_sweep_ends_elsewhere_as_an_uninterrupted_one_and_trains_nothing_twice(
     sweep, monkeypatch, in_empty_folder
 ):
     whole = sweep("--out", "whole", *SPACE)
     interrupted = SweepObserver()
     interrupted.training = SignalAt(3)
-    interrupted.began = lambda trial, seed, *_: setattr(
-        interrupted.training, "at", 3 if (trial.number, seed) == (1, 43) else 0
-    )
+
+    def began(trial, seed, *_):
+        interrupted.training.at = 3 if (trial.number, seed) == (1, 43) else 0
+        return interrupted.training
+
+    interrupted.began = began
     original = runner.sweep
     with monkeypatch.context() as patch:
         patch.setattr(runner, "sweep", lambda plan, *_: original(plan, interrupted))
-        with pytest.raises(AssertionError, match="Stopped in trial 1 seed 43 and saved"):
+        with pytest.raises(AssertionError, match="Stopped in trial 2 seed 43 and saved"):
             sweep("--out", "broken", *SPACE)
     before = times(in_empty_folder / "broken")
     assert len(before) == 3
     (in_empty_folder / "broken" / "rdrop" / study.JOURNAL).unlink()
-    resumed = sweep("--out", "broken", *SPACE)
+    resumed = sweep("--out", "broken", "--on", "local:2", "--threads", 1, *SPACE)
     assert trials_of(resumed) == trials_of(whole)
     after = times(in_empty_folder / "broken")
     assert {path: after[path] for path in before} == before
@@ -109,6 +112,7 @@ def test_a_trial_that_cannot_be_trained_is_named_and_the_others_go_on(sweep, rdr
 
 def test_hopeless_trials_are_given_up(sweep, monkeypatch):
     monkeypatch.setattr(study.Study, "is_hopeless", lambda self: len(self._study.trials) > 1)
+    monkeypatch.setattr(runner, "SEEDS_BEFORE_PRUNING", 1)
     trials = trials_of(sweep(trials=2))
     assert [(state, len(scores)) for _, state, scores in trials] == [("complete", 2), ("pruned", 1)]
 

@@ -20,23 +20,24 @@ from rdrop_cli.core.comparison.grid import Cell, CellResult, Grid, check_cells, 
 from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPlan
 from rdrop_cli.core.comparison.plan import make_plan
 from rdrop_cli.core.comparison.results import write_results
-from rdrop_cli.core.comparison.training import of_cell, train_cells
+from rdrop_cli.core.comparison.training import no_results, train_cells
 from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.class_weights import class_weights
 from rdrop_cli.core.data.prepare import check_rejects, prepare_data
 from rdrop_cli.core.executors.base import Job
 from rdrop_cli.core.executors.in_process import InProcess
-from rdrop_cli.core.executors.training import check_weights, train
+from rdrop_cli.core.executors.training import check_weights
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage.files import make_folder, unwritable
 from rdrop_cli.core.storage.lock import only_writer
 from rdrop_cli.core.training.preflight import check_classes
-from rdrop_cli.errors import CheckpointError, DataError, RDropError
+from rdrop_cli.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
     from rdrop_cli.core.executors.base import Executor
+    from rdrop_cli.errors import RDropError
 
 
 @dataclass(frozen=True)
@@ -190,13 +191,14 @@ class Comparison:
 
         Raises:
             TrainingInterrupted: a signal stopped the comparison; the current cell has been saved.
-            RDropError: as in training, with the cell's name.
+            RDropError: as in training, with the names of the cells that failed.
         """
         self.observer.plan(plan, self.cells)
         for cell in self.cells:
             if cell.is_done:
                 _drop_checkpoints(cell)  # the run may have been killed before doing so
-        train_cells(plan, executor or InProcess(), self.observer, self._job, self._finish)
+        if failures := self._train(plan, executor or InProcess()):
+            raise no_results(failures)
         return [self._outcome(cell) for cell in self.cells]
 
     def others(self) -> list[str]:
@@ -205,18 +207,18 @@ class Comparison:
         done = {path.parent for path in self.folder.glob(f"*/seed*/{layout.METRICS}")}
         return [f"{path.parent.name} {path.name.replace('seed', 'seed ')}" for path in sorted(done - here)]
 
-    def train(self, cell: Cell) -> CellResult:
-        """Train one cell in this process, on the data that `prepare` has loaded; it need not be one of `cells`.
+    def train(self, cells: Sequence[Cell], executor: Executor) -> None:
+        """Train cells on the data that `prepare` has loaded; they need not be among `cells`.
 
         Raises:
-            TrainingInterrupted: a signal stopped the training; the cell has been saved.
-            RDropError: as in training, with the cell's name.
+            TrainingInterrupted: a signal stopped the training.
+            RDropError: the first failure, with the cell's name.
         """
-        try:
-            train(self._job(cell), self.observer.training_of(cell))
-        except RDropError as error:
-            raise of_cell(cell, error) from error
-        return self._finish(cell)
+        for error in self._train(ComparisonPlan(list(cells), [1.0] * len(cells), 0), executor).values():
+            raise error
+
+    def _train(self, plan: ComparisonPlan, executor: Executor) -> dict[str, RDropError]:
+        return train_cells(plan, executor, self.observer, self._job, self._finish)
 
     def _job(self, cell: Cell) -> Job:
         first, weights = self._weights.get(_model_of(cell), (None, None))

@@ -25,17 +25,19 @@ def train_cells(
     observer: ComparisonObserver,
     job_of: Callable[[Cell], Job],
     finish: Callable[[Cell], CellResult],
-) -> None:
+) -> dict[str, RDropError]:
     """Train the cells of a plan, as many at a time as the executor can.
 
     Args:
         job_of: Makes the job of a cell when its turn has come.
         finish: Called with each cell whose run has finished; returns its results.
 
+    Returns:
+        The errors of the cells that failed, by name, if the executor trains elsewhere, where the other cells continue.
+
     Raises:
         TrainingInterrupted: a signal stopped the comparison.
-        RDropError: cells failed. In this process the first failure ends the comparison; elsewhere the others are
-            trained before.
+        RDropError: a cell failed in this process.
     """
     waiting = list(plan.cells)
     running: dict[Path, Cell] = {}
@@ -74,8 +76,7 @@ def train_cells(
         raise TrainingInterrupted(
             f"Stopped with {done} of {len(plan.cells)} runs done", "Run the same command to resume"
         )
-    if failures:
-        raise _missing(failures)
+    return failures
 
 
 def _finish(cell: Cell, finish: Callable[[Cell], CellResult]) -> CellResult:
@@ -107,7 +108,7 @@ def of_cell(cell: Cell, error: RDropError) -> RDropError:
     return error
 
 
-def _missing(failures: dict[str, RDropError]) -> RDropError:
+def no_results(failures: dict[str, RDropError]) -> RDropError:
     """The error at the end of a comparison in which cells failed, of the class of the first failure."""
     name, first = next(iter(failures.items()))
     cause = _why(name, first)

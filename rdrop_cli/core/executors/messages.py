@@ -14,7 +14,7 @@ from rdrop_cli.core.training.observer import Observer, TrainingPlan
 from rdrop_cli.errors import ModelError, RDropError
 from rdrop_cli.schema import Config
 
-_TOLD = ("stage", "plan", "step", "log", "micro_batch", "notice", "evaluating")
+_TOLD = ("place", "stage", "plan", "step", "log", "micro_batch", "notice", "evaluating")
 
 
 _PATHS = ("folder", "model", "prepared")

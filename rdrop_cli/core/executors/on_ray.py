@@ -12,7 +12,8 @@ from rdrop_cli.core.data.prepare import prepare_data
 from rdrop_cli.core.executors import ray_cluster
 from rdrop_cli.core.executors.archive import pack, unpack
 from rdrop_cli.core.executors.base import Ended, Job
-from rdrop_cli.core.executors.messages import error_from_message, job_as_text
+from rdrop_cli.core.executors.messages import error_from_message, job_as_text, pass_on
+from rdrop_cli.core.executors.ray_progress import ProgressOfRuns
 from rdrop_cli.core.executors.ray_task import train_job
 from rdrop_cli.core.executors.training import check_data
 from rdrop_cli.core.model.locate import fetch_model, locate_model
@@ -58,6 +59,7 @@ class RayTasks:
         self.gpus = gpus
         self.threads = threads.chosen() or cpus
         self._ray: Any = None
+        self._progress: ProgressOfRuns | None = None
         self._tasks: dict[Path, _Task] = {}
         self._sent: dict[tuple[str, ...], Any] = {}
         self._stopped: list[Ended] = []
@@ -78,6 +80,7 @@ class RayTasks:
         if not self.slots():
             raise self._too_small()
         ray_cluster.check_versions()
+        self._progress = ProgressOfRuns(self._ray)
         self._train = self._ray.remote(
             num_cpus=self.cpus, num_gpus=self.gpus, max_retries=_LOST_NODES, retry_exceptions=False, max_calls=1
         )(train_job)
@@ -97,9 +100,9 @@ class RayTasks:
         begun = None
         if (job.folder / layout.CONFIG).is_file():
             begun = self._ray.put(_pack(job.folder, lambda path: path.name != LOCK))
-        assert self.gpus is not None
+        assert self.gpus is not None and self._progress is not None
         answer = self._train.options(name=job.name).remote(
-            job_as_text(job), self.threads, self.gpus, model, prepared, begun, recorded
+            job_as_text(job), self.threads, self.gpus, model, prepared, begun, recorded, self._progress.collector
         )
         self._tasks[job.folder] = _Task(job, observer, answer)
 
@@ -109,6 +112,7 @@ class RayTasks:
         by_answer = {task.answer: task for task in self._tasks.values()}
         if by_answer:
             self._tell_of_room()
+            self._tell_progress()
             ready, _ = self._ray.wait(list(by_answer), num_returns=1, timeout=_MOMENT)
             for answer in ready:
                 task = by_answer[answer]
@@ -122,6 +126,13 @@ class RayTasks:
         if had_room and not self._has_room:
             task = next(iter(self._tasks.values()))
             task.observer.notice("No node of the Ray cluster has room for a run; the comparison waits for one")
+
+    def _tell_progress(self) -> None:
+        observers = {str(folder): task.observer for folder, task in self._tasks.items()}
+        assert self._progress is not None
+        for run, message in self._progress.take():
+            if run in observers:
+                pass_on(message, observers[run])
 
     def cancel(self) -> None:
         """End the tasks. What they have done is lost, since it is on the nodes; finished runs are here."""

@@ -9,10 +9,11 @@ import platform
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.executors.archive import pack, unpack
 from rdrop_cli.core.executors.messages import error_as_message, job_from_text
+from rdrop_cli.core.executors.ray_progress import ProgressOfRun
 from rdrop_cli.core.executors.worker_process import MORE_TRIES, WorkerProcess, environment
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.record import read_record
@@ -21,12 +22,22 @@ from rdrop_cli.core.storage.files import write_text
 from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.errors import ModelError, RDropError, StorageError
 
+if TYPE_CHECKING:
+    from rdrop_cli.core.executors.base import Job
+
 _STAYS = (layout.CHECKPOINTS, LOCK)
 """What is not sent back."""
 
 
 def train_job(
-    text: str, threads: int, gpus: float, model: bytes, prepared: bytes, begun: bytes | None, recorded: str
+    text: str,
+    threads: int,
+    gpus: float,
+    model: bytes,
+    prepared: bytes,
+    begun: bytes | None,
+    recorded: str,
+    collector: Any = None,
 ) -> dict[str, Any]:
     """Train a run and return its folder, without checkpoints.
 
@@ -37,6 +48,7 @@ def train_job(
         prepared: The prepared data, packed.
         begun: The run folder, packed, if the run is to be resumed.
         recorded: Where the driver has the prepared data, as the run is to record it.
+        collector: The actor that collects progress.
 
     Returns:
         `notices`, and either `folder` (bytes) or the fields of `error_as_message`.
@@ -48,9 +60,11 @@ def train_job(
             for name, content in (("model", model), ("prepared", prepared), ("run", begun)):
                 if content is not None:
                     unpack(content, here / name)
-            job = replace(job_from_text(text), folder=here / "run", model=here / "model", prepared=here / "prepared")
+            job = job_from_text(text)
+            progress = ProgressOfRun(str(job.folder), collector)
+            job = replace(job, folder=here / "run", model=here / "model", prepared=here / "prepared")
             variables = environment(threads) if gpus else environment(threads, CUDA_VISIBLE_DEVICES="")
-            failure = _train(job, variables, notices)
+            failure = _train(job, variables, notices, progress)
             if failure is not None:
                 return {"notices": notices, **failure}
             _record_place(job.folder, recorded)
@@ -63,16 +77,21 @@ def train_job(
         return {"notices": notices, **_on_this_node(error_as_message(error))}
 
 
-def _train(job: Any, variables: dict[str, str], notices: list[list[Any]]) -> dict[str, Any] | None:
+def _train(
+    job: Job, variables: dict[str, str], notices: list[list[Any]], progress: ProgressOfRun
+) -> dict[str, Any] | None:
     """Train a job, again if its process is killed; the message of its failure, or None."""
     for _ in range(MORE_TRIES + 1):
         process = WorkerProcess(job, variables)
+        progress.begin()
         last: dict[str, Any] = {}
         for message in process.messages():
             if "tell" not in message:
                 last = message
             elif message["tell"] in ("notice", "micro_batch"):
                 notices.append([message["tell"], *message["of"]])
+            else:
+                progress.pass_on(message)
         cause = process.wait()
         if last:
             return _on_this_node(last) if "error" in last else None

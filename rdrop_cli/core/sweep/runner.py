@@ -1,10 +1,14 @@
 """Run a sweep: trial after trial, each with several seeds, judged on validation; then confirm the winners on test.
 
+What a trial tries depends on the trials before it, so trials follow one another wherever they are trained, and a sweep
+finds the same everywhere. The runs of a trial are independent, so an executor may train several of them at a time.
+
 A sweep can be stopped at any point and resumed: its runs and trial.json files show what is done.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +18,7 @@ from rdrop_cli.core.comparison.arms import Arm
 from rdrop_cli.core.comparison.grid import Cell, Grid, check_cells, make_cells
 from rdrop_cli.core.comparison.observer import ComparisonObserver
 from rdrop_cli.core.comparison.runner import Comparison, ComparisonResult, compare
+from rdrop_cli.core.executors.in_process import InProcess
 from rdrop_cli.core.model.loading import encoder_dropout
 from rdrop_cli.core.model.locate import fetch_model, locate_model
 from rdrop_cli.core.runs import layout
@@ -24,13 +29,15 @@ from rdrop_cli.core.storage.lock import only_writer
 from rdrop_cli.core.sweep.observer import SweepObserver
 from rdrop_cli.core.sweep.plan import CONFIRM, PLAIN, Search, SweepPlan, save_record
 from rdrop_cli.core.sweep.space import DROPOUT, Choices, as_settings
-from rdrop_cli.core.sweep.study import Study
+from rdrop_cli.core.sweep.study import SEEDS_BEFORE_PRUNING, Study
 from rdrop_cli.core.sweep.trials import Trial, load_trials, save_trial, trial_folder
-from rdrop_cli.errors import ConfigError, ModelError, one_line
+from rdrop_cli.errors import ConfigError, ModelError, TrainingInterrupted, one_line
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.core.executors.base import Executor
     from rdrop_cli.core.sweep.trials import State
+    from rdrop_cli.core.training.observer import Observer
     from rdrop_cli.schema import Config
 
 _FAILURES = 3
@@ -70,7 +77,10 @@ class SweepResult:
 
 
 def sweep(
-    plan: SweepPlan, observer: SweepObserver | None = None, comparison_observer: ComparisonObserver | None = None
+    plan: SweepPlan,
+    observer: SweepObserver | None = None,
+    comparison_observer: ComparisonObserver | None = None,
+    executor: Executor | None = None,
 ) -> SweepResult:
     """Search, and compare the winners if asked to.
 
@@ -78,6 +88,7 @@ def sweep(
         plan: As `plan_sweep` makes it.
         observer: Receives progress of the searches.
         comparison_observer: Receives progress of the final comparison.
+        executor: Where runs are trained, as `make_executor` gives it; None: in this process.
 
     Raises:
         TrainingInterrupted: a signal stopped the sweep; the same call resumes it.
@@ -85,51 +96,79 @@ def sweep(
         RDropError: data, model or folder are not as they should be.
     """
     told = observer or SweepObserver()
+    executor = executor or InProcess()
     make_folder(plan.folder)
-    with only_writer(plan.folder):
+    with only_writer(plan.folder), contextlib.closing(executor):
+        executor.open()
         save_record(plan)
-        runs = _Runs(plan, told)
+        runs = _Runs(plan, told, executor)
         found = [_Searching(plan, search, runs, told).run() for search in plan.searches]
-    compared = _confirm(plan, found, comparison_observer) if plan.confirm else None
+    compared = _confirm(plan, found, comparison_observer, executor) if plan.confirm else None
     return SweepResult(plan, found, compared)
 
 
 class _Watching(ComparisonObserver):
-    """Tells a sweep's observer what it has in common with a comparison's."""
+    """Tells a sweep's observer what a comparison tells of its cells.
 
-    def __init__(self, observer: SweepObserver) -> None:
+    Attributes:
+        trial: The one whose runs are the cells.
+    """
+
+    trial: Trial
+
+    def __init__(self, observer: SweepObserver, seeds: Sequence[int]) -> None:
         self.training = observer.training
-        self._observer = observer
+        self._observer, self._seeds = observer, list(seeds)
 
     def data(self, data: Prepared) -> None:
         self._observer.data(data)
+
+    def training_of(self, cell: Cell) -> Observer:
+        return self._observer.began(self.trial, cell.seed, self._seeds.index(cell.seed) + 1, len(self._seeds))
+
+    def failed(self, cell: Cell, why: str) -> None:
+        self._observer.failed(self.trial, cell.seed, why)
 
 
 class _Runs:
     """Trains runs of trials, all on the same data and from the same weights."""
 
-    def __init__(self, plan: SweepPlan, observer: SweepObserver) -> None:
+    def __init__(self, plan: SweepPlan, observer: SweepObserver, executor: Executor) -> None:
         config = plan.searches[0].config
-        watching = _Watching(observer)
+        self._executor = executor
+        self._watching = _Watching(observer, plan.seeds)
         settings = Cell(Arm("settings", config), config.train.seed, plan.folder / "settings")
-        self._comparison = Comparison([settings], plan.folder, watching)
+        self._comparison = Comparison([settings], plan.folder, self._watching)
         self._comparison.prepare()
         name = fetch_model(locate_model(config.model, config.hub), config.model.revision, observer.training.stage)
         self.dropout = encoder_dropout(name, config.model)
 
-    def train(self, cell: Cell) -> None:
-        """Train a cell unless that has been done.
+    def train(self, trial: Trial, config: Config, seeds: Sequence[int]) -> None:
+        """Train the runs of a trial with these seeds, except those that have finished.
 
         Raises:
             RDropError: as in training.
         """
-        if cell.has_begun and (changed := as_recorded(cell.folder, cell.config)[1]):
-            raise ConfigError(
-                f"{cell.folder}: this run was trained with other settings: {'; '.join(changed)}",
-                f"Delete {cell.folder}.",
-            )
-        if not cell.is_done:
-            self._comparison.train(cell)
+        arm = Arm(trial.name, config)
+        cells = [Cell(arm, seed, trial.run(seed)) for seed in seeds]
+        for cell in cells:
+            if cell.has_begun and (changed := as_recorded(cell.folder, cell.config)[1]):
+                raise ConfigError(
+                    f"{cell.folder}: this run was trained with other settings: {'; '.join(changed)}",
+                    f"Delete {cell.folder}.",
+                )
+        self._watching.trial = trial
+        try:
+            self._comparison.train([cell for cell in cells if not cell.is_done], self._executor)
+        except TrainingInterrupted as error:
+            if self._executor.in_process:
+                raise
+            kept = "and saved" if self._executor.saves else "; finished runs are kept"
+            raise TrainingInterrupted(f"Stopped in {trial.name} {kept}", error.hint) from error
+
+    def at_once(self, runs: int) -> int:
+        """How many of a trial's runs are trained at the same time."""
+        return max(1, min(self._executor.slots(), runs, SEEDS_BEFORE_PRUNING))
 
 
 class _Searching:
@@ -176,23 +215,22 @@ class _Searching:
     def _finish(self, trial: Trial) -> None:
         """Train the runs of a trial that are missing, until it is complete, given up or has failed."""
         scores = trial.scores(self.seeds, self.plan.metric)
-        arm = Arm(trial.name, self._config(trial))
+        config = self._config(trial)
         state: State = "complete"
         reason = None
-        for position, seed in enumerate(self.seeds):
-            if position > 0 and position == len(scores) and self.study.is_hopeless():
-                state = "pruned"
-                break
-            if position < len(scores):
-                continue
-            self.observer.began(trial, seed, position + 1, len(self.seeds))
+        for end in _judgements(len(self.seeds)):
+            reported = len(scores)
             try:
-                self.runs.train(Cell(arm, seed, trial.run(seed)))
+                self.runs.train(trial, config, self.seeds[:end])
             except ModelError as error:
                 state, reason = "failed", one_line(error)
                 break
             scores = trial.scores(self.seeds, self.plan.metric)
-            self.study.report(position, scores[position])
+            for position in range(reported, len(scores)):
+                self.study.report(position, scores[position])
+            if len(scores) < len(self.seeds) and self.study.is_hopeless():
+                state = "pruned"
+                break
         trial = trial.ended(state, reason)
         self.study.end(trial, scores)
         self.trials.append((trial, scores))
@@ -224,11 +262,12 @@ class _Searching:
 
     def _seconds_left(self) -> float | None:
         spent = self._costs()
+        at_once = self.runs.at_once(len(self.seeds))
         if self.plan.seconds is not None:
-            return max(0.0, self.plan.seconds - sum(spent.values()))
+            return max(0.0, self.plan.seconds - sum(spent.values())) / at_once
         assert self.plan.trials is not None, "a sweep has one limit at least"
         mean = sum(spent.values()) / max(1, len(spent))
-        return mean * (self.plan.trials - len(self.trials)) if mean else None
+        return mean * (self.plan.trials - len(self.trials)) / at_once if mean else None
 
     def _config(self, trial: Trial) -> Config:
         settings = as_settings(trial.values, list(self.runs.dropout))
@@ -250,7 +289,14 @@ class _Searching:
         }
 
 
-def _confirm(plan: SweepPlan, found: Sequence[Found], observer: ComparisonObserver | None) -> ComparisonResult:
+def _judgements(seeds: int) -> list[int]:
+    """The numbers of runs after which a trial is judged; the last is that of all."""
+    return [*range(SEEDS_BEFORE_PRUNING, seeds, SEEDS_BEFORE_PRUNING), seeds]
+
+
+def _confirm(
+    plan: SweepPlan, found: Sequence[Found], observer: ComparisonObserver | None, executor: Executor
+) -> ComparisonResult:
     """Compare the winners with fresh seeds; plain fine-tuning is the baseline."""
     arms = []
     first = plan.seeds[-1] + 1
@@ -262,7 +308,7 @@ def _confirm(plan: SweepPlan, found: Sequence[Found], observer: ComparisonObserv
     folder = plan.folder / CONFIRM
     cells = make_cells(arms, range(first, first + plan.confirm), folder)
     check_cells(cells, folder)
-    return compare(Grid(arms, cells, folder, "steps"), observer)
+    return compare(Grid(arms, cells, folder, "steps"), observer, executor)
 
 
 def _mean(values: Mapping[str, float]) -> float | None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 JOURNAL, NAME = "study.journal", "rdrop"
 _FIRST_RANDOM = 10
 """Trials that are drawn at random before the sampler has learned anything."""
-_SEEDS_BEFORE_PRUNING = 4
+SEEDS_BEFORE_PRUNING = 4
+"""Runs of a trial before the first judgement, and between one and the next."""
 _P_TO_PRUNE = 0.1
 
 
@@ -79,7 +80,7 @@ class Study:
                 storage = JournalStorage(JournalFileBackend(str(journal)))
             except OSError as error:
                 raise unwritable(journal, error) from error
-            pruner = optuna.pruners.WilcoxonPruner(p_threshold=_P_TO_PRUNE, n_startup_steps=_SEEDS_BEFORE_PRUNING)
+            pruner = optuna.pruners.WilcoxonPruner(p_threshold=_P_TO_PRUNE, n_startup_steps=SEEDS_BEFORE_PRUNING)
             self._study = optuna.create_study(
                 storage=storage, study_name=NAME, direction="maximize" if maximize else "minimize", pruner=pruner
             )

@@ -39,8 +39,8 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """The name for display."""
-        return f"trial {self.number}"
+        """The name for display, which counts from 1."""
+        return f"trial {self.number + 1}"
 
     def run(self, seed: int) -> Path:
         """The folder of the run with a seed."""

@@ -55,6 +55,9 @@ class Observer:
     def close(self) -> None:
         """The training has ended, successfully or not."""
 
+    def place(self, machine: str) -> None:
+        """The training takes place on another machine, of this name."""
+
     def stage(self, name: str, done: int, total: int | None) -> None:
         """A stage other than training has made progress: `done` of `total` (None: unknown)."""
 
