@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
+from rich.console import Console
 
 NODES = (0, 1, 2)
 RUNS = ["--arms", "plain,rdrop", "--seeds", "3", "--threads", "1"]
@@ -76,13 +77,14 @@ def main() -> None:
         "two_nodes_against_one": round(one / two, 2),
         "overhead_seconds_a_run": round((one - here) / runs, 1),
     }
+    console = Console(highlight=False)
     for each in found:
-        print(f"{each['nodes']} nodes: {each['seconds']} s; trainings {each['trainings']}")
-    print(f"two nodes against one: {document['two_nodes_against_one']}x")
-    print(f"Ray for each run: {document['overhead_seconds_a_run']} s")
+        console.print(f"{each['nodes']} nodes: {each['seconds']} s; trainings {each['trainings']}")
+    console.print(f"two nodes against one: {document['two_nodes_against_one']}x")
+    console.print(f"Ray for each run: {document['overhead_seconds_a_run']} s")
     if args.save:
         command = " ".join(["python benchmarks/ray_scaling.py", *sys.argv[1:]])
-        print(f"saved {machine.save('ray-scaling', command, document)}")
+        console.print(f"saved {machine.save('ray-scaling', command, document)}")
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ ALLOWED["core.publishing"] = {
     *BASE, "core.report", "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
 }  # fmt: skip
 ALLOWED["core.sweep"] = {
-    *BASE, "config", "strict_yaml", "core.comparison", "core.executors", "core.training", "core.runs", "core.model", "core.data",
-    "core.storage", "core.metrics",
+    *BASE, "config", "strict_yaml", "core.comparison", "core.executors", "core.training", "core.runs", "core.model",
+    "core.data", "core.storage", "core.metrics",
 }  # fmt: skip
 ALLOWED["terminal"] = {
     *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.runs", "core.data"),
