@@ -122,12 +122,33 @@ class RDropConfig(_Group):
 
     alpha: NonNegative = 5.0
     """Weight of the KL term; 0: plain fine-tuning, with one pass."""
+    alpha_warmup: Fraction = 0.0
+    """Share of the optimizer steps during which alpha rises evenly from 0 to its value."""
+    two_passes: bool = False
+    """Make two passes where alpha is 0 too, so that nothing but the KL term is missing."""
+    noise: NonNegative = 0.0
+    """Above 0: R3F, whose KL term is between passes without dropout, one with such noise on the embeddings."""
+    dropout: Fraction | None = None
+    """Every dropout probability of the encoder, in training; null: those of the model."""
     ce_reduction: Literal["mean", "sum"] = "mean"
     """How the two passes' CE is combined: `mean`, or the paper's `sum`, which needs twice the alpha."""
     passes: Literal["concat", "sequential"] = "concat"
     """Both passes as one forward pass over the batch twice (`concat`), or one after the other (`sequential`)."""
     allow_zero_dropout: bool = False
     """Train a model even if its two passes come out equal for lack of dropout, so that R-Drop has no effect."""
+
+    @property
+    def passes_per_example(self) -> int:
+        """Forward and backward passes over each example in an epoch."""
+        if self.noise:
+            return 3
+        return 2 if self.alpha or self.two_passes else 1
+
+    @model_validator(mode="after")
+    def _noise_has_a_weight(self) -> RDropConfig:
+        if self.noise and not self.alpha:
+            raise ValueError("noise has no effect where alpha, the weight of the KL term, is 0")
+        return self
 
 
 class EarlyStoppingConfig(_Group):
@@ -158,6 +179,8 @@ class TrainConfig(_Group):
     """Share of the optimizer steps during which the learning rate rises to lr, whatever the schedule."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate changes after the warm-up: `cosine` and `linear` fall to 0, `constant` stays."""
+    ema: Fraction = 0.0
+    """Decay of a moving average of the weights, which is then evaluated and saved in their place; 0: none."""
     max_grad_norm: NonNegative = 1.0
     """Norm to which larger gradients are clipped; 0: no clipping."""
     label_smoothing: Fraction = 0.1

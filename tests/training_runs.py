@@ -29,6 +29,7 @@ PLAN = TrainingPlan(
     micro_batch_size=2,
     alpha=5.0,
     ce_reduction="mean",
+    method="R-Drop, alpha 5 (cross-entropy mean)",
     label_smoothing=0.1,
     metric="f1",
     columns={"text": "review", "label": "stars", "text_pair": None},

@@ -78,12 +78,23 @@ def rdrop_loss(
     ce = ce_a + ce_b
     if ce_reduction == "mean":
         ce = ce / 2
+    kl = symmetric_kl(log_p_a, log_p_b, weights)
+    return RDropLoss(ce + alpha * kl, ce, kl)
+
+
+def symmetric_kl(log_p_a: Tensor, log_p_b: Tensor, weights: Tensor | None = None) -> Tensor:
+    """1/2 [KL(p_a || p_b) + KL(p_b || p_a)] in nats, the mean over the examples; with `weights`, a weighted sum.
+
+    Args:
+        log_p_a: Log-probabilities, (batch, classes).
+        log_p_b: The same of the other pass.
+        weights: As in `rdrop_loss`.
+    """
     # KL(a||b) + KL(b||a) = sum (p_a - p_b) (log p_a - log p_b). Each term is a product of two differences of the same
     # sign, so that rounding cannot make it negative, and it is exactly 0 for equal passes. The gradient goes through
     # both passes, as in the paper.
     kls = ((log_p_a.exp() - log_p_b.exp()) * (log_p_a - log_p_b)).sum(dim=-1)
-    kl = (kls.mean() if weights is None else (kls * weights).sum()) / 2
-    return RDropLoss(ce + alpha * kl, ce, kl)
+    return (kls.mean() if weights is None else (kls * weights).sum()) / 2
 
 
 def check_parameters(alpha: float, label_smoothing: float, ce_reduction: str) -> None:

@@ -26,11 +26,9 @@ _CLASSES = 10
 def describe_plan(plan: TrainingPlan) -> list[str]:
     """The plan in a few lines, each behind a label."""
     counts = ", ".join(f"{name} {count:,}" for name, count in plan.examples.items())
-    if plan.alpha:
-        paper = plan.alpha * (2 if plan.ce_reduction == "mean" else 1)
-        loss = f"R-Drop, alpha {plan.alpha:g} (cross-entropy {plan.ce_reduction}; the paper's alpha {paper:g})"
-    else:
-        loss = "plain fine-tuning (alpha 0, one pass)"
+    paper = plan.alpha * (2 if plan.ce_reduction == "mean" else 1)
+    reduction = f"(cross-entropy {plan.ce_reduction}"
+    loss = plan.method.replace(reduction, f"{reduction}; the paper's alpha {paper:g}")
     weights = [f"{'':{LABEL}}{_describe_weights(plan)}"] if plan.class_weights else []
     micro = _micro_batches(plan)
     lines = [

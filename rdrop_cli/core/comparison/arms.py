@@ -12,7 +12,10 @@ from rdrop_cli.errors import ConfigError
 from rdrop_cli.schema import Config
 
 Budget = Literal["steps", "compute"]
-BUILT_IN = ("plain", "smoothing", "rdrop", "rdrop+smoothing")
+CLASSIC = ("plain", "smoothing", "rdrop", "rdrop+smoothing")
+BUILT_IN = (*CLASSIC, "dropout", "two-pass", "ema", "r3f")
+_EMA, _NOISE, _R3F_ALPHA = 0.999, 1e-5, 2.0
+"""The decay of the arm `ema`; the noise of R3F's paper, and its weight of 1 for the sum of both divergences."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _COMMA = re.compile(r",(?![^{\[]*[}\]])")
 """A comma between two settings, not one within the brackets of a value."""
@@ -21,7 +24,8 @@ _SHARED = ("data.", "hub.", "train.seed", "train.metric")
 _OF_RDROP = ("rdrop.alpha", "train.label_smoothing")
 """Keys that are shown for every arm."""
 _OF_A_RECIPE = ("model.name", "model.max_length", "train.epochs", "train.batch_size", "train.lr")
-_TWICE = "-2x"
+_LONGER = re.compile(r"-\d+(\.\d+)?x$")
+"""The end of an arm's name that has more epochs than in the configuration."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Arm:
     @property
     def passes(self) -> int:
         """Forward and backward passes over each example in an epoch."""
-        return 2 if self.config.rdrop.alpha else 1
+        return self.config.rdrop.passes_per_example
 
 
 def make_arms(config: Config, names: Sequence[str], own: Sequence[str], budget: Budget) -> list[Arm]:
@@ -47,15 +51,21 @@ def make_arms(config: Config, names: Sequence[str], own: Sequence[str], budget: 
 
     Args:
         config: The common configuration; the built-in arms use its alpha and label smoothing.
-        names: Names from `BUILT_IN`.
+        names: Names from `BUILT_IN`. Those with R-Drop have the configuration's `rdrop` group.
         own: The user's arms, as NAME:KEY=VALUE,...; all other keys are as in `config`, including alpha and label
             smoothing.
-        budget: `steps` gives every arm the same number of optimizer steps; `compute` doubles the epochs of arms with
-            one pass, and appends `-2x` to their names.
+        budget: `steps` gives every arm the same number of optimizer steps; `compute` the same number of passes, by more
+            epochs for arms with fewer passes, to whose names it appends the factor, as in `-2x`.
 
     Raises:
-        ConfigError: a name is unknown or repeated, a setting is invalid, or there are fewer than two arms.
+        ConfigError: a name is unknown or repeated, a setting is invalid, there are fewer than two arms, or an arm would
+            need part of an epoch.
     """
+    for key in ("noise", "two_passes"):
+        if names and getattr(config.rdrop, key):
+            raise ConfigError(
+                f"rdrop.{key}: the built-in arms have their own", f"Give it to an arm, as in --arm NAME:rdrop.{key}=..."
+            )
     arms = [_built_in(name, config) for name in names] + [_own(text, config) for text in own]
     lowered = [arm.name.lower() for arm in arms]
     repeated = next((arm.name for arm in arms if lowered.count(arm.name.lower()) > 1), None)
@@ -65,12 +75,13 @@ def make_arms(config: Config, names: Sequence[str], own: Sequence[str], budget: 
         raise ConfigError("a comparison needs at least two arms", f"Built in: {', '.join(BUILT_IN)}.")
     if budget == "steps":
         return arms
-    if len({arm.passes for arm in arms}) == 1:
+    most = max(arm.passes for arm in arms)
+    if all(arm.passes == most for arm in arms):
         raise ConfigError(
             "--budget compute has no effect, because all arms make the same number of passes",
             "Omit it, or add an arm with another number of passes.",
         )
-    return [arm if arm.passes == 2 else _twice(arm) for arm in arms]
+    return [arm if arm.passes == most else _longer(arm, most) for arm in arms]
 
 
 def _built_in(name: str, config: Config) -> Arm:
@@ -78,15 +89,28 @@ def _built_in(name: str, config: Config) -> Arm:
         raise ConfigError(
             f"--arms {name}: no such arm", f"Built in: {', '.join(BUILT_IN)}; your own: --arm {name}:KEY=VALUE."
         )
-    alpha, smoothing = config.rdrop.alpha, config.train.label_smoothing
+    alpha, smoothing, dropout = config.rdrop.alpha, config.train.label_smoothing, config.rdrop.dropout
     if "rdrop" in name and not alpha:
         raise ConfigError(f"arm {name}: rdrop.alpha is 0, so it would be plain fine-tuning", "Give --alpha.")
     if "smoothing" in name and not smoothing:
         raise ConfigError(f"arm {name}: train.label_smoothing is 0, so it would have no effect", "Set it above 0.")
-    changed = {
+    if name == "dropout" and dropout is None:
+        raise ConfigError(
+            "arm dropout: rdrop.dropout is null, so it would be plain fine-tuning",
+            "Set it, as in --set rdrop.dropout=0.2.",
+        )
+    has_dropout = "rdrop" in name or name in ("dropout", "two-pass")
+    changed: dict[str, Any] = {
         "rdrop.alpha": alpha if "rdrop" in name else 0.0,
+        "rdrop.two_passes": name == "two-pass",
+        "rdrop.noise": 0.0,
+        "rdrop.dropout": dropout if has_dropout else None,
         "train.label_smoothing": smoothing if "smoothing" in name else 0.0,
     }
+    if name == "ema":
+        changed["train.ema"] = config.train.ema or _EMA
+    if name == "r3f":
+        changed |= {"rdrop.alpha": _R3F_ALPHA, "rdrop.noise": _NOISE}
     return Arm(name, override(config, changed, f"arm {name}"))
 
 
@@ -98,11 +122,11 @@ def _own(text: str, config: Config) -> Arm:
             f"--arm {text}: expected NAME:KEY=VALUE,... with a name of letters, digits and . _ + -",
             "For example --arm strong:rdrop.alpha=10.",
         )
-    if name.lower() in BUILT_IN or name.lower().startswith("results"):
+    if name.lower() in CLASSIC or name.lower().startswith("results"):
         raise ConfigError(f"--arm {name}: this name is reserved", "Choose another name.")
-    if name.lower().endswith(_TWICE):
+    if ending := _LONGER.search(name.lower(), pos=1):
         raise ConfigError(
-            f"--arm {name}: names that end in {_TWICE} are reserved for --budget compute", "Choose another name."
+            f"--arm {name}: names that end in {ending[0]} are reserved for --budget compute", "Choose another name."
         )
     changed: dict[str, Any] = {}
     for part in _COMMA.split(rest) if rest.strip() else []:
@@ -117,9 +141,16 @@ def _own(text: str, config: Config) -> Arm:
     return Arm(name, override(config, changed, f"--arm {name}"))
 
 
-def _twice(arm: Arm) -> Arm:
+def _longer(arm: Arm, passes: int) -> Arm:
+    """The arm with as many passes as others, by more epochs."""
+    factor, epochs = passes / arm.passes, arm.config.train.epochs
+    if not (epochs * factor).is_integer():
+        raise ConfigError(
+            f"--budget compute: arm {arm.name} would need {epochs * factor:g} epochs",
+            "Give an even number of --epochs.",
+        )
     return Arm(
-        arm.name + _TWICE, override(arm.config, {"train.epochs": arm.config.train.epochs * 2}, f"arm {arm.name}")
+        f"{arm.name}-{factor:g}x", override(arm.config, {"train.epochs": int(epochs * factor)}, f"arm {arm.name}")
     )
 
 

@@ -96,10 +96,9 @@ def _check_space(plan: ComparisonPlan, folder: Path) -> None:
 def _kind(config: Config) -> str:
     """A key that is equal for configurations whose steps take the same time."""
     tree = config.model_dump(include={"model", "rdrop", "train"})
-    two_passes = bool(tree["rdrop"]["alpha"])
     for group in ("rdrop", "train"):
         tree[group] = {key: value for key, value in tree[group].items() if key not in _NOT_OF_A_STEP}
-    return repr((two_passes, tree))
+    return repr((config.rdrop.passes_per_example, tree))
 
 
 def _steps(config: Config, data: Prepared) -> int:

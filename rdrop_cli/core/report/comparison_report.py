@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _LATER = ("nll", "brier", "ece")
 """Metrics that a temperature changes, shown raw and calibrated."""
 _BUILT_IN = ("plain", "smoothing", "rdrop", "rdrop+smoothing")
-_TWICE = "-2x"
+_LONGER = re.compile(r"-[\d.]+x$")
 
 
 def report_comparison(folder: Path) -> Report:
@@ -212,7 +213,7 @@ def _command(results: Results) -> tuple[str | None, str | None]:
         config = recorded_config(run)
     except RDropError as error:
         return None, f"No command: {error.message}."
-    names = {arm: arm.removesuffix(_TWICE) if content.get("budget") == "compute" else arm for arm in results.arms}
+    names = {arm: _LONGER.sub("", arm) if content.get("budget") == "compute" else arm for arm in results.arms}
     built_in = [names[arm] for arm in results.arms if names[arm] in _BUILT_IN]
     line = ["rdrop", "compare", config.data.source]
     line += ["--arms", ",".join(built_in)] if built_in else []
@@ -237,7 +238,7 @@ def _command(results: Results) -> tuple[str | None, str | None]:
 
 def _of_rdrop(content: Any, key: str) -> Any:
     """The value that the built-in arms take from the common configuration."""
-    arms = {name.removesuffix(_TWICE): arm["settings"] for name, arm in content["arms"].items()}
+    arms = {_LONGER.sub("", name): arm["settings"] for name, arm in content["arms"].items()}
     order = ("rdrop", "rdrop+smoothing") if key == "rdrop.alpha" else ("smoothing", "rdrop+smoothing")
     return next((arms[name][key] for name in order if key in arms.get(name, {})), None)
 

@@ -12,6 +12,7 @@ from rdrop_cli.core.report.intervals import paired_gaps
 from rdrop_cli.core.report.parts import Facts, Notes, Section, SideBySide, Table, Tile, Tiles
 from rdrop_cli.core.report.run_documents import SPLITS
 from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.method import describe_method
 
 if TYPE_CHECKING:
     from rdrop_cli.core.metrics.head_to_head import HeadToHead
@@ -161,9 +162,7 @@ def _facts(run: RunDocuments) -> list[tuple[str, str]]:
 
 def _loss(config: Any) -> str:
     smoothing = f", label smoothing {config.train.label_smoothing:g}" if config.train.label_smoothing else ""
-    if not config.rdrop.alpha:
-        return f"plain fine-tuning (alpha 0){smoothing}"
-    return f"R-Drop, alpha {config.rdrop.alpha:g} (cross-entropy {config.rdrop.ce_reduction}){smoothing}"
+    return f"{describe_method(config)}{smoothing}"
 
 
 def _average(labels: tuple[str, ...]) -> str:

@@ -23,6 +23,7 @@ from rdrop_cli.core.report.run_glance import against, at_a_glance
 from rdrop_cli.core.report.run_ranking import ranking
 from rdrop_cli.core.report.run_settings import settings
 from rdrop_cli.core.report.view import RunView
+from rdrop_cli.core.runs.method import describe_method
 from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _summary(view: RunView) -> str:
     config = view.run.config
     if config is None:
         return f"{len(view.labels)} classes."
-    method = f"R-Drop with alpha {config.rdrop.alpha:g}" if config.rdrop.alpha else "plain fine-tuning"
+    method = describe_method(config)
     compared = f", beside {view.other.name}" if view.other else ""
     classes = words.count(len(view.labels), "class", "classes")
     return f"{config.model.name} on {config.data.source}: {method}, {classes}, seed {config.train.seed}{compared}."

@@ -34,6 +34,7 @@ _OF_TRAINING = (
     "rng_state*",
     "trainer_state.json",
     "loss_meter.json",
+    "raw_weights.safetensors",
     integrity.MANIFEST,
 )
 """Files of a checkpoint that only resuming needs."""

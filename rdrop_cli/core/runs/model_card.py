@@ -11,6 +11,7 @@ from rdrop_cli import __version__
 from rdrop_cli.core.data import left_out
 from rdrop_cli.core.data.prepare import is_local
 from rdrop_cli.core.metrics.classification import HEADLINE, SCALARS, TITLES, average_of
+from rdrop_cli.core.runs.method import describe_method
 from rdrop_cli.core.storage import hub, starter
 from rdrop_cli.core.storage.files import user_path
 
@@ -39,11 +40,6 @@ def model_card(
         metrics: By split; empty before the final evaluation.
         calibration: The temperature of the probabilities, if one was wanted.
     """
-    method = (
-        f"R-Drop (alpha {config.rdrop.alpha:g}, cross-entropy {config.rdrop.ce_reduction})"
-        if config.rdrop.alpha
-        else "plain fine-tuning"
-    )
     lines = [
         "---",
         _head(config, labels, data["source"]["name"], metrics),
@@ -52,7 +48,8 @@ def model_card(
         f"# {as_code(_title(config.model.name, _hub_model(config.model.name)))}"
         f" fine-tuned on {as_code(_title(data['source']['name'], _hub_dataset(data['source']['name'])))}",
         "",
-        f"Trained with rdrop {__version__}: {method}, label smoothing {config.train.label_smoothing:g},"
+        f"Trained with rdrop {__version__}: {describe_method(config)},"
+        f" label smoothing {config.train.label_smoothing:g},"
         f"{_class_weights(config)}"
         f" {config.train.epochs} epochs, batch size {config.train.batch_size}, learning rate {config.train.lr:g},"
         f" seed {config.train.seed}.",

@@ -14,8 +14,9 @@ from rdrop_cli import processes
 class LossMeter:
     """Running means since the last log entry, kept on the device so that no step waits for it.
 
-    The means are over examples: loss, ce and kl in nats; kl_share is alpha * kl / loss; agreement is the share of
-    examples for which both passes predict the same class. Rates count the work of this process since the last entry.
+    The means are over examples: loss, ce and kl in nats; kl_share is the share of the KL term, alpha included, in the
+    loss; agreement is the share of examples for which both passes predict the same class. Rates count the work of this
+    process since the last entry.
     """
 
     _NAMES = ("loss", "ce", "kl", "agree")
@@ -67,15 +68,15 @@ class LossMeter:
         self.examples, self._timed_examples, self._timed_tokens = (int(total) for total in totals[:3])
         self.sums = dict(zip(self._NAMES, (float(total) for total in totals[3:]), strict=True))
 
-    def means(self, alpha: float) -> dict[str, float]:
-        """The window's means; without kl, kl_share and agreement if there is only one pass (alpha 0)."""
+    def means(self, *, two_passes: bool) -> dict[str, float]:
+        """The window's means; without kl, kl_share and agreement if there is only one pass."""
         examples = int(self.examples)
         if not examples:
             return {}
         mean = {name: float(total) / examples for name, total in self.sums.items()}
         logs = {"loss": mean["loss"], "ce": mean["ce"]}
-        if alpha > 0:
-            share = alpha * mean["kl"] / mean["loss"] if mean["loss"] else 0.0
+        if two_passes:
+            share = (mean["loss"] - mean["ce"]) / mean["loss"] if mean["loss"] else 0.0
             logs |= {"kl": mean["kl"], "kl_share": share, "agreement": mean["agree"]}
         seconds = time.perf_counter() - self._started
         if (timed := int(self._timed_examples)) and seconds > 0:

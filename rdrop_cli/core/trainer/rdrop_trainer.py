@@ -9,6 +9,7 @@ factor `num_processes` undoes. The base class must not divide again: `loss_is_sc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Sequence
@@ -20,14 +21,26 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
+from transformers import TrainerCallback
 
 from rdrop_cli import processes
-from rdrop_cli.core.loss import CEReduction, check_parameters, cross_entropy, log_probabilities, rdrop_loss
+from rdrop_cli.core.loss import (
+    CEReduction,
+    RDropLoss,
+    check_parameters,
+    cross_entropy,
+    log_probabilities,
+    rdrop_loss,
+    symmetric_kl,
+)
 from rdrop_cli.core.trainer.micro_batches import MicroBatches
+from rdrop_cli.core.trainer.noise import noisy_embeddings, without_dropout
 from rdrop_cli.core.trainer.sampler import NO_EXAMPLE, Fillable, LengthGroupedSampler, ShareOfBatches
+from rdrop_cli.core.trainer.weight_average import RAW_WEIGHTS, WeightAverage
 
 METER_FILE = "loss_meter.json"
-"""A file in a checkpoint with the loss sums since the last log entry, and the micro-batch size in use."""
+"""A file in a checkpoint with the loss sums since the last log entry, the micro-batch size in use, and the number of
+steps of which the weights are the average."""
 
 
 class RDropTrainer(MicroBatches):
@@ -39,6 +52,12 @@ class RDropTrainer(MicroBatches):
 
     Args:
         alpha: Weight of the symmetric KL divergence between the two passes; with 0 there is only one pass.
+        alpha_warmup: Share of the training's steps during which alpha rises linearly from 0 to its value.
+        two_passes: Make both passes with alpha 0 too: the mean of two cross-entropies without the divergence.
+        noise: Above 0, R3F (see `noise`): the cross-entropy is that of one pass with dropout, and the divergence is
+            between two further ones without, the second with uniform noise of this size on the token embeddings.
+        ema: Decay of the weights' moving average, which is evaluated and saved as the model (see `weight_average`); 0:
+            there is none.
         label_smoothing: For the cross-entropy; None: `args.label_smoothing_factor`.
         ce_reduction: As in `rdrop_loss`; with alpha 0 and `sum`, the single cross-entropy is counted twice.
         class_weights: Weight of each class in the training's cross-entropy, as in `rdrop_loss`, in the order of the
@@ -59,6 +78,10 @@ class RDropTrainer(MicroBatches):
         self,
         *args: Any,
         alpha: float,
+        alpha_warmup: float = 0.0,
+        two_passes: bool = False,
+        noise: float = 0.0,
+        ema: float = 0.0,
         label_smoothing: float | None = None,
         ce_reduction: CEReduction = "mean",
         class_weights: Sequence[float] | None = None,
@@ -68,6 +91,16 @@ class RDropTrainer(MicroBatches):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.alpha = alpha
+        self.alpha_warmup = alpha_warmup
+        self.two_passes = two_passes or alpha > 0
+        self.noise = noise
+        for name, value, top in (("alpha_warmup", alpha_warmup, 1.0), ("noise", noise, math.inf), ("ema", ema, 1.0)):
+            if not 0 <= value < top:
+                raise ValueError(f"{name} must be at least 0 and less than {top:g}, got {value}")
+        self.ema = ema
+        self.average: WeightAverage | None = None
+        if ema:
+            self.add_callback(_UpdateAverage(self))
         self.label_smoothing = self.args.label_smoothing_factor if label_smoothing is None else label_smoothing
         self.ce_reduction: CEReduction = ce_reduction
         check_parameters(alpha, self.label_smoothing, ce_reduction)
@@ -114,24 +147,24 @@ class RDropTrainer(MicroBatches):
         mask = features.get("attention_mask")
         tokens = mask.sum() if mask is not None else features["input_ids"].numel()
         parts: dict[str, Tensor]
-        if self.alpha == 0:
-            outputs = model(**features)
-            log_p = log_probabilities(_logits(outputs))
-            ce = cross_entropy(log_p, labels, self.label_smoothing, weights, self.class_weights)
-            total = ce * 2 if self.ce_reduction == "sum" else ce
+        if not self.two_passes:
+            outputs, total = self._one_pass(model, features, labels, weights)
             parts = {"loss": total, "ce": total}
         else:
-            outputs, logits_a, logits_b = self._two_passes(model, features, rows)
-            total, ce, kl = rdrop_loss(
-                logits_a,
-                logits_b,
-                labels,
-                alpha=self.alpha,
-                label_smoothing=self.label_smoothing,
-                ce_reduction=self.ce_reduction,
-                weights=weights,
-                class_weights=self.class_weights,
-            )
+            if self.noise:
+                outputs, logits_a, logits_b, (total, ce, kl) = self._noisy_pair(model, features, labels, weights)
+            else:
+                outputs, logits_a, logits_b = self._two_passes(model, features, rows)
+                total, ce, kl = rdrop_loss(
+                    logits_a,
+                    logits_b,
+                    labels,
+                    alpha=self._alpha_now(),
+                    label_smoothing=self.label_smoothing,
+                    ce_reduction=self.ce_reduction,
+                    weights=weights,
+                    class_weights=self.class_weights,
+                )
             agrees = (logits_a.argmax(-1) == logits_b.argmax(-1)).float()
             parts = {"loss": total, "ce": ce, "kl": kl, "agree": _mean_or_sum(agrees, weights)}
 
@@ -148,6 +181,36 @@ class RDropTrainer(MicroBatches):
             else:
                 total = total / counted.clamp(min=1)
         return (total, outputs) if return_outputs else total
+
+    def _alpha_now(self) -> float:
+        """alpha at this step, which rises to its value during the warm-up."""
+        rising = self.alpha_warmup * self.state.max_steps
+        return self.alpha * min(1.0, self.state.global_step / rising) if rising else self.alpha
+
+    def _one_pass(
+        self, model: nn.Module, features: dict[str, Any], labels: Tensor, weights: Tensor | None
+    ) -> tuple[Any, Tensor]:
+        """Outputs of one pass, and the cross-entropy."""
+        outputs = model(**features)
+        log_p = log_probabilities(_logits(outputs))
+        ce = cross_entropy(log_p, labels, self.label_smoothing, weights, self.class_weights)
+        return outputs, ce * 2 if self.ce_reduction == "sum" else ce
+
+    def _noisy_pair(
+        self, model: nn.Module, features: dict[str, Any], labels: Tensor, weights: Tensor | None
+    ) -> tuple[Any, Tensor, Tensor, RDropLoss]:
+        """Outputs of the pass with dropout, the logits of the two without, and R3F's loss."""
+        outputs, ce = self._one_pass(model, features, labels, weights)
+        with without_dropout(model):
+            if self.passes == "sequential":
+                clean = _logits(model(**features))
+                with noisy_embeddings(self.model, self.noise, 0):
+                    noisy = _logits(model(**features))
+            else:
+                with noisy_embeddings(self.model, self.noise, len(labels)):
+                    _, clean, noisy = self._two_passes(model, features, len(labels))
+        kl = symmetric_kl(log_probabilities(clean), log_probabilities(noisy), weights)
+        return outputs, clean, noisy, RDropLoss(ce + self._alpha_now() * kl, ce, kl)
 
     def _two_passes(self, model: nn.Module, features: dict[str, Any], rows: int) -> tuple[Any, Tensor, Tensor]:
         """Outputs of the first pass, and the logits of both passes, (batch, classes) each."""
@@ -182,7 +245,7 @@ class RDropTrainer(MicroBatches):
         """Replace the base class's loss, a mean of step means, by the mean over examples, and add its parts."""
         if "loss" in logs:
             self.meter.gather()
-            logs |= self.meter.means(self.alpha)
+            logs |= self.meter.means(two_passes=self.two_passes)
             self.meter.reset()
             if not math.isfinite(logs["loss"]):
                 raise FloatingPointError(f"the loss became {logs['loss']} by step {self.state.global_step}")
@@ -190,7 +253,8 @@ class RDropTrainer(MicroBatches):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Like the base class; its time is not counted in the training rates, nor is that of saving."""
-        metrics: dict[str, float] = super().evaluate(*args, **kwargs)
+        with self._averaged():
+            metrics: dict[str, float] = super().evaluate(*args, **kwargs)
         self.meter.restart_clock()
         return metrics
 
@@ -199,25 +263,39 @@ class RDropTrainer(MicroBatches):
         self.model_wrapped = self.model.cpu()
         self.optimizer = self.lr_scheduler = None
         self.callback_handler.optimizer = self.callback_handler.lr_scheduler = None
+        self.average = None
         self.accelerator.free_memory()
 
     def write_extras(self, folder: Path) -> None:
-        """Write the loss sums and the micro-batch size, so that a resumed run continues both."""
-        state = {**self.meter.state_dict(), "micro_batch": self.micro_batch}
+        """Write the loss sums, the micro-batch size and the weights behind the average, for a resumed run."""
+        state: dict[str, Any] = {**self.meter.state_dict(), "micro_batch": self.micro_batch}
+        if self.average is not None:
+            self.average.save(folder / RAW_WEIGHTS)
+            state["averaged_steps"] = self.average.steps
         (folder / METER_FILE).write_text(json.dumps(state), encoding="utf-8")
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.meter.gather()
-        super()._save_checkpoint(model, trial)
+        with self._averaged():
+            super()._save_checkpoint(model, trial)
         self.meter.restart_clock()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
+        if self.ema:
+            self.average = WeightAverage(self.model, self.ema)
+            if checkpoint is not None:
+                state = json.loads(Path(checkpoint, METER_FILE).read_text(encoding="utf-8"))
+                self.average.load(Path(checkpoint, RAW_WEIGHTS), state["averaged_steps"])
         if checkpoint is not None and processes.is_main_process() and (meter := Path(checkpoint, METER_FILE)).is_file():
             state = json.loads(meter.read_text(encoding="utf-8"))
             self.meter.load_state_dict(state)
             if self.micro_batch is not None:
                 self.micro_batch = state.get("micro_batch") or self.micro_batch
+
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        """The model with its averaged weights, if it has any."""
+        return self.average.in_place() if self.average is not None else contextlib.nullcontext()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         lengths = example_lengths(self.train_dataset if train_dataset is None else train_dataset)
@@ -261,6 +339,17 @@ class RDropTrainer(MicroBatches):
             non_blocking=self.accelerator.non_blocking,
         )
         return shared
+
+
+class _UpdateAverage(TrainerCallback):
+    """Takes the weights into the average after each optimizer step, before they are evaluated or saved."""
+
+    def __init__(self, trainer: RDropTrainer) -> None:
+        self.trainer = trainer
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        assert self.trainer.average is not None
+        self.trainer.average.update()
 
 
 def refuse_ignored_labels(dataset: Any) -> None:

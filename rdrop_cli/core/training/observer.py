@@ -13,6 +13,7 @@ class TrainingPlan:
     """What a training is about to do, for display.
 
     Attributes:
+        method: In words, as `describe_method` gives it.
         columns: The columns that the data was read from.
         classes: Training examples of each class; if there are two, the second is the positive one.
         class_weights: The weight of each class in the cross-entropy; None: the same for all.
@@ -34,6 +35,7 @@ class TrainingPlan:
     micro_batch_size: int | str | None
     alpha: float
     ce_reduction: str
+    method: str
     label_smoothing: float
     metric: str
     columns: Mapping[str, str | None]

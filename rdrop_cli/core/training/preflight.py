@@ -88,7 +88,7 @@ def check_dropout(
     Raises:
         ModelError: two training passes are equal; the hint has the keys to set.
     """
-    if config.rdrop.alpha == 0 or config.rdrop.allow_zero_dropout:
+    if config.rdrop.alpha == 0 or config.rdrop.noise or config.rdrop.allow_zero_dropout:
         return
     encoder_differs, logits_differ = two_passes_differ(model, features)
     keys = dropout_keys(model.config)

@@ -17,10 +17,11 @@ from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model import torch_threads, trial
 from rdrop_cli.core.model.collator import Collator, make_collator
 from rdrop_cli.core.model.fast_path import accelerate_training
-from rdrop_cli.core.model.loading import load_classifier, map_loading_errors
+from rdrop_cli.core.model.loading import encoder_dropout, load_classifier, map_loading_errors
 from rdrop_cli.core.model.locate import fetch_model, locate_model
 from rdrop_cli.core.model.tokenizer import load_tokenizer
 from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.method import describe_method
 from rdrop_cli.core.runs.record import model_record, read_record
 from rdrop_cli.core.training.first_step import try_first_step
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from rdrop_cli.core.model.device import Dtype
-    from rdrop_cli.schema import Config
+    from rdrop_cli.schema import Config, ModelConfig
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class TrainingSetup:
             micro_batch_size=config.train.micro_batch_size,
             alpha=config.rdrop.alpha,
             ce_reduction=config.rdrop.ce_reduction,
+            method=describe_method(config),
             label_smoothing=config.train.label_smoothing,
             class_weights=self.class_weights,
             balanced=config.train.class_weights == "balanced",
@@ -151,7 +153,9 @@ def set_up_training(
     }
     strip_state(tokenizer)  # it is saved with checkpoints
     pad_token_id = _pad_token_id(recorded, tokenizer)
-    model = load_classifier(name, config.model, data.labels, seed=config.train.seed, pad_token_id=pad_token_id)
+    model = load_classifier(
+        name, _with_dropout(name, config), data.labels, seed=config.train.seed, pad_token_id=pad_token_id
+    )
     record = model_record(Path(name), tokenizer, model.config)
     has_unused = _check_model(model, tokenizer, datasets["train"], config, notice)
     segments = datasets["train"].tokens.type_ids is not None
@@ -173,6 +177,14 @@ def set_up_training(
         collate=works.collate,
         by_exact_length=works.by_exact_length,
     )
+
+
+def _with_dropout(name: str, config: Config) -> ModelConfig:
+    """The model's part of the configuration, with R-Drop's own dropout where that is set."""
+    if config.rdrop.dropout is None:
+        return config.model
+    everywhere = dict.fromkeys(encoder_dropout(name, config.model), config.rdrop.dropout)
+    return config.model.model_copy(update={"config": {**config.model.config, **everywhere}})
 
 
 def _find_model(config: Config, observer: Observer) -> str:

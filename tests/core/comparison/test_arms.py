@@ -3,11 +3,11 @@
 import pytest
 
 from rdrop_cli.config import load_config
-from rdrop_cli.core.comparison.arms import BUILT_IN, make_arms, shown_settings
+from rdrop_cli.core.comparison.arms import CLASSIC, make_arms, shown_settings
 from rdrop_cli.errors import ConfigError
 
 
-def arms(names=BUILT_IN, own=(), budget="steps", **overrides):
+def arms(names=CLASSIC, own=(), budget="steps", **overrides):
     config = load_config("starter", overrides.items())
     return {arm.name: arm for arm in make_arms(config, names, own, budget)}
 
@@ -20,6 +20,38 @@ def test_the_built_in_arms_switch_smoothing_and_r_drop_on_one_by_one():
     }  # fmt: skip
     rest = {arm.config.model_copy(update={"rdrop": None, "train": None}).model_dump_json() for arm in found.values()}
     assert len(rest) == 1
+
+
+def test_the_rivals_change_one_thing_each_and_share_the_dropout_of_r_drop_where_that_is_the_point():
+    names = ["plain", "dropout", "two-pass", "ema", "r3f", "rdrop"]
+    found = list(arms(names, **{"rdrop.alpha": 3.0, "rdrop.dropout": 0.2, "train.label_smoothing": 0.0}).values())
+    settings = {arm.name: dict(shown_settings(arm, found)) for arm in found}
+    plain = {
+        "rdrop.alpha": 0.0, "rdrop.two_passes": False, "rdrop.noise": 0.0, "rdrop.dropout": None, "train.ema": 0.0,
+        "train.label_smoothing": 0.0,
+    }  # fmt: skip
+    assert settings["plain"] == plain
+    changes = {name: dict(own.items() - plain.items()) for name, own in settings.items()}
+    assert changes == {
+        "plain": {},
+        "dropout": {"rdrop.dropout": 0.2},
+        "two-pass": {"rdrop.dropout": 0.2, "rdrop.two_passes": True},
+        "ema": {"train.ema": 0.999},
+        "r3f": {"rdrop.alpha": 2.0, "rdrop.noise": 1e-5},
+        "rdrop": {"rdrop.alpha": 3.0, "rdrop.dropout": 0.2},
+    }
+    assert {arm.name: arm.passes for arm in found} == {
+        "plain": 1, "dropout": 1, "two-pass": 2, "ema": 1, "r3f": 3, "rdrop": 2,
+    }  # fmt: skip
+
+
+def test_equal_compute_counts_the_passes_of_each_arm():
+    found = arms(["plain", "two-pass", "rdrop", "r3f"], budget="compute", **{"train.epochs": 4})
+    assert {name: arm.config.train.epochs for name, arm in found.items()} == {
+        "plain-3x": 12, "two-pass-1.5x": 6, "rdrop-1.5x": 6, "r3f": 4,
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match=r"arm rdrop would need 4\.5 epochs"):
+        arms(["rdrop", "r3f"], budget="compute", **{"train.epochs": 3})
 
 
 def test_an_arm_of_ones_own_changes_what_it_names_and_nothing_else():

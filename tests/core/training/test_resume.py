@@ -258,3 +258,30 @@ def test_stopped_between_its_last_checkpoint_and_tidying_up_a_run_tidies_up_when
     TrainingRun(settings, tmp_path / "run", resume=True).start()
     left = [{path.name for path in (run / "checkpoints").iterdir()} for run in (tmp_path / "run", whole.run)]
     assert left[0] == left[1]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"rdrop.alpha": 0.0, "train.ema": 0.9},
+        {"rdrop.alpha": 0.0, "rdrop.two_passes": True},
+        {"rdrop.alpha": 2.0, "rdrop.noise": 0.01},
+        {"rdrop.alpha_warmup": 0.8, "rdrop.dropout": 0.2},
+    ],
+    ids=["ema", "two-pass", "r3f", "warm-up"],
+)
+def test_every_method_resumes_bit_exactly(tmp_path, tiny_model, method):
+    reviews = write_csv(tmp_path / "reviews.csv", make_reviews(120))
+    settings = tiny_config(reviews, tiny_model, **{"train.epochs": 3, **method})
+    whole = TrainingRun(settings, tmp_path / "whole").start()
+    with pytest.raises(TrainingInterrupted):
+        TrainingRun(settings, tmp_path / "cut", observer=SignalAt(9)).start()
+    resumed = TrainingRun(settings, tmp_path / "cut", resume=True).start()
+    assert resumed.first_step == 9 and resumed.metrics == whole.metrics
+    assert history(resumed.run) == history(whole.run)
+    for path in [f"checkpoints/{newest(whole.run).name}/raw_weights.safetensors"] * ("train.ema" in method) + [
+        f"checkpoints/{newest(whole.run).name}/model.safetensors",
+        "best/model.safetensors",
+    ]:
+        assert (resumed.run / path).read_bytes() == (whole.run / path).read_bytes()
+    assert not (resumed.run / "best" / "raw_weights.safetensors").exists()

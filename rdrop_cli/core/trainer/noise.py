@@ -1,0 +1,43 @@
+"""The pair of passes of R3F (Aghajanyan et al. 2020, arXiv:2008.03156): no dropout, and noise on the embeddings of one.
+
+The paper's divergence is between f(x) and f(x + z). The authors' code in fairseq leaves dropout on in both passes,
+which makes it R-Drop with one cross-entropy; here it is off, as in the paper.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextlib.contextmanager
+def without_dropout(model: nn.Module) -> Iterator[None]:
+    """Let a model in training compute as in evaluation while the block runs, gradients included."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextlib.contextmanager
+def noisy_embeddings(model: Any, size: float, rows: int) -> Iterator[None]:
+    """Add noise, uniform from -size to size, to the token embeddings of the rows from `rows` on in the block."""
+
+    def add(module: nn.Module, inputs: Any, embedded: Tensor) -> Tensor:
+        noise = torch.empty_like(embedded).uniform_(-size, size)
+        noise[:rows] = 0.0
+        return embedded + noise
+
+    handle = model.get_input_embeddings().register_forward_hook(add)
+    try:
+        yield
+    finally:
+        handle.remove()
