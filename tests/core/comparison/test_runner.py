@@ -332,7 +332,7 @@ def test_nothing_is_timed_for_other_machines(compared, tiny_model, monkeypatch):
     executor = type("Elsewhere", (), {"is_here": False, "slots": lambda self: 3})()
     plan = made.plan(made.prepare(), executor)
     steps = plan.seconds[0]
-    assert plan.seconds == [steps, steps, 2 * steps, 2 * steps] and plan.total is None and plan.at_once == 3
+    assert plan.seconds == [steps, 2 * steps, steps, 2 * steps] and plan.total is None and plan.at_once == 3
     assert plan.disk > 4 * (tiny_model / "model.safetensors").stat().st_size
 
 

@@ -55,7 +55,7 @@ def test_elsewhere_the_longest_cells_begin_first_and_the_first_shows_the_pace_of
     told, left = Told(), []
     told.ended = lambda result, seconds_left: left.append((result.arm, result.seed, seconds_left))
     executor = Elsewhere(at_poll=lambda: time.sleep(0.02))
-    train(executor, told, seconds=[1.0, 1.0, 2.0, 2.0], is_timed=False)
+    train(executor, told, seconds=[1.0, 2.0, 1.0, 2.0], is_timed=False)
     assert [(arm, seed) for arm, seed, _ in left] == [("rdrop", 1), ("rdrop", 2), ("plain", 1), ("plain", 2)]
     assert 0 < left[1][2] < 1.0 and left[-1][2] == 0
 
