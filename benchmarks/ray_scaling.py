@@ -59,7 +59,7 @@ def measure(nodes: int, options: list[str], folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train-examples", type=int, default=400)
+    parser.add_argument("--train-examples", type=int, default=500)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--save", action="store_true", help="Keep the results in benchmarks/results/.")
     args = parser.parse_args()

@@ -47,8 +47,8 @@ ALLOWED["core.executors"] = {
     "core.storage",
 }  # fmt: skip
 ALLOWED["core.comparison"] = {
-    *BASE, "config", "core.executors", "core.training", "core.runs", "core.data", "core.storage", "core.metrics",
-    "core.progress",
+    *BASE, "config", "core.executors", "core.training", "core.runs", "core.model", "core.data", "core.storage",
+    "core.metrics", "core.progress",
 }  # fmt: skip
 ALLOWED["core.report"] = {
     *BASE, "config", "strict_yaml", "core.comparison", "core.runs", "core.inference", "core.data", "core.storage",

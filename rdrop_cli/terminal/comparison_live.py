@@ -69,7 +69,7 @@ class LiveComparison(ComparisonObserver):
             self.stages.open()
             return
         self._seconds = dict(zip((cell.folder for cell in plan.cells), plan.seconds, strict=True))
-        self._left = plan.total
+        self._left = plan.total or 0.0
         self._run = self._runs.add_task("Runs", total=len(cells), left="")
         self.advanced()
         self.live = Live(self, console=self.screen.ui, refresh_per_second=4)

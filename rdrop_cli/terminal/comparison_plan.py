@@ -29,9 +29,9 @@ def describe_plan(plan: ComparisonPlan, cells: Sequence[Cell]) -> list[str]:
     if len(seeds) == 1:
         lines.append("Note   one seed shows nothing, as there is no spread to judge by: use --seeds 5 or more")
     if plan.cells:
-        total, disk = duration(plan.total), size(plan.disk)
+        time = "for a time that the first run will show" if plan.total is None else f"about {duration(plan.total)}"
         pace = f", {plan.at_once} at a time" if plan.at_once > 1 else ""
-        lines.append(f"To do  {count(len(plan.cells), 'run')}{pace}, about {total}; disk {disk} at most")
+        lines.append(f"To do  {count(len(plan.cells), 'run')}{pace}, {time}; disk {size(plan.disk)} at most")
     else:
         lines.append("To do  nothing: every run is done")
     return lines

@@ -104,12 +104,13 @@ def test_runs_in_training_at_the_same_time_are_all_shown_and_one_that_fails_is_n
     if not is_live:
         screen.ui = Console(file=buffer, width=120, markup=False)
     with screen.stages() as stages, comparison_observer(screen, stages) as view:
-        view.plan(ComparisonPlan(cells, [60.0, 100.0], 2**30, at_once=2), cells)
+        view.plan(ComparisonPlan(cells, [1.0, 2.0], 2**30, at_once=2, is_timed=False), cells)
         trainings = []
         for cell in cells:
             view.began(cell)
             trainings.append(view.training_of(cell))
         for step, training in enumerate(trainings, start=1):
+            training.place("node-7")
             training.plan(PLAN)
             training.step(step)
             training.micro_batch(4)
@@ -118,12 +119,15 @@ def test_runs_in_training_at_the_same_time_are_all_shown_and_one_that_fails_is_n
         view.failed(cells[1], "memory ran out")
         view.ended(CellResult("plain", 42, cells[0].folder, METRICS, None, {"seconds": 61.0}), 0.0)
     shown = buffer.getvalue()
-    assert "To do  2 runs, 2 at a time, about 1 min 20 s; disk 1.0 GiB at most" in shown
+    assert "To do  2 runs, 2 at a time, for a time that the first run will show; disk 1.0 GiB at most" in shown
     assert "rdrop seed 42: memory ran out" in shown
     if is_live:
-        assert {"plain seed 42", "rdrop seed 42"} <= {line.strip()[:13] for line in shown.splitlines()}
+        assert {"plain seed 42 on node-7", "rdrop seed 42 on node-7"} <= {
+            line.strip()[:23] for line in shown.splitlines()
+        }
         assert "1/4" in shown and "2/4" in shown
     else:
+        assert "plain seed 42 is trained on node-7" in shown
         assert "plain seed 42 begins" in shown and "rdrop seed 42 begins" in shown
         assert "[1/2] plain seed 42" in shown
 

@@ -51,16 +51,20 @@ class ComparisonPlan:
 
     Attributes:
         at_once: How many are trained at the same time.
+        is_timed: False: `seconds` are in an unknown unit, since nothing was timed on the machines that train the cells.
     """
 
     cells: list[Cell]
     seconds: list[float]
     disk: int
     at_once: int = 1
+    is_timed: bool = True
 
     @property
-    def total(self) -> float:
-        """The estimated seconds for all."""
+    def total(self) -> float | None:
+        """The estimated seconds for all; None: unknown."""
+        if not self.is_timed:
+            return None
         return sum(self.seconds) / max(1, min(self.at_once, len(self.cells)))
 
     def as_dict(self, runs: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -10,7 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from safetensors import safe_open
+
 from rdrop_cli.core.comparison.observer import ComparisonPlan
+from rdrop_cli.core.model.locate import fetch_model, locate_model
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import load_cost
 from rdrop_cli.core.training.final_evaluation import TRAIN_SAMPLE
@@ -34,14 +38,18 @@ _NOT_OF_A_STEP = (
 
 
 def make_plan(
-    cells: Sequence[Cell], data: Prepared, folder: Path, observer: Observer, at_once: int = 1
+    cells: Sequence[Cell], data: Prepared, folder: Path, observer: Observer, at_once: int = 1, *, is_here: bool = True
 ) -> ComparisonPlan:
     """Estimate the remaining work from finished cells or, if there are none of an arm's speed, from a few timed steps.
+
+    Steps are not timed for other machines. If finished cells do not tell the speed, the plan then has the number of
+    passes over a batch for each cell, in place of seconds.
 
     Args:
         folder: The comparison's folder.
         observer: Receives the progress before steps can be timed.
         at_once: How many cells are trained at the same time.
+        is_here: They are trained on this machine.
 
     Raises:
         StorageError: there is not enough disk space.
@@ -50,6 +58,11 @@ def make_plan(
     left = [cell for cell in cells if not cell.is_done]
     rates = {_kind(cell.config): rate for cell in done if (rate := _recorded_rate(cell))}
     weights = max(map(_weights, done), default=0)
+    if not is_here and (unknown := [cell for cell in left if _kind(cell.config) not in rates]):
+        rates = {_kind(cell.config): float(cell.arm.passes) for cell in left}
+        weights = max(weights, _model_size(unknown[0].config, observer))
+    else:
+        unknown = []
     for cell in left:
         if _kind(cell.config) not in rates:
             rates[_kind(cell.config)], size = time_cell(cell, data, observer)
@@ -58,7 +71,8 @@ def make_plan(
     # Each run keeps its best model. Runs in training also have checkpoints, each with two moments for every weight.
     kept = max((cell.config.train.keep_checkpoints for cell in left), default=0) + 2
     training = max(1, min(at_once, len(left)))
-    plan = ComparisonPlan(left, seconds, weights * (len(left) + 3 * kept * training), at_once)
+    disk = weights * (len(left) + 3 * kept * training)
+    plan = ComparisonPlan(left, seconds, disk, at_once, is_timed=not unknown)
     _check_space(plan, folder)
     return plan
 
@@ -109,6 +123,16 @@ def _recorded_rate(cell: Cell) -> float | None:
     """Seconds per step of a finished cell; None if its training was interrupted."""
     cost = load_cost(cell.folder)
     return None if cost["resumed_from_step"] else float(cost["wall_seconds"]) / int(cost["steps"])
+
+
+def _model_size(config: Config, observer: Observer) -> int:
+    """Bytes of the base model's weights in float32; 0 if they are not in safetensors files."""
+    folder = Path(fetch_model(locate_model(config.model, config.hub), config.model.revision, observer.stage))
+    count = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="numpy") as weights:
+            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return 4 * count
 
 
 def _weights(cell: Cell) -> int:

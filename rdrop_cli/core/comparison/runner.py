@@ -75,7 +75,7 @@ def compare(
     with comparison.claimed(), contextlib.closing(executor):
         executor.open()
         data = comparison.prepare()
-        outcomes = comparison.run(comparison.plan(data, executor.slots()), executor)
+        outcomes = comparison.run(comparison.plan(data, executor), executor)
         evidence = weigh(outcomes, grid.arms[0].config.train.metric, on_progress=told.stage)
         document, files = write_results(evidence, outcomes, grid, data)
     return ComparisonResult(document, files, comparison.others())
@@ -94,7 +94,7 @@ def plan_comparison(
     comparison = Comparison(grid.cells, grid.folder, observer)
     with contextlib.closing(executor):
         executor.open()
-        return comparison.plan(comparison.prepare(), executor.slots())
+        return comparison.plan(comparison.prepare(), executor)
 
 
 class Comparison:
@@ -172,16 +172,18 @@ class Comparison:
         self.observer.data(data)
         return data
 
-    def plan(self, data: Prepared, at_once: int = 1) -> ComparisonPlan:
+    def plan(self, data: Prepared, executor: Executor | None = None) -> ComparisonPlan:
         """The remaining work, with estimates of time and disk space.
 
         Args:
-            at_once: How many cells are trained at the same time.
+            executor: Will train them; None: this process, one after the other.
 
         Raises:
             StorageError: there is not enough disk space.
         """
-        return make_plan(self.cells, data, self.folder, self.observer.training, at_once)
+        executor = executor or InProcess()
+        observer, at_once = self.observer.training, executor.slots()
+        return make_plan(self.cells, data, self.folder, observer, at_once, is_here=executor.is_here)
 
     def run(self, plan: ComparisonPlan, executor: Executor | None = None) -> list[CellResult]:
         """Train the remaining cells and return the results of all, in the order of `cells`.

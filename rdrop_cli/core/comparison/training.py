@@ -40,6 +40,9 @@ def train_cells(
         RDropError: a cell failed in this process.
     """
     waiting = list(plan.cells)
+    if not executor.in_process:  # the longest first, so that the last ones end at about the same time
+        seconds = dict(zip((cell.folder for cell in plan.cells), plan.seconds, strict=True))
+        waiting.sort(key=lambda cell: -seconds[cell.folder])
     running: dict[Path, Cell] = {}
     failures: dict[str, RDropError] = {}
     pace = _Pace(plan)
@@ -135,17 +138,19 @@ class _Pace:
     """How long the remaining cells should take, by those that have finished.
 
     Attributes:
-        spent: Seconds that whole cells took; the rest of an interrupted one does not show the pace.
-        expected: What the plan expected for them.
+        spent: Seconds that whole cells took; the rest of an interrupted one does not show the pace,
+            but is better than nothing where nothing was timed.
+        expected: What the plan expected for them, in its unit.
     """
 
     def __init__(self, plan: ComparisonPlan) -> None:
         self.spent = self.expected = 0.0
+        self._is_timed = plan.is_timed
         self._planned = dict(zip((cell.folder for cell in plan.cells), plan.seconds, strict=True))
         self._began: dict[Path, float] = {}
 
     def begin(self, cell: Cell) -> None:
-        if not cell.has_begun:
+        if not (cell.has_begun and self._is_timed):
             self._began[cell.folder] = time.perf_counter()
 
     def drop(self, cell: Cell) -> float:

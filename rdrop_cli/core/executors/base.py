@@ -50,10 +50,12 @@ class Executor(Protocol):
     Attributes:
         in_process: Jobs are trained in this process, in `poll`, which handles signals as a training does. A failure
             then ends the comparison; elsewhere the other jobs continue.
+        is_here: Jobs are trained on this machine.
         saves: A job that is cancelled can be resumed from where it stood.
     """
 
     in_process: bool
+    is_here: bool
     saves: bool
 
     def open(self) -> None:

@@ -16,6 +16,7 @@ class InProcess:
     """The executor without `--on`."""
 
     in_process = True
+    is_here = True
     saves = True
 
     def __init__(self) -> None:

@@ -36,6 +36,7 @@ class LocalWorkers:
     """
 
     in_process = False
+    is_here = True
     saves = True
 
     def __init__(self, count: int) -> None:

@@ -51,6 +51,7 @@ class RayTasks:
     """
 
     in_process = False
+    is_here = False
     saves = False
 
     def __init__(self, address: str | None, cpus: int = 1, gpus: float | None = None) -> None:

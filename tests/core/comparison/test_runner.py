@@ -326,6 +326,16 @@ def test_killed_around_the_end_of_a_cell_it_ends_with_the_same_results(compared,
     assert not list(Path("compared").rglob("checkpoints"))
 
 
+def test_nothing_is_timed_for_other_machines(compared, tiny_model, monkeypatch):
+    monkeypatch.setattr("rdrop_cli.core.comparison.plan.time_cell", lambda *_: pytest.fail("timed"))
+    made = compared()
+    executor = type("Elsewhere", (), {"is_here": False, "slots": lambda self: 3})()
+    plan = made.plan(made.prepare(), executor)
+    steps = plan.seconds[0]
+    assert plan.seconds == [steps, 2 * steps, steps, 2 * steps] and plan.total is None and plan.at_once == 3
+    assert plan.disk > 4 * (tiny_model / "model.safetensors").stat().st_size
+
+
 def test_the_rest_of_an_interrupted_cell_says_nothing_about_the_time_of_whole_ones(compared, done, monkeypatch):
     def killed(*_):
         raise Killed

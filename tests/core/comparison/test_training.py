@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from rdrop_cli.errors import DataError, ModelError, TrainingInterrupted
 class Elsewhere:
     """Ends two jobs at a time, as it was told."""
 
-    in_process = saves = False
+    in_process = is_here = saves = False
 
     def __init__(self, errors=None, at_poll=lambda: None):
         self.errors, self.at_poll, self.jobs, self.stopped = errors or {}, at_poll, [], False
@@ -40,14 +41,23 @@ class Elsewhere:
         self.stopped = True
 
 
-def train(executor, told):
+def train(executor, told, seconds=(1.0,) * 4, **plan):
     cells = make_cells(make_arms(load_config("starter"), ["plain", "rdrop"], [], "steps"), [1, 2], Path("x"))
 
     def finish(cell):
         return type("Result", (), {"arm": cell.arm.name, "seed": cell.seed})
 
-    plan = ComparisonPlan(cells, [1.0] * 4, 0, at_once=2)
-    return train_cells(plan, executor, told, lambda cell: Job(cell.name, cell.folder, cell.config, ""), finish)
+    made = ComparisonPlan(cells, list(seconds), 0, at_once=2, **plan)
+    return train_cells(made, executor, told, lambda cell: Job(cell.name, cell.folder, cell.config, ""), finish)
+
+
+def test_elsewhere_the_longest_cells_begin_first_and_the_first_shows_the_pace_of_the_rest():
+    told, left = Told(), []
+    told.ended = lambda result, seconds_left: left.append((result.arm, result.seed, seconds_left))
+    executor = Elsewhere(at_poll=lambda: time.sleep(0.02))
+    train(executor, told, seconds=[1.0, 2.0, 1.0, 2.0], is_timed=False)
+    assert [(arm, seed) for arm, seed, _ in left] == [("rdrop", 1), ("rdrop", 2), ("plain", 1), ("plain", 2)]
+    assert 0 < left[1][2] < 1.0 and left[-1][2] == 0
 
 
 def test_a_signal_says_that_what_is_in_training_is_not_saved():
