@@ -30,6 +30,7 @@ LEGEND = (
     "95 % over examples: bootstrap interval for these trained models",
     "p Holm: corrected within its family: the chosen metric; NLL and Brier, raw and calibrated; the other metrics",
     "calibrated: after a temperature for each run, fitted on validation; ECE: in 15 bins of equal size, not tested",
+    "disagree: test examples to which two runs of an arm give different labels, mean over all pairs",
     "needed: seeds needed to detect a change of this size; time: median training time of a run",
 )
 

@@ -82,7 +82,7 @@ def test_json_is_one_document_with_every_cell(rdrop, whole):
         of_arm = [cell["calibrated"] for cell in document["cells"] if cell["arm"] == arm]
         for name in ("nll_calibrated", "brier_calibrated", "ece_calibrated", "temperature"):
             assert found["metrics"][name]["mean"] == pytest.approx(sum(cell[name] for cell in of_arm) / 3)
-        assert set(document["ensembles"][arm]) == {*found["metrics"], "seeds"}
+        assert set(document["ensembles"][arm]) == {*found["metrics"], "seeds", "disagreement"}
     evaluated = rdrop.json("evaluate", folder / document["cells"][0]["run"])
     assert evaluated["metrics"] == document["cells"][0]["metrics"]["test"], "a cell is an ordinary run"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,10 +58,12 @@ class Ensemble:
 
     Attributes:
         seeds: How many runs it averages.
+        disagreement: The share of test examples to which two of the runs give different labels, the mean over all pairs.
         metrics: accuracy, f1 and roc_auc, and each of `SHOWN`.
     """
 
     seeds: int
+    disagreement: float
     metrics: dict[str, float | None]
 
 
@@ -94,7 +97,10 @@ def ensemble(outcomes: Sequence[CellResult]) -> Ensemble:
     kept = [outcome.validation for outcome in outcomes if outcome.validation is not None]
     validation = _mean(kept) if len(kept) == len(outcomes) else None
     scores: dict[str, Any] = classification_metrics(test.labels, test.probabilities)
-    return Ensemble(len(outcomes), {name: scores[name] for name in HEADLINE} | calibrate(test, validation).metrics)
+    metrics = {name: scores[name] for name in HEADLINE} | calibrate(test, validation).metrics
+    labels = [outcome.test.probabilities.argmax(axis=1) for outcome in outcomes]
+    differ = [float(np.mean(one != other)) for one, other in combinations(labels, 2)]
+    return Ensemble(len(outcomes), float(np.mean(differ)), metrics)
 
 
 def why_unknown(cells: Sequence[CalibratedCell]) -> str | None:

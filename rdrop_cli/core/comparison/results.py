@@ -34,6 +34,7 @@ TESTS = {
     "calibrated": "after one temperature for each run, fitted on its validation split, which also chose its best epoch",
     "ece": "expected calibration error in 15 bins of equally many examples; not tested, since it is biased upwards",
     "ensembles": "the mean of an arm's raw probabilities over its seeds; one classifier, so nothing is tested",
+    "disagreement": "the share of test examples to which two runs of an arm give different labels, mean over all pairs",
     "seeds_needed": "pairs with which the corrected test, at its strictest, finds such a difference with 80 % power",
 }
 
@@ -153,7 +154,8 @@ def document(
             for arm in arms
         },
         "ensembles": {
-            arm: {"seeds": combined.seeds, **combined.metrics} for arm, combined in evidence.ensembles.items()
+            arm: {"seeds": combined.seeds, "disagreement": combined.disagreement, **combined.metrics}
+            for arm, combined in evidence.ensembles.items()
         },
         "differences": [_difference(gap) for gap in evidence.differences],
         "tests": TESTS,

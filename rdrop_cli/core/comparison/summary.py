@@ -64,7 +64,7 @@ def _calibration(document: Mapping[str, Any]) -> list[str]:
     tests = document["tests"]
     parts = [f"Calibration: {tests['calibrated']}. ECE: {tests['ece']}.", calibration_table(document)]
     if document["ensembles"]:
-        parts += [f"Ensembles: {tests['ensembles']}.", ensembles_table(document)]
+        parts += [f"Ensembles: {tests['ensembles']}. Disagreement: {tests['disagreement']}.", ensembles_table(document)]
     return parts
 
 
@@ -86,12 +86,16 @@ def calibration_table(document: Mapping[str, Any]) -> str:
 
 
 def ensembles_table(document: Mapping[str, Any]) -> str:
-    """A row for each ensemble: its classification metrics."""
+    """A row for each ensemble: its classification metrics, and how often its runs disagree."""
     rows = [
-        [f"{name}, ensemble of {combined['seeds']}", *(formatting.number(combined[metric]) for metric in METRICS)]
+        [
+            f"{name}, ensemble of {combined['seeds']}",
+            *(formatting.number(combined[metric]) for metric in METRICS),
+            formatting.number(combined.get("disagreement")),  # earlier versions did not measure it
+        ]
         for name, combined in document["ensembles"].items()
     ]
-    return _table(["arm", *(TITLES[name] for name in METRICS)], rows, texts=1)
+    return _table(["arm", *(TITLES[name] for name in METRICS), "its runs disagree"], rows, texts=1)
 
 
 def differences_table(document: Mapping[str, Any]) -> str:

@@ -158,6 +158,10 @@ def _ensembles(results: Results, prefix: str, after: str) -> list[Section]:
     lead = (
         "What an arm gives if the probabilities of its runs are averaged. It costs as much as all of them to predict."
     )
+    disagreement = {arm: values["disagreement"] for arm, values in ensembles.items() if "disagreement" in values}
+    if disagreement:
+        each = ", ".join(f"{arm} {words.percent(share)}" for arm, share in disagreement.items())
+        lead += f" Test examples to which two runs give different labels, the mean over all pairs: {each}."
     return [Section(f"{prefix}ensembles", f"Ensembles{after}", [table], lead)]
 
 

@@ -83,6 +83,14 @@ def test_the_interval_over_examples_of_a_calibrated_loss_is_a_bootstrap_with_fix
     assert (gap.examples.low, gap.examples.high) == pytest.approx((low, high))
 
 
+def test_disagreement_is_the_share_of_labels_that_differ_between_two_runs():
+    made = [
+        replace(cell("plain", seed), test=Predictions(np.zeros(4, np.int64), p))
+        for seed, p in enumerate(np.eye(2)[np.array([[0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 1, 1]])].clip(0.1, 0.9))
+    ]
+    assert ensemble(made).disagreement == pytest.approx((0.25 + 0.75 + 0.5) / 3)
+
+
 def test_runs_of_earlier_versions_are_compared_without_a_temperature():
     cells = [cell(a, s, by, old=a == "plain") for s in range(3) for a, by in (("plain", 4.0), ("b", 1.0))]
     found = weigh(cells, "f1")
