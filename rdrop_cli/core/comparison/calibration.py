@@ -58,7 +58,7 @@ class Ensemble:
 
     Attributes:
         seeds: How many runs it averages.
-        disagreement: The share of test examples to which two of the runs give different labels, the mean over all pairs.
+        disagreement: The share of test examples to which two of the runs give different labels, mean over all pairs.
         metrics: accuracy, f1 and roc_auc, and each of `SHOWN`.
     """
 

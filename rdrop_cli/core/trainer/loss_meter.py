@@ -68,15 +68,20 @@ class LossMeter:
         self.examples, self._timed_examples, self._timed_tokens = (int(total) for total in totals[:3])
         self.sums = dict(zip(self._NAMES, (float(total) for total in totals[3:]), strict=True))
 
-    def means(self, *, two_passes: bool) -> dict[str, float]:
-        """The window's means; without kl, kl_share and agreement if there is only one pass."""
+    def means(self, *, two_passes: bool, alpha: float | None) -> dict[str, float]:
+        """The window's means; without kl, kl_share and agreement if there is only one pass.
+
+        Args:
+            alpha: That of the whole window; None: it has changed, and the KL term is what the loss has besides ce.
+        """
         examples = int(self.examples)
         if not examples:
             return {}
         mean = {name: float(total) / examples for name, total in self.sums.items()}
         logs = {"loss": mean["loss"], "ce": mean["ce"]}
         if two_passes:
-            share = (mean["loss"] - mean["ce"]) / mean["loss"] if mean["loss"] else 0.0
+            term = mean["loss"] - mean["ce"] if alpha is None else alpha * mean["kl"]
+            share = term / mean["loss"] if mean["loss"] else 0.0
             logs |= {"kl": mean["kl"], "kl_share": share, "agreement": mean["agree"]}
         seconds = time.perf_counter() - self._started
         if (timed := int(self._timed_examples)) and seconds > 0:

@@ -245,11 +245,16 @@ class RDropTrainer(MicroBatches):
         """Replace the base class's loss, a mean of step means, by the mean over examples, and add its parts."""
         if "loss" in logs:
             self.meter.gather()
-            logs |= self.meter.means(two_passes=self.two_passes)
+            logs |= self.meter.means(two_passes=self.two_passes, alpha=None if self.alpha_warmup else self.alpha)
             self.meter.reset()
             if not math.isfinite(logs["loss"]):
                 raise FloatingPointError(f"the loss became {logs['loss']} by step {self.state.global_step}")
         super().log(logs, start_time)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Like the base class; an average of the weights of an earlier call is dropped."""
+        self.average = None
+        return super().train(*args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Like the base class; its time is not counted in the training rates, nor is that of saving."""
@@ -282,11 +287,10 @@ class RDropTrainer(MicroBatches):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if self.ema:
+        if self.ema and checkpoint is not None:
             self.average = WeightAverage(self.model, self.ema)
-            if checkpoint is not None:
-                state = json.loads(Path(checkpoint, METER_FILE).read_text(encoding="utf-8"))
-                self.average.load(Path(checkpoint, RAW_WEIGHTS), state["averaged_steps"])
+            state = json.loads(Path(checkpoint, METER_FILE).read_text(encoding="utf-8"))
+            self.average.load(Path(checkpoint, RAW_WEIGHTS), state["averaged_steps"])
         if checkpoint is not None and processes.is_main_process() and (meter := Path(checkpoint, METER_FILE)).is_file():
             state = json.loads(meter.read_text(encoding="utf-8"))
             self.meter.load_state_dict(state)
@@ -346,6 +350,10 @@ class _UpdateAverage(TrainerCallback):
 
     def __init__(self, trainer: RDropTrainer) -> None:
         self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.trainer.average is None:  # else it was resumed
+            self.trainer.average = WeightAverage(self.trainer.model, self.trainer.ema)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         assert self.trainer.average is not None

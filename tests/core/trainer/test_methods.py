@@ -103,7 +103,7 @@ class Steps(TrainerCallback):
 
 def test_the_averaged_weights_are_evaluated_and_saved_and_the_raw_ones_beside_them(tmp_path):
     model = make_model(dropout=DROPOUT)
-    trainer = make_trainer(tmp_path, model=model, micro=2, examples=24, ema=0.6, kind=RDropTrainer)
+    trainer = make_trainer(tmp_path, model=model, micro=2, examples=24, ema=0.5, kind=RDropTrainer)
     steps = Steps(model)
     trainer.add_callback(steps)
     trainer.args.learning_rate, trainer.args.save_strategy = 1e-2, "steps"
@@ -114,8 +114,8 @@ def test_the_averaged_weights_are_evaluated_and_saved_and_the_raw_ones_beside_th
     trainer.compute_metrics = lambda _: seen.update({n: v.detach().clone() for n, v in model.named_parameters()}) or {}
     trainer.train()
     assert len(steps.weights) == 12
-    decays = [min(0.6, (1 + count) / (10 + count)) for count in range(1, 12)]
-    assert 0.6 in decays and decays[0] < 0.2
+    decays = [min(0.5, (1 + count) / (10 + count)) for count in range(1, 12)]
+    assert 0.5 in decays and decays[0] < 0.2
     saved = load_file(tmp_path / "out" / "checkpoint-12" / "model.safetensors")
     raw = load_file(tmp_path / "out" / "checkpoint-12" / RAW_WEIGHTS)
     for name, last in steps.weights[-1].items():
