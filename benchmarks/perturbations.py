@@ -13,7 +13,7 @@ _NEIGHBOURS = dict(zip("qwertyuiopasdfghjklzxcvbnm", "wertyuioopsdfghjkllxcvbnmm
 
 
 def typos(text: str, draw: random.Random, share: float = 0.15) -> str:
-    """A typing error in this share of the words of four letters and more: swapped, lost, doubled or a neighbouring key."""
+    """A typing error in this share of the words of four letters and more: one swapped, lost, doubled or mistyped."""
 
     def spoil(match: re.Match[str]) -> str:
         word = match[0]

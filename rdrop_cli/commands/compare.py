@@ -41,7 +41,7 @@ def compare(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="Arms, all by default: plain, smoothing, rdrop, rdrop+smoothing. Each is compared with the first.",
+            help="plain, smoothing, rdrop, rdrop+smoothing (default), two-pass, dropout, ema, r3f; the first: baseline.",
             show_default=False,
             rich_help_panel=help_pages.EVERYDAY,
         ),
@@ -67,7 +67,7 @@ def compare(
         Literal["steps", "compute"],
         typer.Option(
             metavar="steps|compute",
-            help="steps (default): the same for all arms. compute: arms without R-Drop train twice the epochs.",
+            help="steps (default): the same for all arms. compute: arms with fewer passes train more epochs.",
             show_default=False,
             rich_help_panel=help_pages.EVERYDAY,
         ),
