@@ -5,8 +5,8 @@
 Each is one `rdrop compare`, run where its comparisons/ folder is: what was trained before is not trained again, and an
 interrupted one resumes. Their results are then kept in benchmarks/results/, and the page is written.
 
-What is compared is written here before it is trained: the arms, the seeds, and the metric of the verdict (`train.metric`,
-F1 unless the command says otherwise). The seeds of the rivals (1 to 10, 1 to 5) had been used for nothing before.
+What is compared is written here before it is trained: the arms, the seeds, and the metric of the verdict, which is F1
+(`train.metric`) unless the command says otherwise. The seeds from 1 on had been used for nothing before.
 
 data/trec6 and data/mrpc hold train.csv and test.csv: TREC-6 with columns text and label (Li and Roth 2002), MRPC with
 sentence1, sentence2 and label (Dolan and Brockett 2005), as their authors split them.

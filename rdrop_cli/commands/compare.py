@@ -41,7 +41,8 @@ def compare(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="plain, smoothing, rdrop, rdrop+smoothing (default), two-pass, dropout, ema, r3f; the first: baseline.",
+            help="Of plain, smoothing, rdrop, rdrop+smoothing (the default), two-pass, dropout, ema, r3f."
+            " Each is compared with the first.",
             show_default=False,
             rich_help_panel=help_pages.EVERYDAY,
         ),
