@@ -79,7 +79,8 @@ def main() -> None:
         if found != WEIGHTS_SHA256:
             raise SystemExit(f"model.safetensors has the SHA-256 {found}, expected {WEIGHTS_SHA256}")
         made.rename(target)
-    Console().print(f"{target}: {', '.join(sorted(path.name for path in target.iterdir()))}", markup=False)
+    names = ", ".join(sorted(path.name for path in target.iterdir()))
+    Console().print(f"{target}: {names}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

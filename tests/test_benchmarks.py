@@ -191,3 +191,22 @@ def test_what_the_starters_settings_rest_on_is_validation():
         values = [float(row["validation_f1"]) for row in rows if row["arm"] == arm]
         mean = f"{sum(values) / len(values):.4f}"
         assert mean in RESULTS_PAGE and mean in recipe
+
+
+def test_changes_to_sentences_are_the_same_each_time_and_small(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from perturbations import perturbed
+
+    texts = ["it does n't work and is not bad", "a fine old film of the war", *["wonderful acting throughout"] * 200]
+    changed = {kind: perturbed(texts, kind, 1) for kind in ("typing errors", "case", "negation")}
+    assert changed["typing errors"] == perturbed(texts, "typing errors", 1) != perturbed(texts, "typing errors", 2)
+    words = [word for text in changed["typing errors"][2:] for word in text.split()]
+    spoilt = [word for word in words if word not in ("wonderful", "acting", "throughout")]
+    assert 0.08 < len(spoilt) / len(words) < 0.22
+    assert all(
+        abs(len(word) - len(min(("wonderful", "acting", "throughout"), key=lambda w: w[0] != word[0]))) <= 1
+        for word in spoilt
+    )
+    assert [text.lower() for text in changed["case"]] == texts
+    assert changed["negation"][:2] == ["it does not work and is not bad", texts[1]]
+    assert perturbed(["this is not bad"], "negation", 1) == ["this isn't bad"]
