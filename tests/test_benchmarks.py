@@ -139,6 +139,10 @@ def test_the_performance_page_shows_the_kept_results(path):
     if "mean_f1_difference" in kept:
         figures += [f"{value:+.4f}" for value in (kept["mean_f1_difference"], *kept["interval_95"])]
         figures += [f"{run[arm]:.4f}" for run in kept["runs"] for arm in ("fast_f1", "plain_f1")]
+    for run in kept.get("runs", []) if "two_nodes_against_one" in kept else []:
+        figures += [f"{run['seconds']:.0f} s"]
+    if "two_nodes_against_one" in kept:
+        figures += [f"{kept['two_nodes_against_one']:.2f}x", f"{kept['overhead_seconds_a_run']:.1f} s"]
     for found in kept.get("differences", {}).values():
         figures += [f"{found[name]:+.4f}" for name in ("mean", "low", "high")]
     for figure in figures:

@@ -59,9 +59,6 @@ def test_two_nodes_give_what_this_process_gives_even_if_one_is_lost(comparisons,
         TrainingRun(interrupted, Path("nodes/plain/seed42"), observer=SignalAt(13)).start()
 
     def disturb():
-        killed = both_train()[0]
-        killed.kill()
-        killed.wait(10)
         both_train()
         cluster.remove_node(node, allow_graceful=False)
 
