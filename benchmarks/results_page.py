@@ -38,9 +38,9 @@ _INTRODUCTION = """\
 
 <!-- Written by `python benchmarks/evidence.py --show`; change benchmarks/results_page.py instead. -->
 
-Comparisons with the built-in encoder (22.7 M parameters) on two CPU cores in bfloat16, as [`rdrop compare`](comparing.md)
-made them. The commands are the whole recipe; `python benchmarks/evidence.py` runs all (what is done is not run again) and
-writes this page.
+Comparisons with the built-in encoder (22.7 M parameters) on two CPU cores in bfloat16, as
+[`rdrop compare`](comparing.md) made them. The commands are the whole recipe; `python benchmarks/evidence.py` runs all
+(what is done is not run again) and writes this page.
 """
 _LIMITS = """\
 ## What has not been shown

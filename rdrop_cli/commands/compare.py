@@ -30,7 +30,6 @@ LEGEND = (
     "95 % over examples: bootstrap interval for these trained models",
     "p Holm: corrected within its family: the chosen metric; NLL and Brier, raw and calibrated; the other metrics",
     "calibrated: after a temperature for each run, fitted on validation; ECE: in 15 bins of equal size, not tested",
-    "disagree: test examples to which two runs of an arm give different labels, mean over all pairs",
     "needed: seeds needed to detect a change of this size; time: median training time of a run",
 )
 
@@ -41,8 +40,8 @@ def compare(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="Of plain, smoothing, rdrop, rdrop+smoothing (the default), two-pass, dropout, ema, r3f."
-            " Each is compared with the first.",
+            help="plain, smoothing, rdrop, rdrop+smoothing (default); also two-pass, dropout, ema, r3f. Baseline: the"
+            " first.",
             show_default=False,
             rich_help_panel=help_pages.EVERYDAY,
         ),
@@ -150,6 +149,7 @@ def compare(
 
 def show_result(screen: Screen, result: ComparisonResult) -> None:
     """Show a comparison's tables, verdict, cautions and files."""
+    from rdrop_cli.terminal.comparison_plan import describe_disagreement
     from rdrop_cli.terminal.tables import calibration_table, difference_table, ensemble_table, summary_table
 
     document, files = result.document, result.files
@@ -160,6 +160,7 @@ def show_result(screen: Screen, result: ComparisonResult) -> None:
     screen.show(calibration_table(document["arms"]), title="Calibration on test, raw and at the runs' temperatures")
     if ensembles := document["ensembles"]:
         screen.show(ensemble_table(ensembles), title=f"The mean probabilities of each arm's {seeds} runs, on test")
+        screen.show(describe_disagreement(ensembles))
     for arm in list(document["arms"])[1:]:
         rows = [gap for gap in document["differences"] if gap["arm"] == arm]
         screen.show(difference_table(rows), title=f"{arm} against {document['baseline']}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.comparison.arms import Arm, shown_settings
 from rdrop_cli.terminal.console import Screen, count, duration, size
@@ -40,6 +40,12 @@ def describe_plan(plan: ComparisonPlan, cells: Sequence[Cell]) -> list[str]:
 def describe_settings(arm: Arm, arms: Sequence[Arm]) -> str:
     """R-Drop's settings of an arm and those in which arms differ, in a few words."""
     return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in shown_settings(arm, arms).items())
+
+
+def describe_disagreement(ensembles: Mapping[str, Mapping[str, Any]]) -> str:
+    """How often two runs of each arm give an example different labels."""
+    shares = ", ".join(f"{arm} {found['disagreement']:.1%}" for arm, found in ensembles.items())
+    return f"Test examples to which two runs of an arm give different labels, mean over all pairs: {shares}"
 
 
 def say_plan(screen: Screen, plan: ComparisonPlan, cells: Sequence[Cell]) -> None:

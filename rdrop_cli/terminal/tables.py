@@ -115,13 +115,12 @@ def calibration_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
 def ensemble_table(ensembles: Mapping[str, Mapping[str, Any]]) -> Table:
     """Two rows an ensemble: raw, and after its temperature, which changes no label."""
     of_labels = [TITLES[name] for name in HEADLINE]
-    shown = table("ensemble", *of_labels, "disagree", "T", *(TITLES[name] for name in _OF_PROBABILITIES))
+    shown = table("ensemble", *of_labels, "T", *(TITLES[name] for name in _OF_PROBABILITIES))
     for name, found in ensembles.items():
         scores = (number(found[key]) for key in HEADLINE)
-        disagreement = number(found.get("disagreement"))
-        add_row(shown, name, *scores, disagreement, "raw", *(number(found[key]) for key in _OF_PROBABILITIES))
+        add_row(shown, name, *scores, "raw", *(number(found[key]) for key in _OF_PROBABILITIES))
         after = (number(found[f"{key}_calibrated"]) for key in _OF_PROBABILITIES)
-        add_row(shown, "", *("" for _ in HEADLINE), "", number(found["temperature"], 2), *after)
+        add_row(shown, "", *("" for _ in HEADLINE), number(found["temperature"], 2), *after)
     return shown
 
 

@@ -54,7 +54,10 @@ def test_the_seed_changes_training_but_not_the_split(rdrop, reviews, tiny_args, 
 
 
 def test_alpha_zero_is_said_to_be_plain(rdrop, reviews, tiny_args):
-    assert "plain fine-tuning (alpha 0, one pass)" in rdrop("train", reviews, "--alpha", "0", *tiny_args).stdout
+    assert (
+        "Loss   plain fine-tuning (alpha 0), label smoothing 0.1"
+        in rdrop("train", reviews, "--alpha", "0", *tiny_args).stdout
+    )
 
 
 def test_class_weights_are_shown_and_recorded(rdrop, reviews, tiny_args):

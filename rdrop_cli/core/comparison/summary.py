@@ -87,15 +87,19 @@ def calibration_table(document: Mapping[str, Any]) -> str:
 
 def ensembles_table(document: Mapping[str, Any]) -> str:
     """A row for each ensemble: its classification metrics, and how often its runs disagree."""
+    ensembles = document["ensembles"]
     rows = [
-        [
-            f"{name}, ensemble of {combined['seeds']}",
-            *(formatting.number(combined[metric]) for metric in METRICS),
-            formatting.number(combined.get("disagreement")),  # earlier versions did not measure it
-        ]
-        for name, combined in document["ensembles"].items()
+        [f"{name}, ensemble of {combined['seeds']}", *(formatting.number(combined[metric]) for metric in METRICS)]
+        for name, combined in ensembles.items()
     ]
-    return _table(["arm", *(TITLES[name] for name in METRICS), "its runs disagree"], rows, texts=1)
+    columns = ["arm", *(TITLES[name] for name in METRICS)]
+    if all("disagreement" in combined for combined in ensembles.values()):  # earlier versions did not measure it
+        columns.append("its runs disagree")
+        rows = [
+            [*row, formatting.number(combined["disagreement"])]
+            for row, combined in zip(rows, ensembles.values(), strict=True)
+        ]
+    return _table(columns, rows, texts=1)
 
 
 def differences_table(document: Mapping[str, Any]) -> str:

@@ -282,7 +282,7 @@ def test_a_constant_schedule_that_began_without_warm_up_goes_on_without(config, 
         TrainingRun(config(**{**settings, "train.warmup": 0.0}), tmp_path / "run", observer=SignalAt(1)).start()
     recorded = tmp_path / "run" / "config.yaml"
     text = recorded.read_text()
-    recorded.write_text(text.replace("warmup: 0.0", "warmup: 0.9").replace("  device: auto\n", ""))
+    recorded.write_text(text.replace("  warmup: 0.0", "  warmup: 0.9").replace("  device: auto\n", ""))
     assert recorded.read_text().count("\n") == text.count("\n") - 1
     assert rdrop.json("train", "--resume", "--no-export", "--out", tmp_path / "run")["metrics"] == whole.metrics
     assert rates(tmp_path / "run") == pytest.approx([1e-2] * 20)
