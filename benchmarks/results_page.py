@@ -20,6 +20,7 @@ from rdrop_cli.core.comparison.summary import (
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "benchmarks" / "results" / "comparisons"
+ROBUSTNESS = ROOT / "benchmarks" / "results" / "robustness"
 PAGE = ROOT / "docs" / "results.md"
 IMAGES = ROOT / "docs" / "images"
 _WRITTEN_DOWN = {
@@ -80,6 +81,7 @@ def make_section(name: str) -> str:
             f"```bash\n{kept['command']}\n```",
             means_table(kept),
             *_calibration(kept),
+            *_robustness(name),
             verdict_list(kept),
             f"![{TITLES[name]}: each seed a point, each arm a strip, with intervals](images/{name}.png)",
             f'<details markdown="1"><summary>All differences to {kept["baseline"]}</summary>',
@@ -87,6 +89,46 @@ def make_section(name: str) -> str:
             "</details>",
         ]
     )
+
+
+def _robustness(name: str) -> list[str]:
+    """What the comparison's models lose on changed test sentences and on another domain, if that was measured."""
+    path = ROBUSTNESS / f"{name}.json"
+    if not path.is_file():
+        return []
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    entries = {(entry["condition"], entry["arm"]): entry for entry in kept["summary"]}
+    arms = list(dict.fromkeys(arm for _, arm in entries))
+    conditions = list(dict.fromkeys(condition for condition, _ in entries))
+    changed = {row["condition"]: row["changed"] for row in kept["runs"] if row["changed"] is not None}
+    titles = [f"{each} ({changed[each]:,} changed)" if each in changed else each for each in conditions]
+    lines = [f"| arm | {' | '.join(titles)} |", f"| --- |{' ---: |' * len(conditions)}"]
+    lines += [
+        f"| {arm} | "
+        + " | ".join("{mean:.4f} ± {sd:.4f}".format(**entries[condition, arm]["f1"]) for condition in conditions)
+        + " |"
+        for arm in arms
+    ]
+    tested = [entry["f1"] for entry in kept["summary"] if entry["f1"].get("p_holm") is not None]
+    least = min(gap["p_holm"] for gap in tested)
+    clear = [
+        f"{entry['arm']} under {entry['condition']}: {entry['f1']['change']:+.4f}"
+        f" ({entry['f1']['low']:+.4f} to {entry['f1']['high']:+.4f}, p {entry['f1']['p_holm']:.2g})"
+        for entry in kept["summary"]
+        if entry["f1"].get("p_holm") is not None and entry["f1"]["p_holm"] < 0.05
+    ]
+    verdict = (
+        f"Against {arms[0]}, after Holm's correction over {len(tested)} tests, these lose more or less F1:"
+        f" {'; '.join(clear)}."
+        if clear
+        else f"Against {arms[0]}, no arm loses more or less F1 than chance explains (p at least {least:.2g} after"
+        f" Holm's correction over {len(tested)} tests)."
+    )
+    return [
+        "F1 of the same models on test sentences with a changed wording and on another domain"
+        f" (`{kept['command']}`). {verdict}",
+        "\n".join(lines),
+    ]
 
 
 def _calibration(kept: dict[str, Any]) -> list[str]:

@@ -71,30 +71,27 @@ def measure(run: Path, texts: dict[str, tuple[list[str], np.ndarray]]) -> list[d
 
 
 def summarize(rows: list[dict[str, Any]], arms: list[str]) -> list[dict[str, Any]]:
-    """For each arm and condition: mean and sd over seeds, and how much more than the first arm it loses against test.
+    """For each arm and condition: mean and sd over seeds, and how its change against test differs from the first arm's.
 
-    The difference is that of (metric under the condition - metric on test) between the arm and the first one.
+    A metric's change is its value under the condition minus that on the unchanged test split, seed by seed.
     """
     values = {(row["arm"], row["seed"], row["condition"]): row for row in rows}
     seeds = sorted({row["seed"] for row in rows})
-    names = list(dict.fromkeys(row["condition"] for row in rows))
+
+    def of(arm: str, condition: str, metric: str) -> np.ndarray:
+        return np.array([values[arm, seed, condition][metric] for seed in seeds])
+
     summary: list[dict[str, Any]] = []
-    for condition in names:
+    for condition in dict.fromkeys(row["condition"] for row in rows):
         for arm in arms:
             entry: dict[str, Any] = {"arm": arm, "condition": condition}
             for metric in METRICS:
-                found = np.array([values[arm, seed, condition][metric] for seed in seeds])
+                found = of(arm, condition, metric)
                 entry[metric] = {"mean": float(found.mean()), "sd": float(found.std(ddof=1))}
-                if arm == arms[0]:
+                if condition == "test" or arm == arms[0]:
                     continue
-                here, first = (
-                    found_of - np.array([values[name, seed, "test"][metric] for seed in seeds]) * (condition != "test")
-                    for name, found_of in (
-                        (arm, found),
-                        (arms[0], np.array([values[arms[0], seed, condition][metric] for seed in seeds])),
-                    )
-                )
-                test = paired_t(here - first)
+                changes, first = (of(each, condition, metric) - of(each, "test", metric) for each in (arm, arms[0]))
+                test = paired_t(changes - first)
                 entry[metric] |= {"change": test.mean, "low": test.low, "high": test.high, "p": test.p_value}
             summary.append(entry)
     for metric in METRICS:
