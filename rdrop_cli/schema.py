@@ -129,7 +129,7 @@ class RDropConfig(_Group):
     noise: NonNegative = 0.0
     """Above 0: R3F, whose KL term is between passes without dropout, one with such noise on the embeddings."""
     dropout: Fraction | None = None
-    """Every dropout probability of the encoder, in training; null: those of the model."""
+    """Every dropout probability of the encoder that model.config does not set; null: those of the model."""
     ce_reduction: Literal["mean", "sum"] = "mean"
     """How the two passes' CE is combined: `mean`, or the paper's `sum`, which needs twice the alpha."""
     passes: Literal["concat", "sequential"] = "concat"

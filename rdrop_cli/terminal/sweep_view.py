@@ -81,7 +81,8 @@ class SweepView(SweepObserver):
         kind = _NUMBER.sub("", message)
         if kind not in self._noticed:
             self._noticed.add(kind)
-            self.screen.say(f"{named(cell, message)} (later runs: not repeated)", style="yellow")
+            later = " (later runs: not repeated)" if cell else ""
+            self.screen.say(f"{named(cell, message)}{later}", style="yellow")
 
     def ended(self, trial: Trial, scores: Sequence[float], is_best: bool, seconds_left: float | None) -> None:
         of = f"/{self._trials}" if self._trials else ""

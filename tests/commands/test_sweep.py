@@ -123,6 +123,24 @@ def test_a_budget_of_time_ends_the_search(sweep, rdrop, reviews, tiny_model):
     assert 1 <= len(trials) < 5
 
 
+def test_a_sweep_of_an_earlier_version_continues(sweep, in_empty_folder):
+    document = sweep(trials=1, seeds=1)
+    record = in_empty_folder / document["sweep"] / plans.RECORD
+    content = json.loads(record.read_text())
+    older = content["searches"]["rdrop"]["config"].replace("  alpha_warmup: 0.0\n", "").replace("  ema: 0.0\n", "")
+    content["searches"]["rdrop"]["config"] = older
+    record.write_text(json.dumps(content))
+    assert trials_of(sweep(trials=1, seeds=1)) == trials_of(document)
+
+
+def test_tuned_plain_fine_tuning_has_nothing_of_r_drop(rdrop, reviews, tiny_model):
+    options = ("--confirm", 2, "--set", "rdrop.noise=0.1", "--space", "rdrop.noise=0.1..1", "--space", "lr=1e-5..1e-4")
+    document = rdrop.json("sweep", reviews, "--model", tiny_model, "--dry-run", *options)
+    assert {name: set(space) for name, space in document["searches"].items()} == {
+        "plain": {"train.lr"}, "rdrop": {"rdrop.noise", "train.lr"},
+    }  # fmt: skip
+
+
 def test_a_sweep_with_other_settings_needs_another_folder(sweep, rdrop, reviews, tiny_model):
     sweep(trials=1, seeds=1)
     options = (*tiny_options(tiny_model), "--epochs", 1, "--trials", 1, "--seeds-per-trial", 1)
@@ -153,7 +171,7 @@ def test_the_space_is_shown_without_training(rdrop, reviews, tiny_model, in_empt
         (("--space", "alpha=2..1"), "--space alpha=2..1: the range is empty"),
         (("--budget", "soon"), "--budget soon: not a duration"),
         (("--budget", "0h"), "--budget 0h: not a duration"),
-        (("--confirm", "2", "--space", "alpha=1..2"), "nothing but alpha varies"),
+        (("--confirm", "2", "--space", "alpha=1..2"), "nothing but R-Drop varies"),
         (("--confirm", "2", "--alpha", "0", "--space", "lr=1e-5..1e-4"), "this sweep tunes plain fine-tuning"),
     ],
 )

@@ -108,9 +108,15 @@ def _built_in(name: str, config: Config) -> Arm:
         "train.label_smoothing": smoothing if "smoothing" in name else 0.0,
     }
     if name == "ema":
-        changed["train.ema"] = config.train.ema or _EMA
+        if config.train.ema:
+            raise ConfigError(
+                "arm ema: train.ema is set, so every arm has averaged weights", "Omit the arm or the key."
+            )
+        changed["train.ema"] = _EMA
     if name == "r3f":
-        changed |= {"rdrop.alpha": _R3F_ALPHA, "rdrop.noise": _NOISE}
+        changed |= {
+            "rdrop.alpha": _R3F_ALPHA, "rdrop.noise": _NOISE, "rdrop.alpha_warmup": 0.0, "rdrop.ce_reduction": "mean",
+        }  # fmt: skip
     return Arm(name, override(config, changed, f"arm {name}"))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.config import load_recorded, override
-from rdrop_cli.core.comparison.arms import BUILT_IN, Arm, Budget, make_arms
+from rdrop_cli.core.comparison.arms import CLASSIC, Arm, Budget, make_arms
 from rdrop_cli.core.metrics.classification import SCALARS, classification_metrics
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import check_run_folder
@@ -107,7 +107,7 @@ def default_folder(config: Config) -> Path:
 
 def make_grid(
     config: Config,
-    names: Sequence[str] = BUILT_IN,
+    names: Sequence[str] = CLASSIC,
     own: Sequence[str] = (),
     *,
     seeds: int = 5,

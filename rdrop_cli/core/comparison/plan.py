@@ -71,7 +71,8 @@ def make_plan(
     # Each run keeps its best model. Runs in training also have checkpoints, each with two moments for every weight.
     kept = max((cell.config.train.keep_checkpoints for cell in left), default=0) + 2
     training = max(1, min(at_once, len(left)))
-    disk = weights * (len(left) + 3 * kept * training)
+    sets = 4 if any(cell.config.train.ema for cell in left) else 3  # of a checkpoint: with an average, one more
+    disk = weights * (len(left) + sets * kept * training)
     plan = ComparisonPlan(left, seconds, disk, at_once, is_timed=not unknown)
     _check_space(plan, folder)
     return plan

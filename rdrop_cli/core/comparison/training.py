@@ -74,7 +74,7 @@ def train_cells(
                     pace.drop(cell)
                     failures[cell.name] = of_cell(cell, ended.error)
                     observer.failed(cell, _why(cell.name, failures[cell.name]))
-    if waiting:
+    if waiting or (stopper.stopping and not executor.in_process):
         done = len(plan.cells) - len(waiting) - len(failures)
         raise TrainingInterrupted(
             f"Stopped with {done} of {len(plan.cells)} runs done", "Run the same command to resume"

@@ -16,7 +16,7 @@ from rdrop_cli import threads
 from rdrop_cli.core.executors.base import Ended, Job
 from rdrop_cli.core.executors.messages import error_from_message, pass_on
 from rdrop_cli.core.executors.worker_process import MORE_TRIES, WorkerProcess, environment
-from rdrop_cli.errors import ModelError, StorageError, TrainingInterrupted, one_line
+from rdrop_cli.errors import ProcessLost, StorageError, TrainingInterrupted, one_line
 
 if TYPE_CHECKING:
     from rdrop_cli.core.training.observer import Observer
@@ -118,7 +118,7 @@ class LocalWorkers:
             self._start(worker)
             return []
         elif ended is None:
-            ended = Ended(worker.job, ModelError(f"its process {cause}, {MORE_TRIES + 1} times"))
+            ended = Ended(worker.job, ProcessLost(f"its process {cause}, {MORE_TRIES + 1} times"))
         self._free.append(worker.slot)
         del self._workers[worker.job.folder]
         return [ended]

@@ -11,7 +11,7 @@ from typing import Any
 from rdrop_cli import errors
 from rdrop_cli.core.executors.base import Job
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
-from rdrop_cli.errors import ModelError, RDropError
+from rdrop_cli.errors import ProcessLost, RDropError
 from rdrop_cli.schema import Config
 
 _TOLD = ("place", "stage", "plan", "step", "log", "micro_batch", "notice", "evaluating")
@@ -76,11 +76,11 @@ def pass_on(message: Mapping[str, Any], observer: Observer) -> None:
 
 
 def error_as_message(error: Exception) -> dict[str, Any]:
-    """An error that ended a job; one that nobody foresaw keeps its type."""
+    """An error that ended a job; of one that nobody foresaw, the type is part of the message."""
     if isinstance(error, RDropError):
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     text = f"internal error: {type(error).__name__}: {errors.one_line(error)}"
-    return {"error": ModelError.__name__, "message": text, "hint": None}
+    return {"error": ProcessLost.__name__, "message": text, "hint": None}
 
 
 def error_from_message(message: Mapping[str, Any]) -> RDropError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,8 @@ class RayTasks:
                 task = by_answer[answer]
                 del self._tasks[task.job.folder]
                 ended.append(Ended(task.job, self._receive(task)))
+        elif not ended:
+            time.sleep(_MOMENT)  # no node has room for the next run
         return ended
 
     def _tell_of_room(self) -> None:

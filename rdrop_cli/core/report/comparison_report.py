@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import __version__
-from rdrop_cli.config import load_config
+from rdrop_cli.config import flatten, load_config
 from rdrop_cli.core.report import comparison_pictures as pictures
 from rdrop_cli.core.report import words
 from rdrop_cli.core.report.comparison_documents import Results, open_results, run_of
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 _LATER = ("nll", "brier", "ece")
 """Metrics that a temperature changes, shown raw and calibrated."""
 _BUILT_IN = ("plain", "smoothing", "rdrop", "rdrop+smoothing")
+_RIVALS = ("two-pass", "dropout", "ema", "r3f")
+"""Built in too, but a user's arm may have such a name if it changes other keys than these."""
+_OF_RIVALS = ("rdrop.", "train.ema", "train.label_smoothing", "train.epochs")
+_WITH_RDROP = ("rdrop", "rdrop+smoothing")
+_CONFIGURED = {
+    "rdrop.alpha": _WITH_RDROP,
+    "rdrop.alpha_warmup": _WITH_RDROP,
+    "rdrop.ce_reduction": _WITH_RDROP,
+    "rdrop.dropout": (*_WITH_RDROP, "two-pass", "dropout"),
+    "train.label_smoothing": ("smoothing", "rdrop+smoothing"),
+}
+"""Keys in which built-in arms differ, and those that have them as configured."""
 _LONGER = re.compile(r"-[\d.]+x$")
 
 
@@ -218,11 +230,15 @@ def _command(results: Results) -> tuple[str | None, str | None]:
     except RDropError as error:
         return None, f"No command: {error.message}."
     names = {arm: _LONGER.sub("", arm) if content.get("budget") == "compute" else arm for arm in results.arms}
-    built_in = [names[arm] for arm in results.arms if names[arm] in _BUILT_IN]
+    is_rival = {
+        arm: names[arm] in _RIVALS and all(key.startswith(_OF_RIVALS) for key in content["arms"][arm]["settings"])
+        for arm in results.arms
+    }
+    built_in = [names[arm] for arm in results.arms if names[arm] in _BUILT_IN or is_rival[arm]]
     line = ["rdrop", "compare", config.data.source]
     line += ["--arms", ",".join(built_in)] if built_in else []
     for arm in results.arms:
-        if names[arm] not in _BUILT_IN:
+        if names[arm] not in built_in:
             settings = content["arms"][arm]["settings"]
             own = [f"{key}={as_yaml(value)}" for key, value in settings.items() if key != "train.epochs"]
             line += ["--arm", f"{names[arm]}:{','.join(own)}"]
@@ -232,19 +248,18 @@ def _command(results: Results) -> tuple[str | None, str | None]:
     aside = {"data.source", "train.seed", *varied}
     base = load_config(None, [("train.early_stopping.patience", 0)])
     line += assignments(config, aside_from=aside, base=base)
-    for key in ("rdrop.alpha", "train.label_smoothing"):
-        value = _of_rdrop(content, key)
-        plain = {"rdrop.alpha": base.rdrop.alpha, "train.label_smoothing": base.train.label_smoothing}[key]
-        if value is not None and value != plain:
+    plain = flatten(base.model_dump())
+    for key, arms in _CONFIGURED.items():
+        value = _configured(content, key, arms)
+        if value is not None and value != plain[key]:
             line += ["--set", f"{key}={as_yaml(value)}"]
     return shell.join(line), None
 
 
-def _of_rdrop(content: Any, key: str) -> Any:
-    """The value that the built-in arms take from the common configuration."""
+def _configured(content: Any, key: str, takers: tuple[str, ...]) -> Any:
+    """The value that built-in arms take from the common configuration."""
     arms = {_LONGER.sub("", name): arm["settings"] for name, arm in content["arms"].items()}
-    order = ("rdrop", "rdrop+smoothing") if key == "rdrop.alpha" else ("smoothing", "rdrop+smoothing")
-    return next((arms[name][key] for name in order if key in arms.get(name, {})), None)
+    return next((arms[name][key] for name in takers if key in arms.get(name, {})), None)
 
 
 def _cells(results: Results) -> Table:

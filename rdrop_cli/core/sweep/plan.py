@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdrop_cli.config import dump_config, override
+from rdrop_cli.config import dump_config, override, validate
 from rdrop_cli.core.comparison.grid import default_folder
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.resolve import check_configuration
@@ -19,6 +19,8 @@ from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.core.sweep.space import parse_space
 from rdrop_cli.core.sweep.study import require_optuna
 from rdrop_cli.errors import CheckpointError, ConfigError
+from rdrop_cli.schema import RDropConfig
+from rdrop_cli.strict_yaml import parse_yaml
 
 if TYPE_CHECKING:
     from rdrop_cli.core.sweep.space import Dimension
@@ -130,11 +132,12 @@ def plan_sweep(
             raise ConfigError(
                 "--confirm: this sweep tunes plain fine-tuning, with which it would be compared", "Omit it."
             )
-        plain = override(config, {_ALPHA: 0.0}, "plain fine-tuning")
-        without = {key: dimension for key, dimension in wanted.items() if key != _ALPHA}
+        none_of_it = {f"rdrop.{key}": value for key, value in RDropConfig(alpha=0.0).model_dump().items()}
+        plain = override(config, none_of_it, "plain fine-tuning")
+        without = {key: dimension for key, dimension in wanted.items() if not key.startswith("rdrop.")}
         if not without:
             raise ConfigError(
-                "--confirm: nothing but alpha varies, so plain fine-tuning cannot be tuned as much",
+                "--confirm: nothing but R-Drop varies, so plain fine-tuning cannot be tuned as much",
                 "Add another key with --space, such as lr=3e-5..3e-4:log.",
             )
         searches.insert(0, Search(PLAIN, folder / PLAIN, plain, without))
@@ -185,8 +188,15 @@ def _check_folder(plan: SweepPlan) -> None:
     changed = [key for key in ("metric", "seeds") if recorded.get(key) != wanted[key]]
     for name, search in wanted["searches"].items():
         earlier = searches.get(name)
-        if earlier is not None:
-            changed += [f"{key} of {name}" for key in ("space", "config") if earlier.get(key) != search[key]]
+        if earlier is None:
+            continue
+        if earlier.get("space") != search["space"]:
+            changed.append(f"space of {name}")
+        # As configurations, since that of an earlier version has fewer keys.
+        if validate(parse_yaml(str(earlier.get("config")), str(path)), str(path)) != validate(
+            parse_yaml(search["config"], name), name
+        ):
+            changed.append(f"config of {name}")
     if changed:
         raise ConfigError(
             f"{folder}: this sweep began with other settings ({', '.join(changed)})",

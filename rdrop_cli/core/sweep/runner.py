@@ -163,8 +163,8 @@ class _Runs:
         except TrainingInterrupted as error:
             if self._executor.in_process:
                 raise
-            kept = "and saved" if self._executor.saves else "; finished runs are kept"
-            raise TrainingInterrupted(f"Stopped in {trial.name} {kept}", error.hint) from error
+            kept = " and saved" if self._executor.saves else "; finished runs are kept"
+            raise TrainingInterrupted(f"Stopped in {trial.name}{kept}", error.hint) from error
 
     def at_once(self, runs: int) -> int:
         """How many of a trial's runs are trained at the same time."""
@@ -220,6 +220,8 @@ class _Searching:
         reason = None
         for end in _judgements(len(self.seeds)):
             reported = len(scores)
+            if reported > end:  # an earlier session judged it here, and went on
+                continue
             try:
                 self.runs.train(trial, config, self.seeds[:end])
             except ModelError as error:

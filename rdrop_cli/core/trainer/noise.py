@@ -31,13 +31,23 @@ def without_dropout(model: nn.Module) -> Iterator[None]:
 def noisy_embeddings(model: Any, size: float, rows: int) -> Iterator[None]:
     """Add noise, uniform from -size to size, to the token embeddings of the rows from `rows` on in the block."""
 
+    was_called = False
+
     def add(module: nn.Module, inputs: Any, embedded: Tensor) -> Tensor:
+        nonlocal was_called
+        was_called = True
         noise = torch.empty_like(embedded).uniform_(-size, size)
         noise[:rows] = 0.0
         return embedded + noise
 
-    handle = model.get_input_embeddings().register_forward_hook(add)
+    # Encoder and decoder may have a module each for the same weights.
+    weight = model.get_input_embeddings().weight
+    shared = [module for module in model.modules() if isinstance(module, nn.Embedding) and module.weight is weight]
+    handles = [module.register_forward_hook(add) for module in shared]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+    if not was_called:
+        raise ValueError("this model does not call its token embeddings, so there is nothing to add noise to")

@@ -74,10 +74,10 @@ def diagnose(
         A name for the problem and a sentence about it; None: no problem was found.
     """
     rows = [row for row in history if "kl_share" in row]
-    if not rows:
+    if not rows or not config.rdrop.alpha or config.rdrop.noise:
         return None
     epoch = rows[-1]["epoch"]
-    if epoch < min(2, config.train.epochs):
+    if epoch < max(min(2, config.train.epochs), config.rdrop.alpha_warmup * config.train.epochs):
         return None
     late = [row for row in rows if row["epoch"] > np.ceil(epoch) - 0.5]
     share, ce = (float(np.mean([row[name] for row in late])) for name in ("kl_share", "ce"))

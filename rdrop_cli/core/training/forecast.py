@@ -136,9 +136,10 @@ def _evaluation_seconds(ready: TrainingSetup, model: torch.nn.Module) -> float:
 
 
 def _disk(ready: TrainingSetup) -> int:
-    """Bytes for best/, with the weights, and the checkpoints, with weights and two moments of equal size each.
+    """Bytes for best/, with the weights, and the checkpoints, with weights, perhaps their average, and two moments.
 
     Beside the kept checkpoints there can be the best one and the one being saved.
     """
     weights = sum(parameter.numel() * parameter.element_size() for parameter in ready.model.parameters())
-    return weights * (1 + 3 * (ready.config.train.keep_checkpoints + 2))
+    sets = 4 if ready.config.train.ema else 3
+    return weights * (1 + sets * (ready.config.train.keep_checkpoints + 2))

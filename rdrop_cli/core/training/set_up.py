@@ -180,11 +180,11 @@ def set_up_training(
 
 
 def _with_dropout(name: str, config: Config) -> ModelConfig:
-    """The model's part of the configuration, with R-Drop's own dropout where that is set."""
+    """The model's part of the configuration, with `rdrop.dropout` for the keys that it does not name itself."""
     if config.rdrop.dropout is None:
         return config.model
     everywhere = dict.fromkeys(encoder_dropout(name, config.model), config.rdrop.dropout)
-    return config.model.model_copy(update={"config": {**config.model.config, **everywhere}})
+    return config.model.model_copy(update={"config": {**everywhere, **config.model.config}})
 
 
 def _find_model(config: Config, observer: Observer) -> str:

@@ -45,6 +45,24 @@ def test_the_rivals_change_one_thing_each_and_share_the_dropout_of_r_drop_where_
     }  # fmt: skip
 
 
+def test_r3f_is_the_papers_whatever_r_drop_is_configured_to_be():
+    r3f = arms(["plain", "r3f"], **{"rdrop.ce_reduction": "sum", "rdrop.alpha_warmup": 0.3})["r3f"].config.rdrop
+    assert (r3f.ce_reduction, r3f.alpha, r3f.alpha_warmup) == ("mean", 2.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "message"),
+    [
+        (["plain", "ema"], {"train.ema": 0.99}, "every arm has averaged weights"),
+        (["plain", "dropout"], {}, "rdrop.dropout is null"),
+        (["plain", "rdrop"], {"rdrop.noise": 0.1}, "rdrop.noise: the built-in arms have their own"),
+    ],
+)
+def test_an_arm_that_would_be_like_others_is_refused(names, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        arms(names, **settings)
+
+
 def test_equal_compute_counts_the_passes_of_each_arm():
     found = arms(["plain", "two-pass", "rdrop", "r3f"], budget="compute", **{"train.epochs": 4})
     assert {name: arm.config.train.epochs for name, arm in found.items()} == {

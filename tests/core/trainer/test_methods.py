@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from transformers import TrainerCallback
+from transformers import BartConfig, BartForSequenceClassification, TrainerCallback
 
+from rdrop_cli.core.trainer.noise import noisy_embeddings
 from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
 from rdrop_cli.core.trainer.weight_average import RAW_WEIGHTS
 from trainers import collate, make_dataset, make_model, make_trainer
@@ -75,6 +76,22 @@ def test_r3f_leaves_the_model_in_training_and_its_embeddings_alone(tmp_path):
     assert all(module.training for module in model.modules())
     model.eval()
     assert torch.equal(model(**features(inputs)).logits, model(**features(inputs)).logits)
+
+
+def test_noise_reaches_a_model_whose_encoder_has_a_module_of_its_own_for_the_embeddings():
+    sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "vocab_size": 50}
+    model = BartForSequenceClassification(BartConfig(**sizes, decoder_attention_heads=2, max_position_embeddings=32))
+    inputs = {"input_ids": torch.tensor([[0, 5, 6, 7, 2]])}
+    model.eval()
+    with torch.no_grad(), noisy_embeddings(model, 1.0, 0):
+        noisy = model(**inputs).logits
+    assert not torch.equal(noisy, model(**inputs).logits)
+
+
+def test_a_model_that_never_calls_its_embeddings_is_refused():
+    model = make_model()
+    with pytest.raises(ValueError, match="does not call its token embeddings"), noisy_embeddings(model, 1.0, 0):
+        model(inputs_embeds=torch.zeros(1, 4, 32))
 
 
 def test_alpha_rises_evenly_over_its_share_of_the_steps(tmp_path):

@@ -15,8 +15,8 @@ def rows(*parts):
     return [{"epoch": epoch, "kl_share": share, "ce": ce} for epoch, share, ce in parts]
 
 
-def finding(*parts, epochs=3):
-    config = load_config("starter", [("train.epochs", epochs)])
+def finding(*parts, epochs=3, **settings):
+    config = load_config("starter", [("train.epochs", epochs), *settings.items()])
     found = diagnose(rows(*parts), config=config, bounds=Bounds(0.2, math.log(2)), dropout_key="hidden_dropout_prob")
     return found and found[0]
 
@@ -47,6 +47,15 @@ def test_alpha_is_blamed_for_a_model_that_learned_nothing_only_if_kl_weighs(shar
     _, sentence = diagnose(rows, config=load_config("starter"), bounds=Bounds(0.2, 0.69), dropout_key="x")
     assert ("lower --alpha" in sentence) == blamed
     assert "train longer (--epochs)" in sentence
+
+
+def test_without_kl_and_before_alpha_has_its_value_there_is_nothing_to_diagnose():
+    little = [(1.9, 0.0001, 0.5), (2.0, 0.0001, 0.5)]
+    assert finding(*little) == "negligible"
+    assert finding(*little, **{"rdrop.alpha": 0.0, "rdrop.two_passes": True}) is None
+    assert finding(*little, **{"rdrop.noise": 1e-5}) is None
+    assert finding(*little, **{"rdrop.alpha_warmup": 0.8}) is None
+    assert finding(*little, **{"rdrop.alpha_warmup": 0.5}) == "negligible"
 
 
 def test_plain_training_has_nothing_to_diagnose():
