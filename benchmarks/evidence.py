@@ -43,13 +43,20 @@ COMPARISONS = {
 }
 
 
-def run(name: str, on: str | None) -> None:
-    """Run a comparison and keep its results: the runs as CSV, everything else as JSON, and the picture."""
+def run(name: str, on: str | None, *, is_busy: bool) -> None:
+    """Run a comparison and keep its results: the runs as CSV, everything else as JSON, and the picture.
+
+    Args:
+        is_busy: The machine did other work beside, so the times of the runs say nothing and are left out.
+    """
     command = [sys.executable, "-m", "rdrop_cli", *shlex.split(COMPARISONS[name])[1:], "--json"]
     command += ["--on", on] if on else []
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     document: dict[str, Any] = json.loads(done.stdout)
     del document["cells"]  # the CSV has them
+    if is_busy:
+        for arm in document["arms"].values():
+            arm["seconds"] = None
     KEPT.mkdir(parents=True, exist_ok=True)
     content = {"command": COMPARISONS[name], **document}
     (KEPT / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -62,11 +69,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"Any of {', '.join(COMPARISONS)}. Default: all.")
     parser.add_argument("--on", help="As for rdrop compare; with a fixed number of --threads it changes no result.")
+    parser.add_argument("--busy", action="store_true", help="Leave out times: the machine does other work too.")
     parser.add_argument("--show", action="store_true", help="Run nothing; write the page from what is kept.")
     args = parser.parse_args()
     if not args.show:
         for name in args.names or COMPARISONS:
-            run(name, args.on)
+            run(name, args.on, is_busy=args.busy)
     PAGE.write_text(make_page(), encoding="utf-8")
 
 
