@@ -41,7 +41,7 @@ def test_what_a_power_cut_leaves_is_resumed_and_ends_as_if_left_in_peace():
     counts = counts_of_the_crash_test("--power-cuts", "10", "--trained", "1")
     assert counts["power cuts opened"] == 10
     assert counts["trained to the end"] == 1
-    assert counts["resumed"] >= 5
+    assert counts["resumed"] >= 3
     assert counts["lost"] == counts["different"] == 0
 
 

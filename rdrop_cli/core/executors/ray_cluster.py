@@ -98,6 +98,8 @@ def check_versions() -> None:
         name = node_name(node)
         try:
             found = ray.get(answer, timeout=60)
+        except ray.exceptions.TaskUnschedulableError:  # the node has left the cluster
+            continue
         except ray.exceptions.RayError as error:
             raise ConfigError(f"Ray node {name}: its versions cannot be read ({one_line(error)})") from error
         other = [
