@@ -42,6 +42,7 @@ class ProgressOfRun:
     def __init__(self, run: str, collector: Any) -> None:
         self._run, self._collector = run, collector
         self._sent = 0.0
+        self._step: Mapping[str, Any] | None = None
 
     def begin(self) -> None:
         """Tell on which machine the run is trained."""
@@ -54,8 +55,12 @@ class ProgressOfRun:
         if message["tell"] == "step" or (message["tell"] == "evaluating" and message["of"] != [0]):
             now = time.monotonic()
             if now - self._sent < _SECONDS:
+                self._step = message if message["tell"] == "step" else self._step
                 return
             self._sent = now
+        if self._step is not None and message["tell"] != "step":  # the last one before an evaluation
+            self._collector.tell.remote(self._run, dict(self._step))
+        self._step = None
         self._collector.tell.remote(self._run, dict(message))
 
 

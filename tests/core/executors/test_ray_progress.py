@@ -27,7 +27,7 @@ def test_steps_are_sent_now_and_then_and_everything_else_always(monkeypatch):
     progress.pass_on({"tell": "step", "of": [3]})
     progress.pass_on({"tell": "notice", "of": ["comes with the result"]})
     told = [(message["tell"], message["of"]) for run, message in handle.actor.take() if run == "plain/seed42"]
-    assert told == [("place", [platform.node()]), ("step", [1]), ("evaluating", [0]), ("step", [3])]
+    assert told == [("place", [platform.node()]), ("step", [1]), ("step", [2]), ("evaluating", [0]), ("step", [3])]
     assert handle.actor.take() == []
 
 
