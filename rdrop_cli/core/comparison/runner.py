@@ -216,7 +216,10 @@ class Comparison:
             TrainingInterrupted: a signal stopped the training.
             RDropError: the first failure, with the cell's name.
         """
-        for error in self._train(ComparisonPlan(list(cells), [1.0] * len(cells), 0), executor).values():
+        failures = self._train(ComparisonPlan(list(cells), [1.0] * len(cells), 0), executor)
+        for cell in cells:
+            self._done.pop(cell.folder, None)  # with its predictions, which only `run` needs
+        for error in failures.values():
             raise error
 
     def _train(self, plan: ComparisonPlan, executor: Executor) -> dict[str, RDropError]:

@@ -15,29 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.config import flatten, override
 from rdrop_cli.core.comparison.arms import Arm
-from rdrop_cli.core.comparison.grid import Cell, Grid, check_cells, make_cells
-from rdrop_cli.core.comparison.observer import ComparisonObserver
-from rdrop_cli.core.comparison.runner import Comparison, ComparisonResult, compare
+from rdrop_cli.core.comparison.grid import Grid, check_cells, make_cells
+from rdrop_cli.core.comparison.runner import ComparisonResult, compare
 from rdrop_cli.core.executors.in_process import InProcess
-from rdrop_cli.core.model.loading import encoder_dropout
-from rdrop_cli.core.model.locate import fetch_model, locate_model
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import load_cost
-from rdrop_cli.core.runs.resolve import as_recorded
 from rdrop_cli.core.storage.files import make_folder
 from rdrop_cli.core.storage.lock import only_writer
 from rdrop_cli.core.sweep.observer import SweepObserver
 from rdrop_cli.core.sweep.plan import CONFIRM, PLAIN, Search, SweepPlan, save_record
+from rdrop_cli.core.sweep.runs import Runs
 from rdrop_cli.core.sweep.space import DROPOUT, Choices, as_settings
 from rdrop_cli.core.sweep.study import SEEDS_BEFORE_PRUNING, Study
 from rdrop_cli.core.sweep.trials import Trial, load_trials, save_trial, trial_folder
-from rdrop_cli.errors import ConfigError, ModelError, TrainingInterrupted, one_line
+from rdrop_cli.errors import ModelError, one_line
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.core.comparison.observer import ComparisonObserver
     from rdrop_cli.core.executors.base import Executor
     from rdrop_cli.core.sweep.trials import State
-    from rdrop_cli.core.training.observer import Observer
     from rdrop_cli.schema import Config
 
 _FAILURES = 3
@@ -101,80 +97,16 @@ def sweep(
     with only_writer(plan.folder), contextlib.closing(executor):
         executor.open()
         save_record(plan)
-        runs = _Runs(plan, told, executor)
+        runs = Runs(plan, told, executor)
         found = [_Searching(plan, search, runs, told).run() for search in plan.searches]
     compared = _confirm(plan, found, comparison_observer, executor) if plan.confirm else None
     return SweepResult(plan, found, compared)
 
 
-class _Watching(ComparisonObserver):
-    """Tells a sweep's observer what a comparison tells of its cells.
-
-    Attributes:
-        trial: The one whose runs are the cells.
-    """
-
-    trial: Trial
-
-    def __init__(self, observer: SweepObserver, seeds: Sequence[int]) -> None:
-        self.training = observer.training
-        self._observer, self._seeds = observer, list(seeds)
-
-    def data(self, data: Prepared) -> None:
-        self._observer.data(data)
-
-    def training_of(self, cell: Cell) -> Observer:
-        return self._observer.began(self.trial, cell.seed, self._seeds.index(cell.seed) + 1, len(self._seeds))
-
-    def failed(self, cell: Cell, why: str) -> None:
-        self._observer.failed(self.trial, cell.seed, why)
-
-
-class _Runs:
-    """Trains runs of trials, all on the same data and from the same weights."""
-
-    def __init__(self, plan: SweepPlan, observer: SweepObserver, executor: Executor) -> None:
-        config = plan.searches[0].config
-        self._executor = executor
-        self._watching = _Watching(observer, plan.seeds)
-        settings = Cell(Arm("settings", config), config.train.seed, plan.folder / "settings")
-        self._comparison = Comparison([settings], plan.folder, self._watching)
-        self._comparison.prepare()
-        name = fetch_model(locate_model(config.model, config.hub), config.model.revision, observer.training.stage)
-        self.dropout = encoder_dropout(name, config.model)
-
-    def train(self, trial: Trial, config: Config, seeds: Sequence[int]) -> None:
-        """Train the runs of a trial with these seeds, except those that have finished.
-
-        Raises:
-            RDropError: as in training.
-        """
-        arm = Arm(trial.name, config)
-        cells = [Cell(arm, seed, trial.run(seed)) for seed in seeds]
-        for cell in cells:
-            if cell.has_begun and (changed := as_recorded(cell.folder, cell.config)[1]):
-                raise ConfigError(
-                    f"{cell.folder}: this run was trained with other settings: {'; '.join(changed)}",
-                    f"Delete {cell.folder}.",
-                )
-        self._watching.trial = trial
-        try:
-            self._comparison.train([cell for cell in cells if not cell.is_done], self._executor)
-        except TrainingInterrupted as error:
-            if self._executor.in_process:
-                raise
-            kept = " and saved" if self._executor.saves else "; finished runs are kept"
-            raise TrainingInterrupted(f"Stopped in {trial.name}{kept}", error.hint) from error
-
-    def at_once(self, runs: int) -> int:
-        """How many of a trial's runs are trained at the same time."""
-        return max(1, min(self._executor.slots(), runs, SEEDS_BEFORE_PRUNING))
-
-
 class _Searching:
     """One search, from where it stands to its end."""
 
-    def __init__(self, plan: SweepPlan, search: Search, runs: _Runs, observer: SweepObserver) -> None:
+    def __init__(self, plan: SweepPlan, search: Search, runs: Runs, observer: SweepObserver) -> None:
         self.plan, self.search, self.runs, self.observer = plan, search, runs, observer
         self.seeds = plan.seeds
         make_folder(search.folder)
@@ -220,7 +152,7 @@ class _Searching:
         reason = None
         for end in _judgements(len(self.seeds)):
             reported = len(scores)
-            if reported > end:  # an earlier session judged it here, and went on
+            if reported > end:  # an earlier session judged it here and continued
                 continue
             try:
                 self.runs.train(trial, config, self.seeds[:end])

@@ -11,11 +11,11 @@ from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
 
 from rdrop_cli.core.model.device import is_out_of_memory
-from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints
 from rdrop_cli.core.trainer.loss_meter import LossMeter
+from rdrop_cli.core.trainer.weight_average import AveragedWeights
 
 
-class MicroBatches(WholeCheckpoints):
+class MicroBatches(AveragedWeights):
     """A Trainer that repeats a step with half the forward-pass size when memory runs out, and keeps that size.
 
     `compute_loss` must divide by the number of examples of the whole step. Then the gradients of the pieces add up to

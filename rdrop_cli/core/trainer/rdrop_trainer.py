@@ -9,7 +9,6 @@ factor `num_processes` undoes. The base class must not divide again: `loss_is_sc
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import TrainerCallback
 
 from rdrop_cli import processes
 from rdrop_cli.core.loss import (
@@ -36,11 +34,9 @@ from rdrop_cli.core.loss import (
 from rdrop_cli.core.trainer.micro_batches import MicroBatches
 from rdrop_cli.core.trainer.noise import noisy_embeddings, without_dropout
 from rdrop_cli.core.trainer.sampler import NO_EXAMPLE, Fillable, LengthGroupedSampler, ShareOfBatches
-from rdrop_cli.core.trainer.weight_average import RAW_WEIGHTS, WeightAverage
 
 METER_FILE = "loss_meter.json"
-"""A file in a checkpoint with the loss sums since the last log entry, the micro-batch size in use, and the number of
-steps of which the weights are the average."""
+"""A file in a checkpoint with the loss sums since the last log entry, and the micro-batch size in use."""
 
 
 class RDropTrainer(MicroBatches):
@@ -56,16 +52,14 @@ class RDropTrainer(MicroBatches):
         two_passes: Make both passes with alpha 0 too: the mean of two cross-entropies without the divergence.
         noise: Above 0, R3F (see `noise`): the cross-entropy is that of one pass with dropout, and the divergence is
             between two further ones without, the second with uniform noise of this size on the token embeddings.
-        ema: Decay of the weights' moving average, which is evaluated and saved as the model (see `weight_average`); 0:
-            there is none.
         label_smoothing: For the cross-entropy; None: `args.label_smoothing_factor`.
         ce_reduction: As in `rdrop_loss`; with alpha 0 and `sum`, the single cross-entropy is counted twice.
         class_weights: Weight of each class in the training's cross-entropy, as in `rdrop_loss`, in the order of the
             ids; None: 1 for every class. The logged ce is the weighted one; evaluation ignores the weights.
         passes: `concat` runs one forward pass over [x; x], `sequential` two forward passes over x.
         group_by_length: Make batches of examples of similar length.
-        kwargs: Arguments of the base classes: `auto_micro_batch` and `on_micro_batch` (see `MicroBatches`), and those
-            of `transformers.Trainer`.
+        kwargs: Arguments of the base classes: `auto_micro_batch` and `on_micro_batch` (see `MicroBatches`), `ema` (see
+            `AveragedWeights`), and those of `transformers.Trainer`.
 
     Raises:
         ValueError: a parameter is out of range; when training begins: a data set with a length has a label of -100.
@@ -81,7 +75,6 @@ class RDropTrainer(MicroBatches):
         alpha_warmup: float = 0.0,
         two_passes: bool = False,
         noise: float = 0.0,
-        ema: float = 0.0,
         label_smoothing: float | None = None,
         ce_reduction: CEReduction = "mean",
         class_weights: Sequence[float] | None = None,
@@ -94,13 +87,9 @@ class RDropTrainer(MicroBatches):
         self.alpha_warmup = alpha_warmup
         self.two_passes = two_passes or alpha > 0
         self.noise = noise
-        for name, value, top in (("alpha_warmup", alpha_warmup, 1.0), ("noise", noise, math.inf), ("ema", ema, 1.0)):
+        for name, value, top in (("alpha_warmup", alpha_warmup, 1.0), ("noise", noise, math.inf)):
             if not 0 <= value < top:
                 raise ValueError(f"{name} must be at least 0 and less than {top:g}, got {value}")
-        self.ema = ema
-        self.average: WeightAverage | None = None
-        if ema:
-            self.add_callback(_UpdateAverage(self))
         self.label_smoothing = self.args.label_smoothing_factor if label_smoothing is None else label_smoothing
         self.ce_reduction: CEReduction = ce_reduction
         check_parameters(alpha, self.label_smoothing, ce_reduction)
@@ -251,15 +240,9 @@ class RDropTrainer(MicroBatches):
                 raise FloatingPointError(f"the loss became {logs['loss']} by step {self.state.global_step}")
         super().log(logs, start_time)
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Like the base class; an average of the weights of an earlier call is dropped."""
-        self.average = None
-        return super().train(*args, **kwargs)
-
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Like the base class; its time is not counted in the training rates, nor is that of saving."""
-        with self._averaged():
-            metrics: dict[str, float] = super().evaluate(*args, **kwargs)
+        metrics: dict[str, float] = super().evaluate(*args, **kwargs)
         self.meter.restart_clock()
         return metrics
 
@@ -272,34 +255,23 @@ class RDropTrainer(MicroBatches):
         self.accelerator.free_memory()
 
     def write_extras(self, folder: Path) -> None:
-        """Write the loss sums, the micro-batch size and the weights behind the average, for a resumed run."""
-        state: dict[str, Any] = {**self.meter.state_dict(), "micro_batch": self.micro_batch}
-        if self.average is not None:
-            self.average.save(folder / RAW_WEIGHTS)
-            state["averaged_steps"] = self.average.steps
+        """Write the loss sums and the micro-batch size, so that a resumed run continues both."""
+        super().write_extras(folder)
+        state = {**self.meter.state_dict(), "micro_batch": self.micro_batch}
         (folder / METER_FILE).write_text(json.dumps(state), encoding="utf-8")
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.meter.gather()
-        with self._averaged():
-            super()._save_checkpoint(model, trial)
+        super()._save_checkpoint(model, trial)
         self.meter.restart_clock()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if self.ema and checkpoint is not None:
-            self.average = WeightAverage(self.model, self.ema)
-            state = json.loads(Path(checkpoint, METER_FILE).read_text(encoding="utf-8"))
-            self.average.load(Path(checkpoint, RAW_WEIGHTS), state["averaged_steps"])
         if checkpoint is not None and processes.is_main_process() and (meter := Path(checkpoint, METER_FILE)).is_file():
             state = json.loads(meter.read_text(encoding="utf-8"))
             self.meter.load_state_dict(state)
             if self.micro_batch is not None:
                 self.micro_batch = state.get("micro_batch") or self.micro_batch
-
-    def _averaged(self) -> contextlib.AbstractContextManager[None]:
-        """The model with its averaged weights, if it has any."""
-        return self.average.in_place() if self.average is not None else contextlib.nullcontext()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         lengths = example_lengths(self.train_dataset if train_dataset is None else train_dataset)
@@ -343,21 +315,6 @@ class RDropTrainer(MicroBatches):
             non_blocking=self.accelerator.non_blocking,
         )
         return shared
-
-
-class _UpdateAverage(TrainerCallback):
-    """Takes the weights into the average after each optimizer step, before they are evaluated or saved."""
-
-    def __init__(self, trainer: RDropTrainer) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.trainer.average is None:  # else it was resumed
-            self.trainer.average = WeightAverage(self.trainer.model, self.trainer.ema)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        assert self.trainer.average is not None
-        self.trainer.average.update()
 
 
 def refuse_ignored_labels(dataset: Any) -> None:
