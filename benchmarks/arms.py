@@ -16,6 +16,8 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     DataCollatorWithPadding,
+    MPNetConfig,
+    MPNetForSequenceClassification,
     PrinterCallback,
     RobertaConfig,
     RobertaForSequenceClassification,
@@ -93,6 +95,8 @@ def build_model(name: str) -> Any:
         )
     if name == "roberta-base":
         return RobertaForSequenceClassification(RobertaConfig(max_position_embeddings=514))
+    if name == "mpnet-base":
+        return MPNetForSequenceClassification(MPNetConfig(max_position_embeddings=514))
     shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
     return BertForSequenceClassification(BertConfig(vocab_size=30522, **shape))
 

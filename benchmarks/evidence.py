@@ -8,6 +8,9 @@ interrupted one resumes. Their results are then kept in benchmarks/results/, and
 What is compared is written here before it is trained: the arms, the seeds, and the metric of the verdict, which is F1
 (`train.metric`) unless the command says otherwise. The seeds from 1 on had been used for nothing before.
 
+A comparison of hours keeps its finished runs in benchmarks/results/cells/ too, without their weights (`--keep`, also
+while it is running), and goes on from there on another machine.
+
 data/trec6 and data/mrpc hold train.csv and test.csv: TREC-6 with columns text and label (Li and Roth 2002), MRPC with
 sentence1, sentence2 and label (Dolan and Brockett 2005), as their authors split them.
 """
@@ -15,6 +18,7 @@ sentence1, sentence2 and label (Dolan and Brockett 2005), as their authors split
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import shlex
 import shutil
@@ -23,6 +27,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+import kept_cells
 from results_page import IMAGES, KEPT, PAGE, make_page
 
 ALPHA_1 = "--arm rdrop-alpha1:rdrop.alpha=1,train.label_smoothing=0"
@@ -41,6 +48,9 @@ COMPARISONS = {
     "mrpc-1000": "rdrop compare data/mrpc --train-examples 1000 --epochs 4 --seed 1 --seeds 5 --threads 1"
     " --out comparisons/mrpc-1000",
 }
+OF_HOURS: set[str] = set()
+"""Those whose finished runs are kept."""
+console = Console()
 
 
 def run(name: str, on: str | None, *, is_busy: bool) -> None:
@@ -51,18 +61,57 @@ def run(name: str, on: str | None, *, is_busy: bool) -> None:
     """
     command = [sys.executable, "-m", "rdrop_cli", *shlex.split(COMPARISONS[name])[1:], "--json"]
     command += ["--on", on] if on else []
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    if name in OF_HOURS:
+        kept_cells.bring_back(name, folder_of(name))
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    finally:
+        if name in OF_HOURS:
+            kept_cells.keep(name, folder_of(name))
     document: dict[str, Any] = json.loads(done.stdout)
     del document["cells"]  # the CSV has them
+    stem = "results" if document["budget"] == "steps" else f"results-{document['budget']}"
+    found = Path(document["comparison"])
+    rows = list(csv.DictReader((found / f"{stem}.csv").open(encoding="utf-8")))
     if is_busy:
-        for arm in document["arms"].values():
-            arm["seconds"] = None
+        for each in (*document["arms"].values(), *rows):
+            each["seconds"] = None
     KEPT.mkdir(parents=True, exist_ok=True)
     content = {"command": COMPARISONS[name], **document}
     (KEPT / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    stem = "results" if document["budget"] == "steps" else f"results-{document['budget']}"
-    for kind, folder in (("csv", KEPT), ("png", IMAGES)):
-        shutil.copyfile(Path(document["comparison"]) / f"{stem}.{kind}", folder / f"{name}.{kind}")
+    with (KEPT / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    shutil.copyfile(found / f"{stem}.png", IMAGES / f"{name}.png")
+
+
+def folder_of(name: str) -> Path:
+    """Where a comparison's command puts its runs."""
+    words = shlex.split(COMPARISONS[name])
+    return Path(words[words.index("--out") + 1])
+
+
+def train_again(name: str, on: str | None) -> bool:
+    """Train the first and the last arm of a comparison again with its first seed, and compare them with what is kept.
+
+    Returns:
+        True if all numbers are the same, but for times.
+    """
+    with (KEPT / f"{name}.csv").open(encoding="utf-8") as stream:
+        kept = {(row["arm"], row["seed"]): row for row in csv.DictReader(stream)}
+    arms, seed = list(dict.fromkeys(arm for arm, _ in kept)), next(iter(kept))[1]
+    words = shlex.split(COMPARISONS[name])
+    out = folder_of(name).parent / f"{name}-again"
+    words += ["--arms", f"{arms[0]},{arms[-1]}", "--seeds", "1", "--out", str(out)]
+    subprocess.run([sys.executable, "-m", "rdrop_cli", *words[1:], *(["--on", on] if on else [])], check=True)
+    is_same = True
+    for row in csv.DictReader((out / "results.csv").open(encoding="utf-8")):
+        before = kept[row["arm"], seed]
+        differing = [key for key in before if key != "seconds" and before[key] != row[key]]
+        console.print(f"{row['arm']} seed {seed}: {', '.join(differing) or 'nothing'} differs")
+        is_same &= not differing
+    return is_same
 
 
 def main() -> None:
@@ -70,10 +119,20 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"Any of {', '.join(COMPARISONS)}. Default: all.")
     parser.add_argument("--on", help="As for rdrop compare; with a fixed number of --threads it changes no result.")
     parser.add_argument("--busy", action="store_true", help="Leave out times: the machine does other work too.")
+    parser.add_argument("--keep", action="store_true", help="Run nothing; keep the runs that have finished.")
+    parser.add_argument("--again", action="store_true", help="Train two runs of each again, and compare the numbers.")
     parser.add_argument("--show", action="store_true", help="Run nothing; write the page from what is kept.")
     args = parser.parse_args()
+    names = args.names or list(COMPARISONS)
+    if args.keep:
+        for name in OF_HOURS.intersection(names):
+            console.print(f"{name}: {kept_cells.keep(name, folder_of(name))} runs kept")
+        return
+    if args.again:
+        same = [train_again(name, args.on) for name in names]
+        sys.exit(not all(same))
     if not args.show:
-        for name in args.names or COMPARISONS:
+        for name in names:
             run(name, args.on, is_busy=args.busy)
     PAGE.write_text(make_page(), encoding="utf-8")
 

@@ -166,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="rotten-tomatoes", choices=["rotten-tomatoes", "imdb"])
     parser.add_argument("--max-length", type=int, default=128)
-    parser.add_argument("--model", default="starter", choices=["starter", "roberta-base", "tiny"])
+    parser.add_argument("--model", default="starter", choices=["starter", "roberta-base", "mpnet-base", "tiny"])
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--examples", type=int, default=6000, help="Examples of the data that batches are made of.")
     parser.add_argument("--batches", type=int, default=32, help="Batches in a round.")
