@@ -30,7 +30,7 @@ from typing import Any
 from rich.console import Console
 
 import kept_cells
-from results_page import IMAGES, KEPT, PAGE, make_page
+from results_page import IMAGES, KEPT, PAGE, SEARCHED, make_page
 
 ALPHA_1 = "--arm rdrop-alpha1:rdrop.alpha=1,train.label_smoothing=0"
 COMPARISONS = {
@@ -48,8 +48,18 @@ COMPARISONS = {
     "mrpc-1000": "rdrop compare data/mrpc --train-examples 1000 --epochs 4 --seed 1 --seeds 5 --threads 1"
     " --out comparisons/mrpc-1000",
 }
+MPNET = "--model models/all-mpnet-base-v2 --train-examples 500 --epochs 5 --batch-size 16 --threads 1"
+"""`fetch_base_encoder.py models` gets the model."""
+_SEARCH = f"rdrop sweep {MPNET} --lr 3e-5 --label-smoothing 0 --space train.lr=1e-5..6e-5:log --seed 101"
+SEARCHES = {
+    "mpnet-500-plain": f"{_SEARCH} --alpha 0 --trials 6 --seeds-per-trial 2 --out sweeps/mpnet-500-plain",
+    "mpnet-500-rdrop": f"{_SEARCH} --alpha 2 --space rdrop.alpha=0.5..8:log --trials 6 --seeds-per-trial 2"
+    " --out sweeps/mpnet-500-rdrop",
+}
+"""What is found on validation before a comparison, with as many trials each. The learning rate of plain fine-tuning is
+also that of label smoothing and of two passes; R-Drop's learning rate and alpha are also those of both together."""
 OF_HOURS: set[str] = set()
-"""Those whose finished runs are kept."""
+"""The comparisons whose finished runs are kept."""
 console = Console()
 
 
@@ -86,6 +96,16 @@ def run(name: str, on: str | None, *, is_busy: bool) -> None:
     shutil.copyfile(found / f"{stem}.png", IMAGES / f"{name}.png")
 
 
+def search(name: str, on: str | None) -> None:
+    """Search for settings on validation, and keep what was found."""
+    command = [sys.executable, "-m", "rdrop_cli", *shlex.split(SEARCHES[name])[1:], *(["--on", on] if on else [])]
+    subprocess.run(command, check=True)
+    found = json.loads(Path("sweeps", name, "results.json").read_text(encoding="utf-8"))
+    SEARCHED.mkdir(parents=True, exist_ok=True)
+    content = {"command": SEARCHES[name], **found}
+    (SEARCHED / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
 def folder_of(name: str) -> Path:
     """Where a comparison's command puts its runs."""
     words = shlex.split(COMPARISONS[name])
@@ -119,11 +139,16 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"Any of {', '.join(COMPARISONS)}. Default: all.")
     parser.add_argument("--on", help="As for rdrop compare; with a fixed number of --threads it changes no result.")
     parser.add_argument("--busy", action="store_true", help="Leave out times: the machine does other work too.")
+    parser.add_argument("--search", action="append", default=[], choices=SEARCHES, help="Search for settings first.")
     parser.add_argument("--keep", action="store_true", help="Run nothing; keep the runs that have finished.")
     parser.add_argument("--again", action="store_true", help="Train two runs of each again, and compare the numbers.")
     parser.add_argument("--show", action="store_true", help="Run nothing; write the page from what is kept.")
     args = parser.parse_args()
     names = args.names or list(COMPARISONS)
+    for name in args.search:
+        search(name, args.on)
+    if args.search and not args.names:
+        return
     if args.keep:
         for name in OF_HOURS.intersection(names):
             console.print(f"{name}: {kept_cells.keep(name, folder_of(name))} runs kept")

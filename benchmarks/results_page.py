@@ -20,6 +20,7 @@ from rdrop_cli.core.comparison.summary import (
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "benchmarks" / "results" / "comparisons"
+SEARCHED = ROOT / "benchmarks" / "results" / "searches"
 ROBUSTNESS = ROOT / "benchmarks" / "results" / "robustness"
 PAGE = ROOT / "docs" / "results.md"
 IMAGES = ROOT / "docs" / "images"

@@ -3,7 +3,7 @@
     python benchmarks/robustness.py comparisons/NAME --other imdb --save NAME
 
 Every finished run predicts the test split as it is, with typing errors, in another case, with negations contracted or
-written out (the changes are the same for all runs, and leave the labels alone), and 1,000 test examples of another data
+written out (the changes are the same for all runs, and leave the labels alone), and 500 test examples of another data
 set. Arms are compared with the first by their loss against the unchanged test split: paired over seeds, with Holm's
 correction over all arms and conditions.
 """
@@ -31,7 +31,7 @@ from rdrop_cli.core.runs.finding import recorded_config
 
 KEPT = machine.RESULTS / "robustness"
 METRICS = ("accuracy", "f1", "roc_auc", "nll")
-SEED, OTHERS = 42, 1000
+SEED, OTHERS = 42, 500
 
 
 def conditions(run: Path, other: str | None) -> dict[str, tuple[list[str], np.ndarray]]:
