@@ -80,6 +80,9 @@ def run(name: str, on: str | None, *, is_busy: bool) -> None:
             kept_cells.keep(name, folder_of(name))
     document: dict[str, Any] = json.loads(done.stdout)
     del document["cells"]  # the CSV has them
+    source = Path(document["data"]["source"])
+    if source.is_absolute():
+        document["data"]["source"] = source.relative_to(Path.cwd()).as_posix()
     stem = "results" if document["budget"] == "steps" else f"results-{document['budget']}"
     found = Path(document["comparison"])
     rows = list(csv.DictReader((found / f"{stem}.csv").open(encoding="utf-8")))

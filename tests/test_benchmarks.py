@@ -182,6 +182,7 @@ def test_a_kept_comparison_is_about_the_runs_kept_beside_it(path):
     with path.with_suffix(".csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == len(kept["arms"]) * len(kept["seeds"])
+    assert not kept["data"]["source"].startswith("/"), "the folder of the machine that trained"
     for arm, found in kept["arms"].items():
         values = [float(row["test_f1"]) for row in rows if row["arm"] == arm]
         assert found["metrics"]["f1"]["mean"] == pytest.approx(sum(values) / len(values))
