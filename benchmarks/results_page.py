@@ -225,8 +225,8 @@ def _in_short() -> str:
             f"{answer} of these comparisons shows that an arm classifies more test examples correctly. What R-Drop"
             " does on few sentences of reviews is make the model less confident in its wrong answers, which the NLL"
             " measures; label smoothing alone does much of that in two thirds of the time. On TREC-6, where plain"
-            " fine-tuning is not confident enough (its temperatures are below 1), no arm is shown to lower the NLL. From"
-            f" 1,000 pairs of MRPC the encoder learns little with any arm (ROC-AUC {min(roc_aucs):.2f} to"
+            " fine-tuning is not confident enough (its temperatures are below 1), no arm is shown to lower the NLL."
+            f" From 1,000 pairs of MRPC the encoder learns little with any arm (ROC-AUC {min(roc_aucs):.2f} to"
             f" {max(roc_aucs):.2f}).",
         ]
     )

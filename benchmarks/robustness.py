@@ -47,6 +47,12 @@ def conditions(run: Path, other: str | None) -> dict[str, tuple[list[str], np.nd
     return found
 
 
+def finished(arm: Path) -> list[Path]:
+    """An arm's finished runs, by seed."""
+    runs = [path.parent for path in arm.glob("seed*/metrics.json")]
+    return sorted(runs, key=lambda run: int(run.name.removeprefix("seed")))
+
+
 def measure(run: Path, texts: dict[str, tuple[list[str], np.ndarray]]) -> list[dict[str, Any]]:
     """The metrics of a run's model under each condition; probabilities are at its temperature."""
     classifier = load(run)
@@ -105,13 +111,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comparison", type=Path, help="The folder of a comparison whose runs are there.")
     parser.add_argument("--arms", required=True, help="Those to measure, the first one the baseline; with commas.")
+    parser.add_argument("--seeds", type=int, metavar="N", help="The first N seeds only. Default: all.")
     parser.add_argument("--other", help="Another data set with the same classes.")
     parser.add_argument("--save", metavar="NAME", help="Keep the results in benchmarks/results/robustness/.")
     args = parser.parse_args()
     arms = args.arms.split(",")
-    runs = [
-        run for arm in arms for run in sorted((args.comparison / arm).glob("seed*")) if (run / "metrics.json").is_file()
-    ]
+    runs = [run for arm in arms for run in finished(args.comparison / arm)[: args.seeds]]
     texts = conditions(runs[0], args.other)
     console = Console()
     rows: list[dict[str, Any]] = []
