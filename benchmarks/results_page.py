@@ -127,9 +127,16 @@ def _robustness(name: str) -> list[str]:
         else f"Against {arms[0]}, no arm loses more or less F1 than chance explains (p at least {least:.2g} after"
         f" Holm's correction over {len(tested)} tests)."
     )
+    seeds = sorted({row["seed"] for row in kept["runs"]})
+    untouched = [
+        condition
+        for condition in conditions[1:]
+        if all(entries[condition, arm]["nll"]["mean"] == entries[conditions[0], arm]["nll"]["mean"] for arm in arms)
+    ]
+    blind = f" The tokenizer removes what {' and '.join(untouched)} changes." if untouched else ""
     return [
-        "F1 of the same models on test sentences with a changed wording and on another domain"
-        f" (`{kept['command']}`). {verdict}",
+        f"F1 of the same models, seeds {seeds[0]} to {seeds[-1]}, on test sentences with a changed wording and on"
+        f" another domain (`{kept['command']}`). {verdict}{blind}",
         "\n".join(lines),
     ]
 
