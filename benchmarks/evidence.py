@@ -9,7 +9,7 @@ What is compared is written here before it is trained: the arms, the seeds, and 
 (`train.metric`) unless the command says otherwise. The seeds from 1 on had been used for nothing before.
 
 A comparison of hours keeps its finished runs in benchmarks/results/cells/ too, without their weights (`--keep`, also
-while it is running), and goes on from there on another machine.
+while it is running), and continues from there on another machine.
 
 data/trec6 and data/mrpc hold train.csv and test.csv: TREC-6 with columns text and label (Li and Roth 2002), MRPC with
 sentence1, sentence2 and label (Dolan and Brockett 2005), as their authors split them.
@@ -85,7 +85,7 @@ def run(name: str, on: str | None, *, is_busy: bool) -> None:
         document["data"]["source"] = source.relative_to(Path.cwd()).as_posix()
     stem = "results" if document["budget"] == "steps" else f"results-{document['budget']}"
     found = Path(document["comparison"])
-    rows = list(csv.DictReader((found / f"{stem}.csv").open(encoding="utf-8")))
+    rows = read_rows(found / f"{stem}.csv")
     if is_busy:
         for each in (*document["arms"].values(), *rows):
             each["seconds"] = None
@@ -109,6 +109,12 @@ def search(name: str, on: str | None) -> None:
     (SEARCHED / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The runs of a comparison's CSV."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 def folder_of(name: str) -> Path:
     """Where a comparison's command puts its runs."""
     words = shlex.split(COMPARISONS[name])
@@ -121,15 +127,14 @@ def train_again(name: str, on: str | None) -> bool:
     Returns:
         True if all numbers are the same, but for times.
     """
-    with (KEPT / f"{name}.csv").open(encoding="utf-8") as stream:
-        kept = {(row["arm"], row["seed"]): row for row in csv.DictReader(stream)}
+    kept = {(row["arm"], row["seed"]): row for row in read_rows(KEPT / f"{name}.csv")}
     arms, seed = list(dict.fromkeys(arm for arm, _ in kept)), next(iter(kept))[1]
     words = shlex.split(COMPARISONS[name])
     out = folder_of(name).parent / f"{name}-again"
     words += ["--arms", f"{arms[0]},{arms[-1]}", "--seeds", "1", "--out", str(out)]
     subprocess.run([sys.executable, "-m", "rdrop_cli", *words[1:], *(["--on", on] if on else [])], check=True)
     is_same = True
-    for row in csv.DictReader((out / "results.csv").open(encoding="utf-8")):
+    for row in read_rows(out / "results.csv"):
         before = kept[row["arm"], seed]
         differing = [key for key in before if key != "seconds" and before[key] != row[key]]
         console.print(f"{row['arm']} seed {seed}: {', '.join(differing) or 'nothing'} differs")

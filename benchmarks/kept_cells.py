@@ -1,4 +1,4 @@
-"""The finished runs of a comparison without their weights, kept so that a long one can go on on another machine.
+"""The finished runs of a comparison without their weights, kept so that a long one can continue on another machine.
 
 One zip archive a seed, in benchmarks/results/cells/NAME/: settings, metrics, cost, predictions (labels and
 probabilities, no texts). `rdrop compare` needs no more of a run that has finished. Of the record of the data, where the

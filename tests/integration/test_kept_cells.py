@@ -1,4 +1,4 @@
-"""The runs of a comparison that `benchmarks/kept_cells.py` keeps let it go on where only they are."""
+"""The runs of a comparison that `benchmarks/kept_cells.py` keeps let it continue where only they are."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def kept_cells(monkeypatch, tmp_path):
     return kept_cells
 
 
-def test_a_comparison_goes_on_from_kept_runs(comparisons, kept_cells):
+def test_a_comparison_continues_from_kept_runs(comparisons, kept_cells):
     comparisons.copy("moved", "plain/seed42", "rdrop/seed42", "plain/seed43")
     assert kept_cells.keep("few", Path("moved")) == 3
     archives = {path.name: path.read_bytes() for path in (kept_cells.CELLS / "few").iterdir()}
