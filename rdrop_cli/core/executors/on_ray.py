@@ -81,8 +81,9 @@ class RayTasks:
             self.gpus = 1.0 if any(node["Resources"].get("GPU") for node in self._nodes()) else 0.0
         if not self.slots():
             raise self._too_small()
-        ray_cluster.check_versions()
         self._progress = ProgressOfRuns(self._ray)
+        ray_cluster.check_versions()
+        self._progress.wait_for_start()
         self._train = self._ray.remote(
             num_cpus=self.cpus, num_gpus=self.gpus, max_retries=_LOST_NODES, retry_exceptions=False, max_calls=1
         )(train_job)

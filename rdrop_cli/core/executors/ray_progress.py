@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _TOLD = ("place", "plan", "step", "log", "evaluating")
+_STARTING = 60.0
+"""Seconds for which the actor's start is awaited. On a busy machine it takes longer than a short run."""
 _SECONDS = 0.5
 """At most one number of a step, or of a batch of an evaluation, is sent in this time."""
 
@@ -79,6 +81,10 @@ class ProgressOfRuns:
         self._ray = ray
         self.collector = made.remote()
         self._answer = self.collector.take.remote()
+
+    def wait_for_start(self) -> None:
+        """Wait until messages can be collected, so that those of the first runs are not taken too late."""
+        self._ray.wait([self._answer], timeout=_STARTING)
 
     def take(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What has been told since the last call, without waiting for it."""
