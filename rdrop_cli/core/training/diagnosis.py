@@ -74,7 +74,7 @@ def diagnose(
         A name for the problem and a sentence about it; None: no problem was found.
     """
     rows = [row for row in history if "kl_share" in row]
-    if not rows or not config.rdrop.alpha or config.rdrop.noise:
+    if not rows or not config.rdrop.alpha:
         return None
     epoch = rows[-1]["epoch"]
     if epoch < max(min(2, config.train.epochs), config.rdrop.alpha_warmup * config.train.epochs):
@@ -95,10 +95,15 @@ def diagnose(
             f" frequencies. {cause}"
         )
     if share < NEGLIGIBLE:
-        return "negligible", (
-            f"KL is only {share:.2%} of the loss, so R-Drop has almost no effect: raise --alpha (now {alpha:g}), or"
-            f" increase dropout with --set model.config.{dropout_key}=0.2"
+        method, remedy = (
+            ("R3F", f"raise rdrop.noise (now {config.rdrop.noise:g})")
+            if config.rdrop.noise
+            else (
+                "R-Drop",
+                f"raise --alpha (now {alpha:g}), or increase dropout with --set model.config.{dropout_key}=0.2",
+            )
         )
+        return "negligible", f"KL is only {100 * share:.2g}% of the loss, so {method} has almost no effect: {remedy}"
     if share > DOMINANT and learned < _SOLVED:
         return "dominant", (f"KL is {share:.0%} of the loss and outweighs the labels: lower --alpha (now {alpha:g})")
     return None

@@ -49,11 +49,16 @@ def test_alpha_is_blamed_for_a_model_that_learned_nothing_only_if_kl_weighs(shar
     assert "train longer (--epochs)" in sentence
 
 
+def test_a_share_near_nothing_keeps_its_digits():
+    rows = [{"epoch": 2.0, "kl_share": 0.0000172, "ce": 0.5}]
+    _, sentence = diagnose(rows, config=load_config("starter"), bounds=Bounds(0.2, 0.69), dropout_key="x")
+    assert sentence.startswith("KL is only 0.0017% of the loss")
+
+
 def test_without_kl_and_before_alpha_has_its_value_there_is_nothing_to_diagnose():
     little = [(1.9, 0.0001, 0.5), (2.0, 0.0001, 0.5)]
     assert finding(*little) == "negligible"
     assert finding(*little, **{"rdrop.alpha": 0.0, "rdrop.two_passes": True}) is None
-    assert finding(*little, **{"rdrop.noise": 1e-5}) is None
     assert finding(*little, **{"rdrop.alpha_warmup": 0.8}) is None
     assert finding(*little, **{"rdrop.alpha_warmup": 0.5}) == "negligible"
 
@@ -122,7 +127,11 @@ class Notices(Observer):
     [
         (
             {"rdrop.alpha": 1e-4},
-            ["KL is only 0.00% of the loss, so R-Drop has almost no effect: raise --alpha (now 0.0001), or"],
+            ["% of the loss, so R-Drop has almost no effect: raise --alpha (now 0.0001), or"],
+        ),
+        (
+            {"rdrop.alpha": 2.0, "rdrop.noise": 1e-5},
+            ["% of the loss, so R3F has almost no effect: raise rdrop.noise (now 1e-05)"],
         ),
         ({"rdrop.alpha": 2.0}, []),
         ({"rdrop.alpha": 1000.0}, ["a large alpha can prevent learning: lower --alpha (now 1000)"]),
