@@ -104,6 +104,8 @@ def search(name: str, on: str | None) -> None:
     command = [sys.executable, "-m", "rdrop_cli", *shlex.split(SEARCHES[name])[1:], *(["--on", on] if on else [])]
     subprocess.run(command, check=True)
     found = json.loads(Path("sweeps", name, "results.json").read_text(encoding="utf-8"))
+    for each in found["searches"].values():
+        del each["seconds"]  # of a machine that does other work too
     SEARCHED.mkdir(parents=True, exist_ok=True)
     content = {"command": SEARCHES[name], **found}
     (SEARCHED / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

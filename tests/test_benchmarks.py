@@ -114,6 +114,27 @@ def test_the_results_page_counts_a_better_f1_only(monkeypatch, difference, answe
     assert f"\n{answer} of these comparisons shows that an arm classifies more test" in results_page.make_page()
 
 
+def test_the_results_page_shows_what_was_searched_before(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import results_page
+
+    trials = [
+        {"number": number, "state": "complete", "values": {"train.lr": lr}, "mean": mean, "sd": 0.0123}
+        for number, lr, mean in ((0, 3e-5, 0.81), (1, 2.34567e-5, 0.82))
+    ]
+    kept = {
+        "command": "rdrop sweep --trials 2",
+        "metric": "f1",
+        "seeds": [101, 102],
+        "searches": {"plain": {"space": {"train.lr": "1e-05..6e-05:log"}, "best": 1, "trials": trials}},
+    }
+    (tmp_path / "some.json").write_text(json.dumps(kept))
+    monkeypatch.setattr(results_page, "SEARCHED", tmp_path)
+    page = results_page.make_page()
+    assert "```bash\nrdrop sweep --trials 2\n```" in page
+    assert "| 3e-05 | 0.8100 ± 0.0123 |\n| 2.35e-05 | **0.8200 ± 0.0123** |" in page
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_the_performance_page_shows_the_kept_results(path):
     kept = json.loads(path.read_text(encoding="utf-8"))
