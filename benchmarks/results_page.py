@@ -18,6 +18,7 @@ from rdrop_cli.core.comparison.summary import (
     means_table,
     verdict_list,
 )
+from rdrop_cli.core.metrics.classification import TITLES as METRICS
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "benchmarks" / "results" / "comparisons"
@@ -248,7 +249,10 @@ def _searches() -> list[str]:
         kept = json.loads(path.read_text(encoding="utf-8"))
         for search in kept["searches"].values():
             keys = list(search["space"])
-            lines = [f"| {' | '.join(keys)} | validation {kept['metric']} |", f"|{' ---: |' * (len(keys) + 1)}"]
+            lines = [
+                f"| {' | '.join(keys)} | validation {METRICS[kept['metric']]} |",
+                f"|{' ---: |' * (len(keys) + 1)}",
+            ]
             for trial in search["trials"]:
                 values = " | ".join(f"{trial['values'][key]:.3g}" for key in keys)
                 score = f"{trial['mean']:.4f} ± {trial['sd']:.4f}"
@@ -259,8 +263,8 @@ def _searches() -> list[str]:
     if not sections:
         return []
     before = (
-        "Settings that were chosen on validation, with seeds that no comparison has, before the comparison was trained;"
-        " in bold the ones that it has."
+        "Some comparisons have settings that were searched for on validation before, with seeds that no comparison"
+        " has: those with the best mean, in bold. Mean ± standard deviation over the seeds."
     )
     return ["\n\n".join(["## Searches", before, *sections])]
 
