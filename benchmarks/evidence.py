@@ -134,9 +134,16 @@ def train_again(name: str, on: str | None) -> bool:
     """
     kept = {(row["arm"], row["seed"]): row for row in read_rows(KEPT / f"{name}.csv")}
     arms, seed = list(dict.fromkeys(arm for arm, _ in kept)), next(iter(kept))[1]
+    out = Path("comparisons", f"{name}-again")
     words = shlex.split(COMPARISONS[name])
-    out = folder_of(name).parent / f"{name}-again"
-    words += ["--arms", f"{arms[0]},{arms[-1]}", "--seeds", "1", "--out", str(out)]
+    chosen = [arms[0], arms[-1]]
+    for place in [index for index, word in enumerate(words) if word == "--arm"][::-1]:
+        own = words[place + 1].partition(":")[0]
+        if own in chosen:
+            chosen.remove(own)
+        else:
+            del words[place : place + 2]
+    words += ["--arms", ",".join(chosen), "--seeds", "1", "--out", str(out)]
     subprocess.run([sys.executable, "-m", "rdrop_cli", *words[1:], *(["--on", on] if on else [])], check=True)
     is_same = True
     for row in read_rows(out / "results.csv"):

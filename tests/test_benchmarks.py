@@ -111,7 +111,15 @@ def test_the_results_page_counts_a_better_f1_only(monkeypatch, difference, answe
 
     load_kept = results_page.load_kept
     monkeypatch.setattr(results_page, "load_kept", with_clear_differences)
-    assert f"\n{answer} of these comparisons shows that an arm classifies more test" in results_page.make_page()
+    assert f"\n{answer} of these comparisons shows that an arm has a higher test F1" in results_page.make_page()
+
+
+def test_every_comparison_has_a_title_on_the_results_page(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import evidence
+    import results_page
+
+    assert results_page.WRITTEN_DOWN.keys() == evidence.COMPARISONS.keys()
 
 
 def test_the_results_page_shows_what_was_searched_before(monkeypatch, tmp_path):
