@@ -126,6 +126,19 @@ def folder_of(name: str) -> Path:
     return Path(words[words.index("--out") + 1])
 
 
+def only(name: str, arms: set[str]) -> list[str]:
+    """The words of a comparison's command with some of its arms, of which one at least is built in."""
+    words = shlex.split(COMPARISONS[name])
+    built_in = set(arms)
+    for place in [index for index, word in enumerate(words) if word == "--arm"][::-1]:
+        own = words[place + 1].partition(":")[0]
+        if own in arms:
+            built_in.remove(own)
+        else:
+            del words[place : place + 2]
+    return [*words, "--arms", ",".join(sorted(built_in))]
+
+
 def train_again(name: str, on: str | None) -> bool:
     """Train the first and the last arm of a comparison again with its first seed, and compare them with what is kept.
 
@@ -135,15 +148,7 @@ def train_again(name: str, on: str | None) -> bool:
     kept = {(row["arm"], row["seed"]): row for row in read_rows(KEPT / f"{name}.csv")}
     arms, seed = list(dict.fromkeys(arm for arm, _ in kept)), next(iter(kept))[1]
     out = Path("comparisons", f"{name}-again")
-    words = shlex.split(COMPARISONS[name])
-    chosen = [arms[0], arms[-1]]
-    for place in [index for index, word in enumerate(words) if word == "--arm"][::-1]:
-        own = words[place + 1].partition(":")[0]
-        if own in chosen:
-            chosen.remove(own)
-        else:
-            del words[place : place + 2]
-    words += ["--arms", ",".join(chosen), "--seeds", "1", "--out", str(out)]
+    words = [*only(name, {arms[0], arms[-1]}), "--seeds", "1", "--out", str(out)]
     subprocess.run([sys.executable, "-m", "rdrop_cli", *words[1:], *(["--on", on] if on else [])], check=True)
     is_same = True
     for row in read_rows(out / "results.csv"):

@@ -122,6 +122,16 @@ def test_every_comparison_has_a_title_on_the_results_page(monkeypatch):
     assert results_page.WRITTEN_DOWN.keys() == evidence.COMPARISONS.keys()
 
 
+def test_some_arms_of_a_comparison_are_trained_again_with_its_other_settings(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import evidence
+
+    own = ["--arm", "rdrop-alpha1:rdrop.alpha=1,train.label_smoothing=0"]
+    of_all = ["rdrop", "compare", "--train-examples", "1000", "--epochs", "4"]
+    assert evidence.only("rotten-tomatoes-1000", {"plain", "rdrop-alpha1"}) == [*of_all, *own, "--arms", "plain"]
+    assert evidence.only("rotten-tomatoes-1000", {"plain", "rdrop"}) == [*of_all, "--arms", "plain,rdrop"]
+
+
 def test_the_results_page_shows_what_was_searched_before(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import results_page
