@@ -103,7 +103,8 @@ def diagnose(
                 f"raise --alpha (now {alpha:g}), or increase dropout with --set model.config.{dropout_key}=0.2",
             )
         )
-        return "negligible", f"KL is only {100 * share:.2g}% of the loss, so {method} has almost no effect: {remedy}"
+        shown = f"only {share:.2%}" if share >= 0.0001 else "less than 0.01%"
+        return "negligible", f"KL is {shown} of the loss, so {method} has almost no effect: {remedy}"
     if share > DOMINANT and learned < _SOLVED:
         return "dominant", (f"KL is {share:.0%} of the loss and outweighs the labels: lower --alpha (now {alpha:g})")
     return None

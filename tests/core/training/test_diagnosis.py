@@ -49,10 +49,11 @@ def test_alpha_is_blamed_for_a_model_that_learned_nothing_only_if_kl_weighs(shar
     assert "train longer (--epochs)" in sentence
 
 
-def test_a_share_near_nothing_keeps_its_digits():
-    rows = [{"epoch": 2.0, "kl_share": 0.0000172, "ce": 0.5}]
+@pytest.mark.parametrize(("share", "said"), [(0.0031, "KL is only 0.31% of"), (0.0000172, "KL is less than 0.01% of")])
+def test_a_share_near_nothing_is_not_shown_as_zero(share, said):
+    rows = [{"epoch": 2.0, "kl_share": share, "ce": 0.5}]
     _, sentence = diagnose(rows, config=load_config("starter"), bounds=Bounds(0.2, 0.69), dropout_key="x")
-    assert sentence.startswith("KL is only 0.0017% of the loss")
+    assert sentence.startswith(said)
 
 
 def test_without_kl_and_before_alpha_has_its_value_there_is_nothing_to_diagnose():
