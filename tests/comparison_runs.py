@@ -20,7 +20,7 @@ class Told(ComparisonObserver):
 
     def __init__(self, at_first_row=lambda: None):
         self.ended_cells, self.failures, self.notices, self.at_first_row = [], [], [], at_first_row
-        self.steps, self.places = {}, {}
+        self.steps, self.places, self.at_step = {}, {}, lambda cell: None
         self.training = Notices(self)
 
     def training_of(self, cell):
@@ -45,6 +45,7 @@ class Notices(Observer):
 
     def step(self, step):
         self.told.steps[self.cell] = step
+        self.told.at_step(self.cell)
 
     def stopping(self):
         self.told.notices.append("stopping")

@@ -73,18 +73,22 @@ def test_a_second_signal_ends_everything_at_once(comparisons):
     assert not workers()
 
 
-def test_a_run_that_fails_is_named_and_the_others_are_trained(comparisons):
+def test_a_run_that_fails_is_named_and_another_process_trains_the_others(comparisons):
     comparisons.copy("bad", "plain")
-    told = Told()
+    told, trained_by = Told(), {}
+    told.at_step = lambda cell: trained_by.update({cell: [worker.pid for worker in workers()]})
     with pytest.raises(ModelError, match="wild seed 42 failed, so there are no results yet: training failed: the loss"):
         comparisons.make(
             "bad",
             LocalWorkers(1),
             told,
             names=["plain"],
-            own=["wild:train.lr=1e30,train.max_grad_norm=1e30", "mild:train.lr=1e-3"],
+            own=["wild:train.lr=1e30,train.max_grad_norm=1e30", "mild:train.lr=1e-3", "milder:train.lr=1e-4"],
             seeds=1,
         )
     assert told.failures[0].startswith("wild seed 42: training failed: the loss became nan")
-    assert told.ended_cells == ["mild seed 42"]
+    assert told.ended_cells == ["mild seed 42", "milder seed 42"]
     assert not Path("bad/results.json").exists()
+    # What a failure leaves in a process, such as a GPU that refuses all further work, must not reach the next run.
+    assert trained_by["wild seed 42"] != trained_by["mild seed 42"] == trained_by["milder seed 42"]
+    assert len(trained_by["mild seed 42"]) == 1

@@ -1,4 +1,4 @@
-"""Train jobs in several processes on this machine, each in a fresh one."""
+"""Train jobs in several processes on this machine."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import os
 import queue
 import threading
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -21,6 +20,7 @@ from rdrop_cli.errors import ProcessLost, StorageError, TrainingInterrupted, one
 if TYPE_CHECKING:
     from rdrop_cli.core.training.observer import Observer
 
+_Message: TypeAlias = "tuple[_Worker, WorkerProcess, dict[str, Any] | None]"
 _MOMENT = 0.2
 """Seconds for which `poll` waits, and within which a signal is noticed."""
 
@@ -42,9 +42,9 @@ class LocalWorkers:
     def __init__(self, count: int) -> None:
         self.count = count
         self.threads = threads.chosen() or max(1, threads.cores() // count)
-        self._free = list(range(count))
-        self._workers: dict[Path, _Worker] = {}
-        self._messages: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]] = queue.SimpleQueue()
+        self._workers = [_Worker(slot) for slot in range(count)]
+        self._processes: set[WorkerProcess] = set()
+        self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._stopping = False
 
     def open(self) -> None:
@@ -55,12 +55,14 @@ class LocalWorkers:
         return self.count
 
     def submit(self, job: Job, observer: Observer) -> None:
-        """Start a process for the job.
+        """Give the job to a free process, which is started if need be.
 
         Raises:
             StorageError: the system refuses to start one.
         """
-        self._start(_Worker(job, observer, self._free.pop(0)))
+        worker = next(worker for worker in self._workers if worker.training is None)
+        worker.training = _Training(job, observer)
+        self._train(worker, worker.training)
 
     def poll(self) -> list[Ended]:
         """Wait for a moment, pass on progress, and return the jobs that have ended."""
@@ -76,80 +78,96 @@ class LocalWorkers:
         """Ask the processes to save and stop, as a training does after a signal."""
         if not self._stopping:
             self._stopping = True
-            for process in self._processes():
+            for process in self._processes:
                 process.stop()
 
     def close(self) -> None:
-        """Kill the processes that are still running, and wait until they are gone, so that their locks are released."""
-        for process in self._processes():
+        """Kill the processes, and wait until they are gone, so that their locks are released."""
+        for process in self._processes:
             process.kill()
-        for process in self._processes():
+        for process in self._processes:
             process.wait()
-        self._workers.clear()
+        self._processes.clear()
+        self._workers = [_Worker(slot) for slot in range(self.count)]
 
-    def _processes(self) -> list[WorkerProcess]:
-        return [worker.process for worker in self._workers.values() if worker.process is not None]
+    def _train(self, worker: _Worker, training: _Training) -> None:
+        wanted = self._environment(worker.slot, training.job)
+        if worker.process is not None and worker.process.environment != wanted:
+            worker.process.kill()  # it has nothing to do
+            worker.process = None
+        if worker.process is None:
+            try:
+                worker.process = WorkerProcess(wanted)
+            except OSError as error:
+                raise StorageError(f"{training.job.name}: no process can be started ({one_line(error)})") from error
+            self._processes.add(worker.process)
+            threading.Thread(target=self._read, args=(worker, worker.process), daemon=True).start()
+        worker.process.train(training.job)
 
-    def _start(self, worker: _Worker) -> None:
-        self._workers[worker.job.folder] = worker
-        try:
-            worker.start(self._environment(worker), self._messages)
-        except OSError as error:
-            raise StorageError(f"{worker.job.name}: no process can be started ({one_line(error)})") from error
+    def _read(self, worker: _Worker, process: WorkerProcess) -> None:
+        for message in process.messages():
+            self._messages.put((worker, process, message))
+        self._messages.put((worker, process, None))
 
-    def _take(self, worker: _Worker, message: dict[str, Any] | None) -> list[Ended]:
+    def _take(self, worker: _Worker, process: WorkerProcess, message: dict[str, Any] | None) -> list[Ended]:
         """Handle a message, or the end of a process (None)."""
-        if message is not None:
-            if "tell" in message:
-                pass_on(message, worker.observer)
-            else:
-                error = error_from_message(message) if "error" in message else None
-                worker.ended = Ended(worker.job, error)
+        training = worker.training
+        if message is None:
+            self._processes.discard(process)
+            cause = process.wait()
+            if process is not worker.process:
+                return []
+            worker.process = None
+            return self._continue(worker, training, cause) if training is not None else []
+        assert training is not None
+        if "tell" in message:
+            pass_on(message, training.observer)
             return []
-        assert worker.process is not None
-        cause = worker.process.wait()
-        ended = worker.ended
-        if ended is None and self._stopping:
-            ended = Ended(worker.job, TrainingInterrupted(f"{worker.job.name}: stopped"))
-        elif ended is None and worker.repeated < MORE_TRIES:
-            worker.repeated += 1
-            times = f"repetition {worker.repeated} of at most {MORE_TRIES}"
-            worker.observer.notice(f"Its process {cause}; the run continues in another from what was saved ({times})")
-            self._start(worker)
-            return []
-        elif ended is None:
-            ended = Ended(worker.job, ProcessLost(f"its process {cause}, {MORE_TRIES + 1} times"))
-        self._free.append(worker.slot)
-        del self._workers[worker.job.folder]
-        return [ended]
+        worker.training = None
+        if "error" not in message:
+            return [Ended(training.job)]
+        worker.process = None  # it is about to end
+        return [Ended(training.job, error_from_message(message))]
 
-    def _environment(self, worker: _Worker) -> dict[str, str]:
+    def _continue(self, worker: _Worker, training: _Training, cause: str) -> list[Ended]:
+        """Train the rest of a run whose process has ended, unless that has happened too often."""
+        if not self._stopping and training.repeated < MORE_TRIES:
+            training.repeated += 1
+            times = f"repetition {training.repeated} of at most {MORE_TRIES}"
+            training.observer.notice(f"Its process {cause}; the run continues in another from what was saved ({times})")
+            self._train(worker, training)
+            return []
+        worker.training = None
+        name = training.job.name
+        return [
+            Ended(training.job, TrainingInterrupted(f"{name}: stopped"))
+            if self._stopping
+            else Ended(training.job, ProcessLost(f"its process {cause}, {MORE_TRIES + 1} times"))
+        ]
+
+    def _environment(self, slot: int, job: Job) -> dict[str, str]:
         gpus = _gpus()
-        if len(gpus) < 2 or ":" in worker.job.config.train.device:  # cuda:1 is the user's own choice
+        if len(gpus) < 2 or ":" in job.config.train.device:  # cuda:1 is the user's own choice
             return environment(self.threads)
-        return environment(self.threads, CUDA_VISIBLE_DEVICES=gpus[worker.slot % len(gpus)])
+        return environment(self.threads, CUDA_VISIBLE_DEVICES=gpus[slot % len(gpus)])
+
+
+@dataclass
+class _Training:
+    """A job that is being trained, perhaps again."""
+
+    job: Job
+    observer: Observer
+    repeated: int = 0
 
 
 @dataclass
 class _Worker:
-    """A job and its process, which may have to be started again."""
+    """A place for a process, which stays for the next job, and what it trains."""
 
-    job: Job
-    observer: Observer
     slot: int
-    repeated: int = 0
-    ended: Ended | None = None
     process: WorkerProcess | None = None
-
-    def start(self, environment: dict[str, str], messages: queue.SimpleQueue[Any]) -> None:
-        process = self.process = WorkerProcess(self.job, environment)
-
-        def read() -> None:
-            for message in process.messages():
-                messages.put((self, message))
-            messages.put((self, None))
-
-        threading.Thread(target=read, daemon=True).start()
+    training: _Training | None = None
 
 
 def _gpus() -> list[str]:

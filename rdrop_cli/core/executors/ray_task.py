@@ -82,13 +82,15 @@ def _train(
 ) -> dict[str, Any] | None:
     """Train a job, again if its process is killed; the message of its failure, or None."""
     for _ in range(MORE_TRIES + 1):
-        process = WorkerProcess(job, variables)
+        process = WorkerProcess(variables)
+        process.train(job)
         progress.begin()
         last: dict[str, Any] = {}
         for message in process.messages():
             if "tell" not in message:
                 last = message
-            elif message["tell"] in ("notice", "micro_batch"):
+                break
+            if message["tell"] in ("notice", "micro_batch"):
                 notices.append([message["tell"], *message["of"]])
             else:
                 progress.pass_on(message)

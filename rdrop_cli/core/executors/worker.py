@@ -1,6 +1,10 @@
-"""A process that trains one run: `python -m rdrop_cli.core.executors.worker`, started by `LocalWorkers`.
+"""A process that trains runs: `python -m rdrop_cli.core.executors.worker`, started by `WorkerProcess`.
 
-It reads the job from its standard input, and ends when that is closed, since the process that started it is then gone.
+It reads jobs from its standard input, a line each, and trains one after the other: loading PyTorch takes longer than
+many a short run. It ends when its input is closed, in the middle of a training too, since the process that started it
+is then gone; and after a job that failed, so that the next one is not trained with what a failure left, such as a GPU
+that refuses all further work.
+
 To its standard output it writes one JSON message a line; whatever else is printed there goes to standard error.
 """
 
@@ -8,7 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from rdrop_cli import threads
@@ -17,12 +23,11 @@ _INPUT, _OUTPUT, _ERRORS = 0, 1, 2
 
 
 def main() -> None:
-    """Train the job that stands on standard input."""
+    """Train the jobs that come on standard input."""
     threads.let_waiting_threads_sleep()
     messages = os.dup(_OUTPUT)
     os.dup2(_ERRORS, _OUTPUT)
-    line = _read_line()
-    threading.Thread(target=_end_with_the_input, daemon=True).start()
+    jobs = _Jobs()
 
     def send(message: dict[str, Any]) -> None:
         content = (json.dumps(message) + "\n").encode()
@@ -33,30 +38,38 @@ def main() -> None:
     from rdrop_cli.core.executors.messages import Telling, error_as_message, job_from_text
     from rdrop_cli.core.executors.training import train
 
-    try:
-        train(job_from_text(line), Telling(send))
-    except Exception as error:  # reported by the process that started this one
-        send(error_as_message(error))
-    else:
+    for line in jobs:
+        try:
+            train(job_from_text(line), Telling(send))
+        except Exception as error:  # reported by the process that started this one
+            send(error_as_message(error))
+            return
+        jobs.in_training = False
         send({"done": True})
 
 
-def _read_line() -> str:
-    """A line of standard input, unbuffered: what follows is read in a thread that nothing may wait for at exit."""
-    content = b""
-    while not content.endswith(b"\n"):
-        piece = os.read(_INPUT, 1 << 16)
-        if not piece:
-            os._exit(1)
-        content += piece
-    return content.decode()
+class _Jobs:
+    """The lines of standard input, read in a thread that nothing may wait for at exit, hence unbuffered."""
 
+    def __init__(self) -> None:
+        self.in_training = False
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
 
-def _end_with_the_input() -> None:
-    """End this process when the one that started it has ended. What was saved before is kept, as after a kill."""
-    while os.read(_INPUT, 1):
-        pass
-    os._exit(1)
+    def __iter__(self) -> Iterator[str]:
+        while (line := self._lines.get()) is not None:
+            yield line
+
+    def _read(self) -> None:
+        content = b""
+        while piece := os.read(_INPUT, 1 << 16):
+            *lines, content = (content + piece).split(b"\n")
+            for line in lines:
+                self.in_training = True
+                self._lines.put(line.decode())
+        if self.in_training:
+            os._exit(1)  # what was saved before is kept, as after a kill
+        self._lines.put(None)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The process that trains one run (`worker`), seen from the one that started it. Imports nothing heavy."""
+"""The process that trains runs (`worker`), seen from the one that started it. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ MORE_TRIES = 2
 
 
 class WorkerProcess:
-    """A fresh process with a job. It ends when this process does, and Ctrl-C on the terminal does not reach it.
+    """A fresh process that waits for jobs. Ctrl-C on the terminal does not reach it.
+
+    It ends when this process does, and after a job that failed.
 
     Args:
         environment: Its environment variables; see `environment`.
@@ -31,7 +33,8 @@ class WorkerProcess:
         OSError: the system refuses to start it.
     """
 
-    def __init__(self, job: Job, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `wait` closes it
         self._reading, writing = os.pipe()
         try:
@@ -51,6 +54,9 @@ class WorkerProcess:
             os.close(writing)
         assert self._process.stdin is not None
         self._input = self._process.stdin
+
+    def train(self, job: Job) -> None:
+        """Give it a job, once it has done the one before. The message of its end has `done` or `error`."""
         with contextlib.suppress(OSError):  # it has ended already, which shows when its messages are read
             self._input.write((job_as_text(job) + "\n").encode())
             self._input.flush()
@@ -71,7 +77,7 @@ class WorkerProcess:
         self._process.kill()
 
     def wait(self) -> str:
-        """Wait for its end, and say how it ended."""
+        """Let it end if it has nothing to do, wait for its end, and say how it ended."""
         with contextlib.suppress(OSError):
             self._input.close()
         code = self._process.wait()
