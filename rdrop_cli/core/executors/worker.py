@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rdrop_cli import threads
+from rdrop_cli.large_imports import in_own_process, large_imports
 
 _INPUT, _OUTPUT, _ERRORS = 0, 1, 2
 
@@ -25,6 +26,7 @@ _INPUT, _OUTPUT, _ERRORS = 0, 1, 2
 def main() -> None:
     """Train the jobs that come on standard input."""
     threads.let_waiting_threads_sleep()
+    in_own_process()
     messages = os.dup(_OUTPUT)
     os.dup2(_ERRORS, _OUTPUT)
     jobs = _Jobs()
@@ -34,9 +36,9 @@ def main() -> None:
         while content:
             content = content[os.write(messages, content) :]
 
-    # Heavy, and only after the environment has been set.
-    from rdrop_cli.core.executors.messages import Telling, error_as_message, job_from_text
-    from rdrop_cli.core.executors.training import train
+    with large_imports():  # only after the environment has been set
+        from rdrop_cli.core.executors.messages import Telling, error_as_message, job_from_text
+        from rdrop_cli.core.executors.training import train
 
     for line in jobs:
         try:
