@@ -7,11 +7,13 @@ from pathlib import Path
 
 from rdrop_cli import threads
 from rdrop_cli.app import app  # imports nothing heavy
+from rdrop_cli.large_imports import in_own_process
 
 
 def main() -> None:
     """Run the command line, even if a standard stream is closed or cannot encode some characters."""
     threads.let_waiting_threads_sleep()
+    in_own_process()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the end

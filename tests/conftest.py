@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import csv
+import gc
 import json
 import os
 import random
@@ -32,7 +33,18 @@ threads.let_waiting_threads_sleep()
 
 GOOD = ["great", "fine", "lovely", "warm", "funny", "clever"]
 BAD = ["dull", "awful", "boring", "cold", "clumsy", "tired"]
+modules_seen = 0
 NEUTRAL = ["the", "movie", "was", "a", "plot", "and", "actors", "with", "some", "film", "it", "seemed"]
+
+
+@pytest.fixture(autouse=True)
+def libraries_are_not_searched_for_garbage():
+    """As in rdrop's own processes: looking through all that tests load takes half of a short training's time."""
+    global modules_seen
+    if len(sys.modules) > modules_seen + 100:
+        gc.collect()
+        gc.freeze()
+        modules_seen = len(sys.modules)
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ ALLOWED = {
     "errors": set(),
     "schema": set(),
     "processes": {"errors"},
+    "large_imports": set(),
     "threads": {"processes"},
     "strict_yaml": {"errors"},
     "config": {*BASE, "strict_yaml"},
@@ -39,12 +40,12 @@ ALLOWED = {
         "core.metrics",
     },
 }
-ALLOWED["core.inference"] = {*ALLOWED["core.runs"], "core.runs", "threads"}
+ALLOWED["core.inference"] = {*ALLOWED["core.runs"], "core.runs", "large_imports", "threads"}
 ALLOWED["core.exporting"] = {*ALLOWED["core.inference"], "core.inference"}
 ALLOWED["core.training"] = {*ALLOWED["core.inference"], "core.inference", "core.trainer", "core.loss"}
 ALLOWED["core.executors"] = {
-    *BASE, "config", "threads", "processes", "core.training", "core.inference", "core.runs", "core.data", "core.model",
-    "core.storage",
+    *BASE, "config", "large_imports", "threads", "processes", "core.training", "core.inference", "core.runs",
+    "core.data", "core.model", "core.storage",
 }  # fmt: skip
 ALLOWED["core.comparison"] = {
     *BASE, "config", "core.executors", "core.training", "core.runs", "core.model", "core.data", "core.storage",
@@ -82,7 +83,7 @@ ALLOWED["commands"] = {
     ),
 }
 ALLOWED["app"] = {"commands", "terminal", "errors", "processes"}
-ALLOWED["__main__"] = {"app", "threads"}
+ALLOWED["__main__"] = {"app", "large_imports", "threads"}
 ALLOWED["__init__"] = {"core.inference", "core.loss", "core.metrics", "core.trainer"}  # lazily: test_public_names
 ALLOWED["core"] = set()
 TORCHLESS = (

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, next_steps, options
+from rdrop_cli.large_imports import large_imports
 from rdrop_cli.terminal.console import Screen, count, safe
 from rdrop_cli.threads import choose as choose_threads
 
@@ -127,12 +128,13 @@ def compare(
     )
     screen = Screen(json_output=json_output, quiet=quiet)
 
-    from rdrop_cli.core.comparison import runner
-    from rdrop_cli.core.executors.choice import make_executor
-    from rdrop_cli.terminal.comparison_plan import describe_plan
-    from rdrop_cli.terminal.comparison_view import comparison_observer
+    with large_imports():
+        from rdrop_cli.core.comparison import runner
+        from rdrop_cli.core.executors.choice import make_executor
+        from rdrop_cli.terminal.comparison_plan import describe_plan
+        from rdrop_cli.terminal.comparison_view import comparison_observer
 
-    executor = make_executor(on, cpus_per_run=cpus_per_run, gpus_per_run=gpus_per_run)
+        executor = make_executor(on, cpus_per_run=cpus_per_run, gpus_per_run=gpus_per_run)
     with screen.stages() as stages, comparison_observer(screen, stages) as observer:
         if dry_run:
             plan = runner.plan_comparison(grid, observer, executor)

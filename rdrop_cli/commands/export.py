@@ -9,6 +9,7 @@ import typer
 
 from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, options
+from rdrop_cli.large_imports import large_imports
 from rdrop_cli.terminal.console import Screen, duration
 from rdrop_cli.threads import choose as choose_threads
 
@@ -70,8 +71,8 @@ def export(
     screen = Screen(json_output=json_output, quiet=quiet)
     screen.say(f"Exporting {folder}")
 
-    from rdrop_cli.core.exporting.export import export_run
-
+    with large_imports():
+        from rdrop_cli.core.exporting.export import export_run
     with screen.stages() as stages:
         exported = export_run(
             checkpoint, int8=int8, out=out, trust_remote_code=trust_remote_code, on_progress=stages.update

@@ -8,6 +8,7 @@ import typer
 
 from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, options
+from rdrop_cli.large_imports import large_imports
 from rdrop_cli.terminal.console import Screen, count
 from rdrop_cli.threads import choose as choose_threads
 
@@ -136,9 +137,11 @@ def sweep(
     if dry_run:
         _show_plan(screen, plan)
     else:
-        from rdrop_cli.core.executors.choice import make_executor
+        with large_imports():
+            from rdrop_cli.core.executors.choice import make_executor
 
-        _run(screen, plan, make_executor(on, cpus_per_run=cpus_per_run, gpus_per_run=gpus_per_run))
+            executor = make_executor(on, cpus_per_run=cpus_per_run, gpus_per_run=gpus_per_run)
+        _run(screen, plan, executor)
 
 
 def _show_plan(screen: Screen, plan: SweepPlan) -> None:

@@ -11,6 +11,7 @@ import typer
 from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, next_steps, options
 from rdrop_cli.commands.export import document_of, export_trained
+from rdrop_cli.large_imports import large_imports
 from rdrop_cli.terminal.console import Screen, count, duration, size
 from rdrop_cli.threads import choose as choose_threads
 
@@ -116,8 +117,9 @@ def train(
         run = (out or Path("runs")) if dry_run else stack.enter_context(claim_run(out, resolved))
         screen.say("Loading")
 
-        from rdrop_cli.core.training.run import TrainingRun
-        from rdrop_cli.terminal.training_view import training_observer
+        with large_imports():
+            from rdrop_cli.core.training.run import TrainingRun
+            from rdrop_cli.terminal.training_view import training_observer
 
         stages = stack.enter_context(screen.stages())
         observer = stack.enter_context(training_observer(screen, stages))

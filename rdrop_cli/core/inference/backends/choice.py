@@ -14,6 +14,7 @@ from rdrop_cli.core.runs.checkpoint import Checkpoint, verify_checkpoint
 from rdrop_cli.core.runs.layout import CARD
 from rdrop_cli.core.runs.threshold import read_threshold
 from rdrop_cli.errors import CheckpointError, ConfigError, ModelError, StorageError
+from rdrop_cli.large_imports import large_imports
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.backends.base import Backend, BackendChoice
@@ -79,20 +80,21 @@ def open_classifier(
             notice(f"{error}{'' if error.hint else '.'} PyTorch is used instead")
     if loaded is None:
         verify_checkpoint(checkpoint)
-        from rdrop_cli.core.inference.backends.torch import TorchBackend
-        from rdrop_cli.core.model import torch_threads
+        with large_imports():
+            from rdrop_cli.core.inference.backends.torch import TorchBackend
+            from rdrop_cli.core.model import torch_threads
 
-        if set_threads:
-            torch_threads.limit()
-        loaded = TorchBackend(
-            checkpoint,
-            precision=precision,
-            device=device,
-            trust_remote_code=trust_remote_code,
-            notice=notice,
-            memory_hint=memory_hint,
-            on_progress=on_progress,
-        )
+            if set_threads:
+                torch_threads.limit()
+            loaded = TorchBackend(
+                checkpoint,
+                precision=precision,
+                device=device,
+                trust_remote_code=trust_remote_code,
+                notice=notice,
+                memory_hint=memory_hint,
+                on_progress=on_progress,
+            )
     from rdrop_cli.core.inference.classifier import Classifier  # it needs NumPy
 
     classifier = Classifier(loaded, batch_size=batch_size or checkpoint.batch_size, calibration=calibration)
