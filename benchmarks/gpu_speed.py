@@ -6,7 +6,7 @@ import gc
 import statistics
 import tempfile
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import machine
 import numpy as np
@@ -25,7 +25,10 @@ from transformers import (
     TrainingArguments,
 )
 
-from rdrop_cli.core.model.device import Dtype, peak_memory, reset_peak_memory
+from rdrop_cli.core.model.memory import peak_memory, reset_peak_memory
+
+if TYPE_CHECKING:
+    from rdrop_cli.core.model.device import Dtype
 
 BATCH, EPOCHS = 16, 4
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import shutil
 import time
@@ -15,6 +14,7 @@ from safetensors import safe_open
 
 from rdrop_cli.core.comparison.observer import ComparisonPlan
 from rdrop_cli.core.model.locate import fetch_model, locate_model
+from rdrop_cli.core.model.memory import give_back_memory
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import load_cost
 from rdrop_cli.core.training.final_evaluation import TRAIN_SAMPLE
@@ -91,7 +91,7 @@ def time_cell(cell: Cell, data: Prepared, observer: Observer) -> tuple[float, in
     total = estimate.seconds + loading + estimate.evaluation_seconds * measured / sizes["validation"]
     weights = sum(parameter.numel() * parameter.element_size() for parameter in ready.model.parameters())
     del training, ready
-    gc.collect()
+    give_back_memory()
     return total / estimate.steps, weights
 
 

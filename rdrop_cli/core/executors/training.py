@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING
 
+from rdrop_cli.core.model.memory import give_back_memory
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import claim_run
 from rdrop_cli.core.runs.resolve import as_recorded
@@ -35,7 +35,7 @@ def train(job: Job, observer: Observer) -> None:
         check_weights(job, training.model_record.get("weights"))
         training.start()
         del training
-        gc.collect()  # a trainer and its model refer to each other
+        give_back_memory()
 
 
 def check_data(job: Job, fingerprint: str) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import platform
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -161,28 +158,3 @@ def describe(device: torch.device) -> str:
         threads = torch.get_num_threads()
         return f"CPU, {threads} {'thread' if threads == 1 else 'threads'}"
     return "Apple GPU"
-
-
-def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes: what a GPU's allocator reserved since `reset_peak_memory`, else what this process used.
-
-    The memory of CUDA and its libraries themselves, about half a gibibyte, is not included.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_reserved(device)
-    if sys.platform == "win32":
-        import psutil
-
-        return psutil.Process().memory_info().peak_wset
-    import resource  # psutil reports a peak on Windows only
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Restart the measurement of a GPU's peak and release its cached memory; a process's peak cannot be reset."""
-    if device.type == "cuda":
-        gc.collect()  # a trainer and its model refer to each other
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)

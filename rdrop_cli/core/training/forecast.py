@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rdrop_cli.core.model import device as devices
+from rdrop_cli.core.model import memory
 from rdrop_cli.core.trainer.sampler import LengthGroupedSampler
 from rdrop_cli.core.training.failures import SMALLER
 
@@ -101,7 +102,7 @@ def _measure(ready: TrainingSetup, trainer: RDropTrainer, seconds: float) -> For
         seconds_per_step=step_seconds,
         seconds=train.epochs * (step_seconds * len(batches) + evaluation_seconds) + starting,
         evaluation_seconds=evaluation_seconds,
-        peak_memory=devices.peak_memory(ready.device),
+        peak_memory=memory.peak_memory(ready.device),
         disk=_disk(ready),
     )
 

@@ -14,7 +14,7 @@ from rdrop_cli.core.data.dataset import Prepared, is_prepared, load_prepared
 from rdrop_cli.core.data.prepare import check_rejects, data_notes, is_local, prepare_data, tokenize_splits
 from rdrop_cli.core.data.tokens import TokenDataset, strip_state
 from rdrop_cli.core.model import device as devices
-from rdrop_cli.core.model import torch_threads, trial
+from rdrop_cli.core.model import memory, torch_threads, trial
 from rdrop_cli.core.model.collator import Collator, make_collator
 from rdrop_cli.core.model.fast_path import accelerate_training
 from rdrop_cli.core.model.loading import encoder_dropout, load_classifier, map_loading_errors
@@ -134,7 +134,7 @@ def set_up_training(
     """
     run = Path(processes.broadcast(str(run)))
     device = devices.pick_device(config.train.device)
-    devices.reset_peak_memory(device)  # in a comparison, an earlier training has run on the device
+    memory.reset_peak_memory(device)  # in a comparison, an earlier training has run on the device
     precision = devices.pick_precision(config.train.precision, device)
     recorded = read_record(run) if resume and (run / layout.DATA).is_file() else {}
     name = str(inputs.model) if inputs else _find_model(config, observer)

@@ -1,9 +1,5 @@
 """Choosing the device and the precision; a GPU is played here, as far as it is asked."""
 
-import sys
-from types import SimpleNamespace
-
-import psutil
 import pytest
 import torch
 
@@ -104,17 +100,3 @@ def test_a_cpu_of_which_nothing_is_known_is_not_said_to_lack_bfloat16(
 def test_a_cpu_is_described_with_its_threads(monkeypatch, count, shown):
     monkeypatch.setattr(torch, "get_num_threads", lambda: count)
     assert devices.describe(CPU) == shown
-
-
-def test_windows_says_how_much_memory_a_process_took_at_most(monkeypatch):
-    """It has no `resource`; psutil asks it."""
-    taken = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=1, peak_wset=5 * 2**30))
-    monkeypatch.setattr(psutil, "Process", lambda: taken)
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setitem(sys.modules, "resource", None)
-    assert devices.peak_memory(CPU) == 5 * 2**30
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="asks the system in another way")
-def test_the_peak_of_this_process_is_in_bytes():
-    assert psutil.Process().memory_info().rss * 0.5 < devices.peak_memory(CPU) < psutil.virtual_memory().total
