@@ -58,7 +58,7 @@ _LIMITS = """\
   predictions for validation.
 * Times are medians on a machine that was also doing other work, most of it while the arms with twice the epochs were
   trained: in an earlier training on the same machine they took 76 s (plain-2x) and 83 s (smoothing-2x). Where runs were
-  trained side by side, there are none.
+  trained side by side, there are none. [What each arm takes](performance.md#arms-of-comparisons) was timed alone.
 """
 
 
