@@ -43,11 +43,13 @@ def main() -> None:
     for line in jobs:
         try:
             train(job_from_text(line), Telling(send))
+            message: dict[str, Any] = {"done": True}
         except Exception as error:  # reported by the process that started this one
-            send(error_as_message(error))
+            message = error_as_message(error)
+        jobs.in_training = False  # before the other side knows, which may now close the input
+        send(message)
+        if "error" in message:
             return
-        jobs.in_training = False
-        send({"done": True})
 
 
 class _Jobs:
