@@ -36,6 +36,11 @@ ALPHA_1 = "--arm rdrop-alpha1:rdrop.alpha=1,train.label_smoothing=0"
 MPNET = "--model models/all-mpnet-base-v2 --train-examples 500 --epochs 5 --batch-size 16 --threads 1"
 """`fetch_base_encoder.py models` gets the model."""
 _TUNED = "train.lr=1.41e-5,rdrop.alpha=6.69"
+_MPNET_500 = (
+    f"rdrop compare {MPNET} --lr 2.34e-5 --arms plain,smoothing,two-pass"
+    f" --arm rdrop-tuned:{_TUNED},train.label_smoothing=0 --arm rdrop-tuned+smoothing:{_TUNED} --seed 1"
+    " --out comparisons/mpnet-500"
+)
 COMPARISONS = {
     "rotten-tomatoes-1000": f"rdrop compare --train-examples 1000 --epochs 4 {ALPHA_1}",
     "rotten-tomatoes-1000-compute": f"rdrop compare --train-examples 1000 --epochs 4 {ALPHA_1} --budget compute",
@@ -50,9 +55,8 @@ COMPARISONS = {
     " --out comparisons/trec6-1000",
     "mrpc-1000": "rdrop compare data/mrpc --train-examples 1000 --epochs 4 --seed 1 --seeds 5 --threads 1"
     " --out comparisons/mrpc-1000",
-    "mpnet-500": f"rdrop compare {MPNET} --lr 2.34e-5 --arms plain,smoothing,two-pass"
-    f" --arm rdrop-tuned:{_TUNED},train.label_smoothing=0 --arm rdrop-tuned+smoothing:{_TUNED} --seed 1 --seeds 10"
-    " --out comparisons/mpnet-500",
+    "mpnet-500": f"{_MPNET_500} --seeds 10",
+    "mpnet-500-compute": f"{_MPNET_500} --seeds 5 --budget compute",
 }
 _SEARCH = f"rdrop sweep {MPNET} --lr 3e-5 --label-smoothing 0 --space train.lr=1e-5..6e-5:log --seed 101"
 SEARCHES = {
@@ -63,8 +67,8 @@ SEARCHES = {
 """What is found on validation before a comparison, with as many trials each. The learning rate of plain fine-tuning is
 also that of label smoothing and of two passes; R-Drop's learning rate and alpha are also those of both together: the
 arms `rdrop-tuned` and `rdrop-tuned+smoothing` of mpnet-500."""
-OF_HOURS = {"mpnet-500"}
-"""The comparisons whose finished runs are kept."""
+OF_HOURS = {"mpnet-500", "mpnet-500-compute"}
+"""The comparisons whose finished runs are kept; these two share theirs."""
 console = Console()
 
 
@@ -77,12 +81,12 @@ def run(name: str, on: str | None, *, is_busy: bool) -> None:
     command = [sys.executable, "-m", "rdrop_cli", *shlex.split(COMPARISONS[name])[1:], "--json"]
     command += ["--on", on] if on else []
     if name in OF_HOURS:
-        kept_cells.bring_back(name, folder_of(name))
+        kept_cells.bring_back(folder_of(name))
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     finally:
         if name in OF_HOURS:
-            kept_cells.keep(name, folder_of(name))
+            kept_cells.keep(folder_of(name))
     document: dict[str, Any] = json.loads(done.stdout)
     del document["cells"]  # the CSV has them
     source = Path(document["data"]["source"])
@@ -177,8 +181,8 @@ def main() -> None:
     if args.search and not args.names:
         return
     if args.keep:
-        for name in OF_HOURS.intersection(names):
-            console.print(f"{name}: {kept_cells.keep(name, folder_of(name))} runs kept")
+        for comparison in {folder_of(name) for name in OF_HOURS.intersection(names)}:
+            console.print(f"{comparison.name}: {kept_cells.keep(comparison)} runs kept")
         return
     if args.again:
         same = [train_again(name, args.on) for name in names]

@@ -1,8 +1,8 @@
 """The finished runs of a comparison without their weights, kept so that a long one can continue on another machine.
 
-One zip archive a seed, in benchmarks/results/cells/NAME/: settings, metrics, cost, predictions (labels and
-probabilities, no texts). `rdrop compare` needs no more of a run that has finished. Of the record of the data, where the
-prepared data was is left out.
+One zip archive a seed, in a folder of benchmarks/results/cells/ named like the comparison's: settings, metrics, cost,
+predictions (labels and probabilities, no texts). `rdrop compare` needs no more of a run that has finished. Where the
+prepared data was is left out of the record of the data.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 """Of every file, so that the same runs give the same archive."""
 
 
-def keep(name: str, comparison: Path) -> int:
+def keep(comparison: Path) -> int:
     """Pack the finished runs of a comparison.
 
     Returns:
@@ -30,7 +30,7 @@ def keep(name: str, comparison: Path) -> int:
     """
     done = sorted(path.parent for path in comparison.glob(f"*/seed*/{layout.METRICS}"))
     for seed in sorted({run.name for run in done}):
-        target = CELLS / name / f"{seed}.zip"
+        target = CELLS / comparison.name / f"{seed}.zip"
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = target.with_suffix(".partial")
         with zipfile.ZipFile(staging, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -42,14 +42,14 @@ def keep(name: str, comparison: Path) -> int:
     return len(done)
 
 
-def bring_back(name: str, comparison: Path) -> int:
+def bring_back(comparison: Path) -> int:
     """Unpack the kept runs that a comparison's folder lacks.
 
     Returns:
         How many these are.
     """
     missing = set()
-    for path in sorted((CELLS / name).glob("seed*.zip")):
+    for path in sorted((CELLS / comparison.name).glob("seed*.zip")):
         with zipfile.ZipFile(path) as archive:
             for entry in archive.namelist():
                 run = comparison / Path(entry).parent

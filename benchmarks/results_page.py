@@ -36,6 +36,7 @@ WRITTEN_DOWN = {
     "trec6-1000": "TREC-6, 1,000 questions of six classes",
     "mrpc-1000": "MRPC, 1,000 pairs of sentences",
     "mpnet-500": "MPNet (109 M parameters), Rotten Tomatoes, 500 sentences, ten seeds",
+    "mpnet-500-compute": "MPNet again, with twice the epochs for arms of one pass, five seeds",
 }
 """The title of each comparison of `evidence.py`, in the order of the page."""
 _INTRODUCTION = """\
