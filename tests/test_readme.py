@@ -50,9 +50,7 @@ def test_what_it_says_of_the_results_is_what_is_kept():
     by_temperature = plain["nll"]["mean"] - plain["nll_calibrated"]["mean"]
 
     f1 = gaps["rdrop", "f1"]
-    assert (
-        f"R-Drop scored {-f1['difference']:.3f} lower ({low:.3f} to {high:.3f}; p {f1['p_holm']:.2f} after" in section
-    )
+    assert f"R-Drop scored {-f1['difference']:.3f} lower ({low:.3f} to {high:.3f}; p {f1['p_holm']:.2f})" in section
     f1 = gaps["rdrop+smoothing", "f1"]
     low, high = f1["interval_seeds"]
     assert f"with label smoothing {-f1['difference']:.3f} lower ({low:+.3f} to {high:+.3f})" in section

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """[bold]Examples[/]
 rdrop compare reviews.csv                        [dim]# four arms, 5 seeds each[/]
 rdrop compare reviews.csv --seeds 10             [dim]# trains only what is new[/]
-rdrop compare --budget compute                   [dim]# the same computing time[/]
+rdrop compare --budget compute                   [dim]# as many passes for all[/]
 rdrop compare reviews.csv --dry-run              [dim]# how long would it take?[/]
 rdrop compare --arms rdrop+smoothing --arm strong:rdrop.alpha=10  [dim]# alpha only[/]
 """

@@ -53,7 +53,7 @@ def sweep(
         Optional[str],  # noqa: UP045
         typer.Option(
             metavar="TIME",
-            help="Begin no new trial after so much training, e.g. 2h or 90m.",
+            help="A search begins no new trial after so much training, e.g. 2h or 90m.",
             rich_help_panel=help_pages.EVERYDAY,
         ),
     ] = None,
