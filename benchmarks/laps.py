@@ -29,10 +29,9 @@ from typing import Any, Self
 import rdrop_cli.core.training.run  # noqa: F401 - imported before the forks
 from rdrop_cli.app import app
 from rdrop_cli.core.data.readers import read_rows
-from rdrop_cli.core.runs.best_model import step_of
 from rdrop_cli.core.runs.layout import COST
 from rdrop_cli.core.storage import integrity, starter
-from rdrop_cli.core.trainer.checkpointing import numbered_checkpoints
+from rdrop_cli.core.storage.numbered import numbered_checkpoints, step_of
 
 # The number of threads decides the last bits, and on a busy machine a training chooses it: here all have the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

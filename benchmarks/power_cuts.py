@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from laps import Ended, Trial, Watcher, lap
 
-from rdrop_cli.core.runs.best_model import step_of
-from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints, numbered_checkpoints
+from rdrop_cli.core.storage.numbered import numbered_checkpoints, step_of
+from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints
 from rdrop_cli.core.training.run import TrainingRun
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from rdrop_cli.core.trainer.checkpointing import numbered_checkpoints
+from rdrop_cli.core.storage.numbered import numbered_checkpoints
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
 
 TIME_COLUMNS = {"examples_per_second", "tokens_per_second"}

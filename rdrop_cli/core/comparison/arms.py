@@ -13,7 +13,8 @@ from rdrop_cli.schema import Config
 
 Budget = Literal["steps", "compute"]
 CLASSIC = ("plain", "smoothing", "rdrop", "rdrop+smoothing")
-BUILT_IN = (*CLASSIC, "dropout", "two-pass", "ema", "r3f")
+RIVALS = ("dropout", "two-pass", "ema", "r3f")
+BUILT_IN = (*CLASSIC, *RIVALS)
 _EMA, _NOISE, _R3F_ALPHA = 0.999, 1e-5, 2.0
 """The decay of the arm `ema`; the noise of R3F's paper, and its weight of 1 for the sum of both divergences."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -145,6 +146,11 @@ def _own(text: str, config: Config) -> Arm:
             raise ConfigError(f"--arm {name}: {key} appears twice")
         changed[key] = value
     return Arm(name, override(config, changed, f"--arm {name}"))
+
+
+def without_factor(name: str) -> str:
+    """An arm's name without the factor that `--budget compute` appends to it."""
+    return _LONGER.sub("", name)
 
 
 def _longer(arm: Arm, passes: int) -> Arm:

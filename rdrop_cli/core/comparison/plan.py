@@ -14,11 +14,11 @@ from safetensors import safe_open
 
 from rdrop_cli.core.comparison.observer import ComparisonPlan
 from rdrop_cli.core.model.locate import fetch_model, locate_model
-from rdrop_cli.core.model.memory import give_back_memory
+from rdrop_cli.core.model.memory import give_back_memory, weight_bytes
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import load_cost
 from rdrop_cli.core.training.final_evaluation import TRAIN_SAMPLE
-from rdrop_cli.core.training.forecast import forecast
+from rdrop_cli.core.training.forecast import disk_needed, forecast
 from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import StorageError
 
@@ -68,11 +68,7 @@ def make_plan(
             rates[_kind(cell.config)], size = time_cell(cell, data, observer)
             weights = max(weights, size)
     seconds = [rates[_kind(cell.config)] * _steps(cell.config, data) for cell in left]
-    # Each run keeps its best model. Runs in training also have checkpoints, each with two moments for every weight.
-    kept = max((cell.config.train.keep_checkpoints for cell in left), default=0) + 2
-    training = max(1, min(at_once, len(left)))
-    sets = 4 if any(cell.config.train.ema for cell in left) else 3  # of a checkpoint: with an average, one more
-    disk = weights * (len(left) + sets * kept * training)
+    disk = disk_needed(weights, [cell.config for cell in left], at_once)
     plan = ComparisonPlan(left, seconds, disk, at_once, is_timed=not unknown)
     _check_space(plan, folder)
     return plan
@@ -89,7 +85,7 @@ def time_cell(cell: Cell, data: Prepared, observer: Observer) -> tuple[float, in
     sizes = {name: len(split) for name, split in data.splits.items()}
     measured = min(sizes["train"], TRAIN_SAMPLE) + sizes["validation"] + sizes["test"]
     total = estimate.seconds + loading + estimate.evaluation_seconds * measured / sizes["validation"]
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in ready.model.parameters())
+    weights = weight_bytes(ready.model)
     del training, ready
     give_back_memory()
     return total / estimate.steps, weights

@@ -25,31 +25,11 @@ from rdrop_cli.schema import Config, DataConfig
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
-def adopt_settings(config: Config) -> Config:
-    """Replace a configuration's data settings by those that the prepared folder was made with.
-
-    Raises:
-        ConfigError: a data setting was given that differs from the folder's and would have no effect.
-    """
-    folder = user_path(config.data.source)
-    stored = {**SETTINGS_BEFORE, **read_settings(folder)}
-    plain = DataConfig().model_dump()
-    given = config.data.model_dump(exclude=NOT_OF_THE_DATA)
-    ignored = [key for key, value in given.items() if value not in (plain[key], stored.get(key))]
-    if ignored:
-        raise ConfigError(
-            f"{folder} is already prepared, so data.{ignored[0]} has no effect",
-            "Name the original data instead, or prepare it again with --out.",
-        )
-    kept = {"source": config.data.source, "allow_rejects": config.data.allow_rejects}
-    return config.model_copy(update={"data": DataConfig(**{**stored, **kept})})
-
-
 NOT_OF_THE_DATA = {"source", "allow_rejects"}
 """Keys that do not change what prepared data holds."""
 MANIFEST = "prepared.json"
 REJECTED = "rejected.jsonl"
+_TOKENS = "tokens.parquet"
 SPLITS = ("train", "validation", "test")
 SETTINGS_BEFORE: Mapping[str, Any] = {"label_map": {}, "positive_label": None, "repeats": "exact"}
 """Values that apply to data prepared before these keys existed."""
@@ -148,6 +128,19 @@ class Prepared:
             "report": self.report,
         }
 
+    def token_cache(self, split: str, tokenizer: str, max_length: int) -> Path | None:
+        """Where `tokens` keeps a split's tokens; None: nowhere, as these data are not in a folder.
+
+        The data's fingerprint is part of the path, because another process may prepare other data in this folder.
+
+        Args:
+            tokenizer: The tokenizer's fingerprint.
+            max_length: Longest input in tokens, special tokens included.
+        """
+        if self.folder is None:
+            return None
+        return self.folder / "tokens" / f"{self.fingerprint[:16]}-{tokenizer[:16]}-{max_length}" / split / _TOKENS
+
     def tokens(
         self,
         split: str,
@@ -165,13 +158,12 @@ class Prepared:
         examples = self.split(split)
         cache = None
         # The fingerprint of a tokenizer without a backend does not cover its rules, so its tokens are not cached.
-        if self.folder is not None and getattr(tokenizer, "backend_tokenizer", None) is not None:
-            # The data's fingerprint is part of the key: another process may prepare other data in this folder.
-            key = f"{self.fingerprint[:16]}-{tokenizer_fingerprint(tokenizer)[:16]}-{max_length}"
-            cache = self.folder / "tokens" / key / split
+        if getattr(tokenizer, "backend_tokenizer", None) is not None:
+            cache = self.token_cache(split, tokenizer_fingerprint(tokenizer), max_length)
+        if cache is not None:
             # A missing or damaged cache is no error: encode again.
             with contextlib.suppress(OSError, pa.ArrowException, LookupError, ValueError, TypeError, AttributeError):
-                tokens = load_tokens(cache / "tokens.parquet")
+                tokens = load_tokens(cache)
                 if (
                     len(tokens) == len(examples)
                     and tokens.ids.min(initial=0) >= 0
@@ -181,8 +173,8 @@ class Prepared:
         tokens = encode(tokenizer, examples.texts, examples.pairs, max_length=max_length, on_progress=on_progress)
         if cache is not None:
             # Without the cache the next run only takes longer.
-            with contextlib.suppress(StorageError), writing_folder(cache) as staging:
-                save_tokens(tokens, staging / "tokens.parquet")
+            with contextlib.suppress(StorageError), writing_folder(cache.parent) as staging:
+                save_tokens(tokens, staging / cache.name)
         return tokens
 
     def record_report(self, report: Mapping[str, Any]) -> Prepared:
@@ -192,6 +184,26 @@ class Prepared:
             with contextlib.suppress(StorageError):
                 write_text(self.folder / MANIFEST, with_checksum(updated._manifest()))
         return updated
+
+
+def adopt_settings(config: Config) -> Config:
+    """Replace a configuration's data settings by those that the prepared folder was made with.
+
+    Raises:
+        ConfigError: a data setting was given that differs from the folder's and would have no effect.
+    """
+    folder = user_path(config.data.source)
+    stored = {**SETTINGS_BEFORE, **read_settings(folder)}
+    plain = DataConfig().model_dump()
+    given = config.data.model_dump(exclude=NOT_OF_THE_DATA)
+    ignored = [key for key, value in given.items() if value not in (plain[key], stored.get(key))]
+    if ignored:
+        raise ConfigError(
+            f"{folder} is already prepared, so data.{ignored[0]} has no effect",
+            "Name the original data instead, or prepare it again with --out.",
+        )
+    kept = {"source": config.data.source, "allow_rejects": config.data.allow_rejects}
+    return config.model_copy(update={"data": DataConfig(**{**stored, **kept})})
 
 
 def is_prepared(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from rdrop_cli.errors import CheckpointError
 if TYPE_CHECKING:
     from rdrop_cli.core.runs.checkpoint import Checkpoint
 
-_COPIED = ("config.json", onnx_export.TOKENIZER, "tokenizer_config.json", layout.CARD, "README.md")
+_COPIED = ("config.json", onnx_export.TOKENIZER, "tokenizer_config.json", layout.CARD, layout.README)
 """Files of a checkpoint that belong to an export in a folder of its own; all but the first two may be missing."""
 
 

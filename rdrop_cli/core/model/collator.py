@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rdrop_cli.core.data.padding import Padding
 from rdrop_cli.core.model.attention import NAME
+from rdrop_cli.core.model.mode import in_mode
 from rdrop_cli.core.model.value_reads import ValueReads
 
 _TRIED = 6
@@ -71,15 +72,11 @@ def needs_mask(model: Any) -> bool:
     # The last ids: the first are often special ones.
     ids = [index for index in range(vocabulary - _TRIED - 1, vocabulary) if index != model.config.pad_token_id]
     inputs = torch.tensor([ids[-_TRIED:]], device=model.device)
-    was_training = model.training
-    model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), in_mode(model, training=False):
             expected = model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
             with ValueReads() as spy:
                 unmasked = model(input_ids=inputs).logits
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
         return True  # the model requires a mask
-    finally:
-        model.train(was_training)
     return bool(spy.reads) or not torch.equal(unmasked, expected)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from rdrop_cli.core.model.attention import NAME
+from rdrop_cli.core.model.mode import in_mode
 
 _PARTS = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output", "intermediate")
 _INPUT = [[2, 3, 4, 5, 6, 7], [2, 3, 4, 0, 0, 0]]
@@ -105,12 +106,9 @@ def _try(model: Any) -> Tensor | None:
     """
     if model.config.vocab_size <= _INPUT[0][-1]:
         return None
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), in_mode(model, training=False):
         ids = torch.tensor(_INPUT, device=model.device)
         inputs = {"input_ids": ids, "attention_mask": (ids > 0).long()}
         read: Tensor = model.base_model(**inputs).last_hidden_state[:, 0]
         logits: Tensor = model(**inputs).logits
-    model.train(was_training)
     return torch.cat([read.flatten(), logits.flatten()])

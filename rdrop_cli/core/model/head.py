@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rdrop_cli.core.model.mode import in_mode
+
 
 def keep_head_in_float32(model: Any, batch: Mapping[str, Tensor]) -> bool:
     """Find the layer whose outputs are the logits, with a pass over some input, and disable autocast for it.
@@ -24,14 +26,9 @@ def keep_head_in_float32(model: Any, batch: Mapping[str, Tensor]) -> bool:
     Returns:
         Whether there is such a layer.
     """
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            last = _last_run(model, batch)
-            is_head = last is not None and _makes_the_logits(last, model, batch)
-    finally:
-        model.train(was_training)
+    with torch.no_grad(), in_mode(model, training=False):
+        last = _last_run(model, batch)
+        is_head = last is not None and _makes_the_logits(last, model, batch)
     if last is not None and is_head:
         last.forward = _InFloat32(last)  # type: ignore[method-assign, assignment]
     return is_head

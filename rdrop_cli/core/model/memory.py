@@ -1,4 +1,4 @@
-"""Memory: the most that was used, and giving back what no longer is."""
+"""Memory: what weights take, the most that was used, and giving back what is no longer used."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import platform
 import sys
 
 import torch
+
+
+def weight_bytes(model: torch.nn.Module) -> int:
+    """Bytes of a model's weights."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
 def peak_memory(device: torch.device) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rdrop_cli.core.data.tokens import TokenDataset, Tokens
+from rdrop_cli.core.model.mode import in_mode
 
 Collate = Callable[[Sequence[dict[str, Any]]], Mapping[str, Tensor]]
 SHORT, LONG = 6, 12
@@ -83,12 +84,9 @@ def depends_on_padding(model: Any, tokenizer: Any, collate: Collate) -> bool:
         model: In float32, on the CPU.
     """
     rows = made_up(tokenizer, model, [SHORT, LONG])
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), in_mode(model, training=False):
         alone = model(**collate([rows[0]])).logits[0]
         padded = model(**batch_of(rows, collate)).logits[0]
-    model.train(was_training)
     return bool((alone - padded).abs().max() > 1e-3 * alone.abs().max() + 1e-6)
 
 
@@ -121,10 +119,8 @@ def _takes(model: Any, tokenizer: Any, collate: Collate, length: int) -> bool:
     stacks = (module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module))
     layer = next((next(iter(stack)) for stack in stacks), None)
     hook = layer.register_forward_pre_hook(stop) if layer is not None else None
-    was_training = model.training
-    model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), in_mode(model, training=False):
             model(**batch_of(made_up(tokenizer, model, [length]), collate))
     except (IndexError, RuntimeError, ValueError) as error:
         if isinstance(error, RuntimeError) and "memory" in str(error):
@@ -133,7 +129,6 @@ def _takes(model: Any, tokenizer: Any, collate: Collate, length: int) -> bool:
     except _Reached:
         return True
     finally:
-        model.train(was_training)
         if hook is not None:
             hook.remove()
     return True

@@ -7,7 +7,7 @@ the positions: each would show in the first step or, worse, not at all. So one s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model import probes
 from rdrop_cli.core.model.fast_path import is_accelerated, stock_kernels, use_stock_kernels
+from rdrop_cli.core.model.mode import in_mode
 from rdrop_cli.errors import ConfigError, ModelError, one_line
 
 if TYPE_CHECKING:
@@ -92,14 +93,14 @@ def settle_training(
     if device.type != "cpu":
         # On a GPU, an index out of range makes the device unusable for the rest of the process; on a CPU it is an
         # ordinary error.
-        with torch.no_grad(), _mode(model, training=False):
+        with torch.no_grad(), in_mode(model, training=False):
             _require(lambda: model(**probes.batch_of(rows, collate)), torch.device("cpu"))
         model.to(device)
     batch = probes.batch_of(rows, collate, device)
 
     def step(dtype: Dtype) -> None:
         generators = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=generators), _mode(model, training=True):
+        with torch.random.fork_rng(devices=generators), in_mode(model, training=True):
             try:
                 with devices.autocast(device, dtype):
                     logits = model(**batch).logits
@@ -202,7 +203,7 @@ def _kernels_agree(model: Any, tokenizer: Any, collate: Collate, device: torch.d
 
     def read() -> Tensor:
         """The first token's hidden state, if available, and the logits."""
-        with torch.no_grad(), devices.autocast(device, precision), _mode(model, training=False):
+        with torch.no_grad(), devices.autocast(device, precision), in_mode(model, training=False):
             hidden, logits = probes.run(model, batch)
         first = hidden[:, 0] if hidden is not None and hidden.dim() == 3 else logits
         return torch.cat([first.flatten().float(), logits.flatten().float()])
@@ -213,13 +214,3 @@ def _kernels_agree(model: Any, tokenizer: Any, collate: Collate, device: torch.d
     if not torch.isfinite(stock).all():
         return True  # the weights are damaged, which is not the kernels' fault
     return bool((fast - stock).norm() <= _TOLERANCE[precision] * stock.norm())
-
-
-@contextlib.contextmanager
-def _mode(model: Any, *, training: bool) -> Iterator[None]:
-    before = model.training
-    model.train(training)
-    try:
-        yield
-    finally:
-        model.train(before)

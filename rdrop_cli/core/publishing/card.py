@@ -11,7 +11,6 @@ from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.report.intervals import metric_intervals
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.best_model import README
 from rdrop_cli.core.runs.finding import recorded_config
 from rdrop_cli.core.runs.outputs import load_predictions
 from rdrop_cli.core.runs.summary import read_metrics
@@ -45,7 +44,7 @@ def published_card(
 
 
 def _own_text(run: Path, repository: str, paths: LocalPaths) -> str:
-    path = run / layout.BEST / README
+    path = run / layout.BEST / layout.README
     try:
         return paths.hide(path.read_text(encoding="utf-8")).rstrip()
     except FileNotFoundError:  # its owner may have removed it

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from rdrop_cli.core.publishing.card import published_card
 from rdrop_cli.core.publishing.local_paths import LocalPaths
 from rdrop_cli.core.runs import layout, onnx_export, verification
-from rdrop_cli.core.runs.best_model import README
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.lock import has_writer
 from rdrop_cli.errors import CheckpointError
@@ -79,7 +78,7 @@ def may_be_published(path: str) -> bool:
     folder, _, name = path.rpartition("/")
     if folder:
         return folder == onnx_export.FOLDER and name in _EXPORT
-    is_listed = name in {README, layout.CARD, "config.json"} or name in _TOKENIZER
+    is_listed = name in {layout.README, layout.CARD, "config.json"} or name in _TOKENIZER
     return is_listed or _WEIGHTS.fullmatch(name) is not None
 
 
@@ -107,10 +106,10 @@ def gather(run: Path, repository: str, on_progress: Progress | None = None) -> C
             continue
         if not may_be_published(name):
             left_out[name] = _why_not(name)
-        elif name != README:
+        elif name != layout.README:
             files.append(_file(path, name, paths))
     text = published_card(run, repository, card, paths, on_progress).encode()
-    files.insert(0, File(README, len(text), text))
+    files.insert(0, File(layout.README, len(text), text))
     labels = card.get("labels")
     pair = (card.get("columns") or {}).get("text_pair")
     names = tuple(map(str, labels)) if isinstance(labels, list) else ()

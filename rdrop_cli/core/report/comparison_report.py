@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import __version__
 from rdrop_cli.config import flatten, load_config
+from rdrop_cli.core.comparison.arms import CLASSIC, RIVALS, without_factor
 from rdrop_cli.core.report import comparison_pictures as pictures
 from rdrop_cli.core.report import words
 from rdrop_cli.core.report.comparison_documents import Results, open_results, run_of
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
 _LATER = ("nll", "brier", "ece")
 """Metrics that a temperature changes, shown raw and calibrated."""
-_BUILT_IN = ("plain", "smoothing", "rdrop", "rdrop+smoothing")
-_RIVALS = ("two-pass", "dropout", "ema", "r3f")
-"""Built in too, but a user's arm may have such a name if it changes other keys than these."""
 _OF_RIVALS = ("rdrop.", "train.ema", "train.label_smoothing", "train.epochs")
+"""Keys that the built-in rivals change. A user's arm may have the name of one, and change others."""
 _WITH_RDROP = ("rdrop", "rdrop+smoothing")
 _CONFIGURED = {
     "rdrop.alpha": _WITH_RDROP,
@@ -35,7 +33,6 @@ _CONFIGURED = {
     "train.label_smoothing": ("smoothing", "rdrop+smoothing"),
 }
 """Keys in which built-in arms differ, and those that have them as configured."""
-_LONGER = re.compile(r"-[\d.]+x$")
 
 
 def report_comparison(folder: Path) -> Report:
@@ -80,7 +77,7 @@ def _glance(results: Results, prefix: str, after: str) -> Section:
         ),
         (
             "Budget",
-            "the same computing time" if content.get("budget") == "compute" else "the same number of optimizer steps",
+            f"the same number of {'passes' if content.get('budget') == 'compute' else 'optimizer steps'} for every arm",
         ),
     ]
     average = content.get("f1_average")
@@ -229,12 +226,12 @@ def _command(results: Results) -> tuple[str | None, str | None]:
         config = recorded_config(run)
     except RDropError as error:
         return None, f"No command: {error.message}."
-    names = {arm: _LONGER.sub("", arm) if content.get("budget") == "compute" else arm for arm in results.arms}
+    names = {arm: without_factor(arm) if content.get("budget") == "compute" else arm for arm in results.arms}
     is_rival = {
-        arm: names[arm] in _RIVALS and all(key.startswith(_OF_RIVALS) for key in content["arms"][arm]["settings"])
+        arm: names[arm] in RIVALS and all(key.startswith(_OF_RIVALS) for key in content["arms"][arm]["settings"])
         for arm in results.arms
     }
-    built_in = [names[arm] for arm in results.arms if names[arm] in _BUILT_IN or is_rival[arm]]
+    built_in = [names[arm] for arm in results.arms if names[arm] in CLASSIC or is_rival[arm]]
     line = ["rdrop", "compare", config.data.source]
     line += ["--arms", ",".join(built_in)] if built_in else []
     for arm in results.arms:
@@ -258,7 +255,7 @@ def _command(results: Results) -> tuple[str | None, str | None]:
 
 def _configured(content: Any, key: str, takers: tuple[str, ...]) -> Any:
     """The value that built-in arms take from the common configuration."""
-    arms = {_LONGER.sub("", name): arm["settings"] for name, arm in content["arms"].items()}
+    arms = {without_factor(name): arm["settings"] for name, arm in content["arms"].items()}
     return next((arms[name][key] for name in takers if key in arms.get(name, {})), None)
 
 

@@ -33,11 +33,10 @@ def token_lengths(
     examples = data.split(split)
     model = record.get("model")
     tokenizer = model.get("tokenizer") if isinstance(model, dict) else None
-    if data.folder is not None and isinstance(tokenizer, str):
-        key = f"{data.fingerprint[:16]}-{tokenizer[:16]}-{max_length}"
-        path = data.folder / "tokens" / key / split / "tokens.parquet"
+    cache = data.token_cache(split, tokenizer, max_length) if isinstance(tokenizer, str) else None
+    if cache is not None:
         with contextlib.suppress(OSError, pa.ArrowException, LookupError, ValueError, TypeError, AttributeError):
-            full = load_tokens(path).full_lengths
+            full = load_tokens(cache).full_lengths
             if len(full) == len(examples):
                 return full.astype(np.int64)
     try:

@@ -17,7 +17,7 @@ from rdrop_cli.core.runs.model_card import model_card
 from rdrop_cli.core.runs.record import data_record
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.files import write_text, writing_folder
-from rdrop_cli.core.storage.numbered import step_of
+from rdrop_cli.core.storage.numbered import LOSS_METER, RAW_WEIGHTS, step_of
 from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -25,20 +25,18 @@ if TYPE_CHECKING:
     from rdrop_cli.core.runs.calibration import Calibration
     from rdrop_cli.schema import Config
 
-
-README = "README.md"
 _OF_TRAINING = (
     "optimizer.*",
     "scheduler.*",
     "scaler.*",
     "rng_state*",
     "trainer_state.json",
-    "loss_meter.json",
-    "raw_weights.safetensors",
+    LOSS_METER,
+    RAW_WEIGHTS,
     integrity.MANIFEST,
 )
 """Files of a checkpoint that only resuming needs."""
-_EDITABLE = (README, layout.CARD, "config.json")
+_EDITABLE = (layout.README, layout.CARD, "config.json")
 """Files of best/ that users may edit; they are left out of the manifest."""
 
 
@@ -78,7 +76,7 @@ def save_best(checkpoint: Path, config: Config, data: Prepared, folder: Path) ->
         card = {**checkpoint_card(config, data), "step": step_of(checkpoint)}
         (staging / layout.CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         readme = model_card(config, data.labels.names, data_record(data), {})
-        (staging / README).write_text(readme, encoding="utf-8")
+        (staging / layout.README).write_text(readme, encoding="utf-8")
         integrity.seal(staging, leave_out=_EDITABLE)
 
 

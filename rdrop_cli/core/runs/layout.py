@@ -33,7 +33,7 @@ REPORT = "report.html"
 RESULTS = ("results.json", "results-compute.json")
 """Results of a comparison, by budget."""
 BEST, CHECKPOINTS, TENSORBOARD = "best", "checkpoints", "tensorboard"
-CARD, STATE = "rdrop.json", "trainer_state.json"
+CARD, README, STATE = "rdrop.json", "README.md", "trainer_state.json"
 OF_A_RUN = frozenset(
     {
         CONFIG,

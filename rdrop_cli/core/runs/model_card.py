@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
     from rdrop_cli.core.runs.calibration import Calibration
+    from rdrop_cli.core.runs.threshold import Threshold
     from rdrop_cli.schema import Config
 
 TASK = "text-classification"
+_FINGERPRINT, _THRESHOLD = "* Data fingerprint: ", "* Decision threshold: "
+"""The beginnings of two lines of the card."""
 
 
 def model_card(
@@ -60,7 +63,7 @@ def model_card(
         *(f"* {as_text(sentence)}" for sentence in left_out.sentences(data.get("left_out") or {})),
         f"* Epoch chosen by validation {config.train.metric}; the test split was used once, at the end",
         *(f"* {sentence}" for sentence in _on_probabilities(calibration)),
-        f"* Data fingerprint: {as_code(data['fingerprint'])}",
+        f"{_FINGERPRINT}{as_code(data['fingerprint'])}",
         "",
     ]
     if metrics:
@@ -70,6 +73,21 @@ def model_card(
             cells = ["–" if values[name] is None else f"{values[name]:.4f}" for name in columns]
             lines.append(f"| {split} | {' | '.join(cells)} |")
         lines.append("")
+    return "\n".join(lines)
+
+
+def with_threshold(card: str, threshold: Threshold | None) -> str:
+    """A card with a line about a decision threshold, or without one; whatever else its owner wrote is kept.
+
+    The line stands above that with the fingerprint; a card that has none of that, since its owner wrote another, stays
+    as it is.
+    """
+    lines = [line for line in card.split("\n") if not line.startswith(_THRESHOLD)]
+    place = next((index for index, line in enumerate(lines) if line.startswith(_FINGERPRINT)), None)
+    if threshold is not None and place is not None:
+        why = f", chosen for {as_text(threshold.rule)} on {as_text(threshold.split or '')}" if threshold.rule else ""
+        line = f"{_THRESHOLD}{as_text(threshold.label)} from a probability of {threshold.shown}{why}; rdrop applies it"
+        lines.insert(place, line)
     return "\n".join(lines)
 
 

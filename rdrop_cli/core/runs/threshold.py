@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 KEY = "threshold"
 """Of rdrop.json. A model without it predicts the most probable class."""
-_LINE = "* Decision threshold: "
-"""Begins the line of the model card."""
-_BEFORE = "* Data fingerprint: "
-"""Begins the line of the model card above which it belongs."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +116,12 @@ def save_threshold(run: Path, threshold: Threshold | None) -> None:
         CheckpointError: another process writes to the run, or rdrop.json is damaged.
         StorageError: a file cannot be written.
     """
+    from rdrop_cli.core.runs.model_card import with_threshold
     from rdrop_cli.core.storage.files import write_text
     from rdrop_cli.core.storage.lock import only_writer
 
     path = run / layout.BEST / layout.CARD
-    readme = path.with_name("README.md")
+    readme = path.with_name(layout.README)
     with only_writer(run, hint="Wait until it ends."):
         card = layout.read_json(path)
         card.pop(KEY, None)
@@ -133,21 +130,8 @@ def save_threshold(run: Path, threshold: Threshold | None) -> None:
         write_text(path, json.dumps(card, indent=2) + "\n")
         with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):  # its owner may have removed or replaced it
             text = readme.read_text(encoding="utf-8")
-            if (changed := in_model_card(text, threshold)) != text:
+            if (changed := with_threshold(text, threshold)) != text:
                 write_text(readme, changed)
-
-
-def in_model_card(text: str, threshold: Threshold | None) -> str:
-    """A model card with the line about a threshold, or without one; whatever else its owner wrote is kept."""
-    from rdrop_cli.core.runs.model_card import as_text
-
-    lines = [line for line in text.split("\n") if not line.startswith(_LINE)]
-    place = next((index for index, line in enumerate(lines) if line.startswith(_BEFORE)), None)
-    if threshold is not None and place is not None:
-        why = f", chosen for {as_text(threshold.rule)} on {as_text(threshold.split or '')}" if threshold.rule else ""
-        line = f"{_LINE}{as_text(threshold.label)} from a probability of {threshold.shown}{why}; rdrop applies it"
-        lines.insert(place, line)
-    return "\n".join(lines)
 
 
 def _invalid(where: object, problem: str, got: object) -> CheckpointError:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+LOSS_METER = "loss_meter.json"
+"""A file in a checkpoint with the loss sums since the last log entry, and the micro-batch size in use."""
+RAW_WEIGHTS = "raw_weights.safetensors"
+"""A file in a checkpoint with the weights that training continues with, where its model has the averaged ones."""
+
 
 def numbered_checkpoints(folder: Path) -> list[Path]:
     """The `checkpoint-STEP` folders in a folder, most steps first."""

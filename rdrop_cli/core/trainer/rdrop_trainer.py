@@ -31,12 +31,10 @@ from rdrop_cli.core.loss import (
     rdrop_loss,
     symmetric_kl,
 )
+from rdrop_cli.core.storage.numbered import LOSS_METER
 from rdrop_cli.core.trainer.micro_batches import MicroBatches
 from rdrop_cli.core.trainer.noise import noisy_embeddings, without_dropout
 from rdrop_cli.core.trainer.sampler import NO_EXAMPLE, Fillable, LengthGroupedSampler, ShareOfBatches
-
-METER_FILE = "loss_meter.json"
-"""A file in a checkpoint with the loss sums since the last log entry, and the micro-batch size in use."""
 
 
 class RDropTrainer(MicroBatches):
@@ -258,7 +256,7 @@ class RDropTrainer(MicroBatches):
         """Write the loss sums and the micro-batch size, so that a resumed run continues both."""
         super().write_extras(folder)
         state = {**self.meter.state_dict(), "micro_batch": self.micro_batch}
-        (folder / METER_FILE).write_text(json.dumps(state), encoding="utf-8")
+        (folder / LOSS_METER).write_text(json.dumps(state), encoding="utf-8")
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.meter.gather()
@@ -267,7 +265,7 @@ class RDropTrainer(MicroBatches):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and processes.is_main_process() and (meter := Path(checkpoint, METER_FILE)).is_file():
+        if checkpoint is not None and processes.is_main_process() and (meter := Path(checkpoint, LOSS_METER)).is_file():
             state = json.loads(meter.read_text(encoding="utf-8"))
             self.meter.load_state_dict(state)
             if self.micro_batch is not None:

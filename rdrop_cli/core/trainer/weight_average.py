@@ -18,12 +18,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from transformers import TrainerCallback
 
+from rdrop_cli.core.storage.numbered import RAW_WEIGHTS
 from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints
 
-RAW_WEIGHTS = "raw_weights.safetensors"
-"""A file in a checkpoint with the weights that training continues with; its model has the averaged ones."""
 _STEPS = "averaged_steps"
-"""Key of that file's metadata: how many steps have been averaged."""
+"""Key of the metadata of `RAW_WEIGHTS`: how many steps have been averaged."""
 
 
 class WeightAverage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
     from rdrop_cli.core.training.run import TrainingRun
     from rdrop_cli.core.training.set_up import TrainingSetup
+    from rdrop_cli.schema import Config
 
 _FEWEST, _MOST, _SECONDS = 4, 12, 20.0
 """Fewest and most batches to time, each twice, and about how many seconds that may take."""
@@ -103,7 +105,7 @@ def _measure(ready: TrainingSetup, trainer: RDropTrainer, seconds: float) -> For
         seconds=train.epochs * (step_seconds * len(batches) + evaluation_seconds) + starting,
         evaluation_seconds=evaluation_seconds,
         peak_memory=memory.peak_memory(ready.device),
-        disk=_disk(ready),
+        disk=disk_needed(memory.weight_bytes(ready.model), [ready.config]),
     )
 
 
@@ -136,11 +138,17 @@ def _evaluation_seconds(ready: TrainingSetup, model: torch.nn.Module) -> float:
     return (time.perf_counter() - began) * len(starts) / len(chosen)
 
 
-def _disk(ready: TrainingSetup) -> int:
-    """Bytes for best/, with the weights, and the checkpoints, with weights, perhaps their average, and two moments.
+def disk_needed(weights: int, configs: Sequence[Config], at_once: int = 1) -> int:
+    """Bytes of disk that trainings take, of which so many run at once.
 
-    Beside the kept checkpoints there can be the best one and the one being saved.
+    Each keeps best/, with the weights. Those that run also have checkpoints, with the weights, perhaps their average,
+    and two moments: beside the kept ones the best one, and the one being saved.
+
+    Args:
+        weights: Bytes of the model's weights.
     """
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in ready.model.parameters())
-    sets = 4 if ready.config.train.ema else 3
-    return weights * (1 + sets * (ready.config.train.keep_checkpoints + 2))
+    if not configs:
+        return 0
+    sets = 4 if any(config.train.ema for config in configs) else 3
+    checkpoints = max(config.train.keep_checkpoints for config in configs) + 2
+    return weights * (len(configs) + sets * checkpoints * min(at_once, len(configs)))

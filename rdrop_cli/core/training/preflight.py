@@ -9,6 +9,7 @@ import torch
 
 from rdrop_cli.core.model import probes
 from rdrop_cli.core.model.loading import dropout_keys
+from rdrop_cli.core.model.mode import in_mode
 from rdrop_cli.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -45,29 +46,17 @@ def check_classes(data: Prepared, split: str, config: Config) -> None:
         )
 
 
-def passes_differ(model: Any, features: Mapping[str, torch.Tensor]) -> bool:
-    """True if two training passes over one input differ, that is, if there is dropout.
-
-    Args:
-        features: One example's tensors, (1, length) each.
-    """
-    return two_passes_differ(model, features)[1]
-
-
 def two_passes_differ(model: Any, features: Mapping[str, torch.Tensor]) -> tuple[bool, bool]:
     """Whether the encoder's outputs and the logits of two training passes over one input differ.
 
     Args:
         features: One example's tensors, (1, length) each.
     """
-    was_training = model.training
     device = next(model.parameters()).device
     features = {name: value.to(device) for name, value in features.items()}
     devices_with_rng = [device] if device.type == "cuda" else []
-    model.train()
-    with torch.random.fork_rng(devices=devices_with_rng), torch.no_grad():
+    with torch.random.fork_rng(devices=devices_with_rng), torch.no_grad(), in_mode(model, training=True):
         (hidden, logits), (hidden_again, logits_again) = probes.run(model, features), probes.run(model, features)
-    model.train(was_training)
     differ = not torch.equal(logits, logits_again)
     if hidden is None or hidden_again is None:
         return differ, differ

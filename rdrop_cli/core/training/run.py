@@ -297,7 +297,7 @@ class TrainingRun:
         }
         save_outputs(result.run, predictions, cost)
         write_text(
-            result.checkpoint / "README.md",
+            result.checkpoint / layout.README,
             model_card(
                 ready.config,
                 ready.data.labels.names,

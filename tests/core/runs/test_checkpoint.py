@@ -9,7 +9,7 @@ import pytest
 
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
-from rdrop_cli.core.trainer.checkpointing import numbered_checkpoints
+from rdrop_cli.core.storage.numbered import numbered_checkpoints
 from rdrop_cli.errors import CheckpointError
 
 

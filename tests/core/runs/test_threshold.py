@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rdrop_cli.core.runs.checkpoint import Checkpoint
-from rdrop_cli.core.runs.threshold import Threshold, in_model_card, read_threshold, run_to_save_in, save_threshold
+from rdrop_cli.core.runs.model_card import with_threshold
+from rdrop_cli.core.runs.threshold import Threshold, read_threshold, run_to_save_in, save_threshold
 from rdrop_cli.core.storage.lock import only_writer
 from rdrop_cli.errors import CheckpointError
 
@@ -43,8 +44,8 @@ def test_the_model_card_has_one_line_about_it_and_keeps_everything_else(run):
     (run / "best/README.md").unlink()
     save_threshold(run, CHOSEN)
     assert not (run / "best/README.md").exists()
-    assert in_model_card("Rewritten.\n", CHOSEN) == "Rewritten.\n"
-    assert "\\<b\\>" in in_model_card(CARD, Threshold(0.5, "<b>\n"))
+    assert with_threshold("Rewritten.\n", CHOSEN) == "Rewritten.\n"
+    assert "\\<b\\>" in with_threshold(CARD, Threshold(0.5, "<b>\n"))
 
 
 @pytest.mark.parametrize(

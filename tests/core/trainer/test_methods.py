@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from transformers import BartConfig, BartForSequenceClassification, TrainerCallback
 
+from rdrop_cli.core.storage.numbered import RAW_WEIGHTS
 from rdrop_cli.core.trainer.noise import noisy_embeddings
 from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
-from rdrop_cli.core.trainer.weight_average import RAW_WEIGHTS
 from trainers import collate, make_dataset, make_model, make_trainer
 
 DROPOUT = 0.3
