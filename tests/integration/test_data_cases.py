@@ -549,6 +549,20 @@ def test_its_names_keep_their_ids_when_they_are_turned(rdrop, tiny_model, monkey
     run(rdrop, tiny_model, case)
 
 
+def test_names_of_its_ids_that_look_like_ids_are_the_classes(rdrop, tiny_model, monkeypatch):
+    """`class_encode_column` sorts ratings from 0 to 10 as text, so that the id 2 is that of the rating 10."""
+    import datasets
+
+    ratings = [rating for rating in range(11) for _ in range(4)] + [10] * 16
+    made = datasets.DatasetDict(train=datasets.Dataset.from_dict({"text": TEXTS[:60], "label": ratings}))
+    made = made.class_encode_column("label")
+    monkeypatch.setattr(hub, "require", lambda *_: None)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: made)
+    classes = {name: 20 if name == "10" else 4 for name in sorted(map(str, range(11)))}
+    case = Case("", {}, "", "owner/name", classes=classes)
+    run(rdrop, tiny_model, case)
+
+
 TWO_TASKS = """---
 configs:
 - config_name: mrpc

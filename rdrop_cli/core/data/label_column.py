@@ -147,10 +147,11 @@ def parse_label_map(text: str) -> dict[str, str]:
 
 
 def _own_names(labels: Collection[str], names_of_ids: Sequence[str]) -> dict[str, str]:
-    """The source's own name for each label: the label itself if the source names no ids."""
+    """The source's own name for each label: the label itself if the source names no ids.
+
+    Where it names them, its labels are ids, also if the names look like ids, as in `1`, `10`, `2`.
+    """
     of_ids = {str(index): name for index, name in enumerate(names_of_ids)}
-    if set(labels) <= set(names_of_ids):  # names already, even where they look like ids
-        of_ids = {}
     return {label: of_ids.get(label, label) for label in sorted(labels)}
 
 

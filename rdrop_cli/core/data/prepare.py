@@ -22,6 +22,7 @@ from rdrop_cli.core.data.dataset import (
     load_prepared,
 )
 from rdrop_cli.core.data.label_column import LabelReading, read_training_labels
+from rdrop_cli.core.data.labels import is_whole_number
 from rdrop_cli.core.data.reading import Example, Reading, read_source
 from rdrop_cli.core.data.sources import WHOLE, Source, open_source
 from rdrop_cli.core.data.splits import stratified_sample, stratified_split
@@ -288,6 +289,8 @@ def _key(source: Source, config: DataConfig) -> str:
     """
     content = config.model_dump(exclude=NOT_OF_THE_DATA)
     content = {key: value for key, value in content.items() if SETTINGS_BEFORE.get(key, _DIFFERENT) != value}
+    if any(is_whole_number(name) for names in source.label_names.values() for name in names):
+        content["ids"] = "named"  # earlier versions could take such ids for names
     settings = json.dumps(content, sort_keys=True)
     return hashlib.sha256(f"{source.fingerprint}\n{settings}".encode()).hexdigest()
 

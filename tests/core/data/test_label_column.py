@@ -44,6 +44,13 @@ def test_the_sources_names_of_its_ids_come_first():
     assert (merged.labels.names, merged.ids) == (("neg", "pos"), {"0": 0, "1": 0, "2": 1})
 
 
+def test_names_of_ids_that_look_like_ids_are_names():
+    names = sorted(map(str, range(11)))  # 0, 1, 10, 2, ...
+    reading = read_training_labels(list(map(str, range(11))), names_of_ids=names)
+    assert reading.classes == {str(index): name for index, name in enumerate(names)}
+    assert read_labels_as(reading.labels, ["1", "2"], names_of_ids=names).classes == {"1": "1", "2": "10"}
+
+
 def test_the_positive_class_gets_the_second_id():
     reading = read_training_labels(["ham", "spam"], positive="ham")
     assert (reading.labels.names, reading.ids) == (("spam", "ham"), {"ham": 1, "spam": 0})
