@@ -559,7 +559,8 @@ def test_names_of_its_ids_that_look_like_ids_are_the_classes(rdrop, tiny_model, 
     monkeypatch.setattr(hub, "require", lambda *_: None)
     monkeypatch.setattr(datasets, "load_dataset", lambda name: made)
     classes = {name: 20 if name == "10" else 4 for name in sorted(map(str, range(11)))}
-    case = Case("", {}, "", "owner/name", classes=classes)
+    splits = {"train": 56, "validation": 2, "test": 2}
+    case = Case("", {}, "", "owner/name", classes=classes, splits=splits)
     run(rdrop, tiny_model, case)
 
 

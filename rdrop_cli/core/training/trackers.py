@@ -5,11 +5,12 @@ TensorBoard's files are written by the Trainer itself, since they need no run on
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -67,8 +68,9 @@ class _Wandb:
         wandb.setup(settings=settings)
         project = os.environ.get("WANDB_PROJECT", PROJECT)
         self._run = wandb.init(
-            project=project, id=run_id, name=name, resume="allow", config=dict(config), settings=settings
-        )
+            project=project, id=run_id, name=name, resume="allow", config=dict(config), settings=settings,
+            reinit="finish_previous",  # else a run that could not be ended would take the entries of the next one
+        )  # fmt: skip
         self._finish = wandb.finish
         self.callback = WithSteps()
         offline = f"offline; to upload it: wandb sync {self._run.settings.sync_dir}"
@@ -100,13 +102,12 @@ class _MLflow:
                 self._async_log = True
                 self._initialized = True
 
-        self._mlflow = mlflow
         if run_id is None:
             mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
-            run = mlflow.start_run(run_name=name)
-            mlflow.log_params(flatten(dict(config)))
-        else:
-            run = mlflow.start_run(run_id=run_id)
+        run = mlflow.start_run(run_id=run_id, run_name=name if run_id is None else None)
+        self._mlflow = mlflow
+        if run_id is None:
+            mlflow.log_params(_parameters(config))
         self.callback = WithRun()
         where = without_password(mlflow.get_tracking_uri())
         return str(run.info.run_id), f"experiment {run.info.experiment_id} in {where}"
@@ -115,13 +116,17 @@ class _MLflow:
         self._mlflow.log_metrics(dict(metrics), synchronous=True)
 
     def end(self, *, completed: bool) -> None:
-        self._mlflow.flush_async_logging()
-        self._mlflow.end_run("FINISHED" if completed else "KILLED")
+        try:
+            self._mlflow.flush_async_logging()
+        finally:  # or the next run of this process would be refused
+            self._mlflow.end_run("FINISHED" if completed else "KILLED")
 
 
 _TRACKERS: dict[str, Callable[[], _Tracker]] = {"wandb": _Wandb, "mlflow": _MLflow}
 _TOTALS = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss", "total_flos"}
 """What the Trainer logs at its end, about one session only."""
+_BY_NAME = (("data", "label_map"), ("train", "class_weights"))
+"""Settings with keys from the data, which need not be names that MLflow accepts. Each is one parameter there."""
 
 
 class Trackers(TrainerCallback):
@@ -149,10 +154,10 @@ class Trackers(TrainerCallback):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for name, tracker in list(self._open.items()):
+        while self._open:
+            name, tracker = self._open.popitem()
             with self._guarded(name):
                 tracker.end(completed=error is None)
-        self._open.clear()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._begin()
@@ -200,18 +205,20 @@ class Trackers(TrainerCallback):
             self._before[name] = dict(sent.steps)
             with self._guarded(name):
                 tracker, done = _TRACKERS[name](), "began" if sent.id is None else "continues"
-                sent.id, where = tracker.begin(sent.id, _run_name(self._run), self._config.model_dump())
                 self._open[name] = tracker
+                sent.id, where = tracker.begin(sent.id, _run_name(self._run), self._config.model_dump())
                 save_sent(self._run, self._sent)
                 self._notice(f"{name}: {done} run {sent.id} ({where})")
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
-        """If something with a tracker fails, say so and use it no more."""
+        """If something with a tracker fails, say so, end its run and use it no more."""
         try:
             yield
         except Exception as error:  # the library's, its server's or the network's: none may end a training
-            self._open.pop(name, None)
+            if tracker := self._open.pop(name, None):
+                with suppress(Exception):  # it may not have begun, and the first error is the one to report
+                    tracker.end(completed=False)
             cause = " ".join(without_password(word) for word in one_line(error).split())
             self._notice(f"{name}: {cause}; the training continues without it")
 
@@ -221,6 +228,14 @@ def _kind(logs: Mapping[str, Any] | None) -> str | None:
     if not logs or _TOTALS & logs.keys():
         return None
     return "validation" if any(key.startswith("eval_") for key in logs) else "train"
+
+
+def _parameters(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as MLflow's parameters."""
+    mappings = {f"{group}.{key}": config[group][key] for group, key in _BY_NAME}
+    as_one = {key: json.dumps(value, ensure_ascii=False) for key, value in mappings.items() if isinstance(value, dict)}
+    prefixes = tuple(f"{key}." for key in as_one)
+    return {key: value for key, value in flatten(dict(config)).items() if not key.startswith(prefixes)} | as_one
 
 
 def _run_name(run: Path) -> str:

@@ -103,7 +103,7 @@ class Fails(TrainerCallback):
     """A tracker that fails at one point."""
 
     def __init__(self, at):
-        self.at, self.callback = at, self
+        self.at, self.callback, self.ends = at, self, []
 
     def _reach(self, point):
         if point == self.at:
@@ -120,12 +120,14 @@ class Fails(TrainerCallback):
         self._reach("finish")
 
     def end(self, *, completed):
+        self.ends.append(completed)
         self._reach("end")
 
 
 @pytest.mark.parametrize("point", ["begin", "log", "finish", "end"])
 def test_a_tracker_that_fails_is_left_out_and_training_ends_as_without_it(config, tmp_path, monkeypatch, point):
-    monkeypatch.setitem(trackers._TRACKERS, "wandb", lambda: Fails(point))
+    tracker = Fails(point)
+    monkeypatch.setitem(trackers._TRACKERS, "wandb", lambda: tracker)
     heard = []
     observer = Observer()
     observer.notice = heard.append
@@ -134,6 +136,33 @@ def test_a_tracker_that_fails_is_left_out_and_training_ends_as_without_it(config
     assert (tmp_path / "run" / layout.METRICS).is_file()
     failed = [line for line in heard if "continues without it" in line]
     assert failed == ["wandb: no answer from https://***@host.example/api; the training continues without it"]
+    assert tracker.ends == [point == "end"], "its run there is ended, once"
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # MLflow's own, of SQLAlchemy 2.1
+def test_a_run_of_mlflow_that_fails_does_not_stand_in_the_way_of_the_next(config, servers, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    from transformers.integrations import MLflowCallback
+
+    def fail(*_, **__):
+        raise ConnectionError("no answer")
+
+    settings = config(**{"train.report_to": ["mlflow"], "train.epochs": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(MLflowCallback, "on_log", fail)
+        TrainingRun(settings, servers / "first").start()
+    TrainingRun(settings, servers / "second").start()
+    client = mlflow.MlflowClient()
+    runs = client.search_runs([client.get_experiment_by_name("rdrop").experiment_id])
+    assert {run.info.run_name: run.info.status for run in runs} == {"first": "KILLED", "second": "FINISHED"}
+
+
+def test_settings_by_class_are_one_parameter_of_mlflow_whatever_the_classes_are_called(config):
+    weights = {"negative": 2.0, "C++ & <C>": 1.0}
+    tree = config().model_dump() | {"train": config().train.model_dump() | {"class_weights": weights}}
+    parameters = trackers._parameters(tree)
+    assert parameters["train.class_weights"] == '{"negative": 2.0, "C++ & <C>": 1.0}'
+    assert parameters["train.early_stopping.patience"] == tree["train"]["early_stopping"]["patience"]
 
 
 def test_without_an_account_wandb_is_left_out_without_a_question(config, servers, monkeypatch):
