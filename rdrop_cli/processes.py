@@ -145,7 +145,7 @@ def gpu_index(local: int, gpus: int) -> int:
         return min(local, gpus - 1)
     raise ConfigError(
         f"process {local + 1} on this machine has no GPU of its own: there are only {gpus}",
-        "Start as many processes on a machine as it has GPUs.",
+        "Start as many processes on a machine as it has GPUs, or set CUDA_VISIBLE_DEVICES= to use none.",
     )
 
 
@@ -162,7 +162,7 @@ def check_own_gpus(gpus: Sequence[str]) -> None:
         if (first := gpus.index(gpu)) < place:
             raise ConfigError(
                 f"processes {first} and {place} use the same GPU ({gpu})",
-                "Start as many processes on a machine as it has GPUs.",
+                "Start as many processes on a machine as it has GPUs, or set CUDA_VISIBLE_DEVICES= to use none.",
             )
 
 

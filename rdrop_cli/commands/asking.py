@@ -25,7 +25,7 @@ def require_answer(yes: bool, what: str) -> None:
 
 def is_terminal() -> bool:
     """True where somebody can answer."""
-    return sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def is_agreed(question: str) -> bool:

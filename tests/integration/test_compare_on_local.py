@@ -53,6 +53,19 @@ def test_workers_end_with_a_killed_comparison_and_the_next_one_trains_only_the_r
     assert (first / "metrics.json").stat().st_mtime_ns == before
 
 
+def test_a_run_whose_process_is_killed_every_time_has_failed_and_the_others_are_trained(comparisons):
+    def kill(cell):
+        if cell == "rdrop seed 42" and told.killed < 3:
+            told.killed += 1
+            max(workers(), key=lambda process: process.cpu_times().user).kill()
+
+    told = Told()
+    told.killed, told.at_step = 0, kill
+    with pytest.raises(ModelError, match="rdrop seed 42 failed.* its process was ended by SIGKILL, 3 times"):
+        comparisons.make("killed", LocalWorkers(1), told, seeds=1)
+    assert told.ended_cells == ["plain seed 42"]
+
+
 def test_told_to_stop_the_processes_save_and_the_comparison_says_how_to_resume(comparisons):
     told = Told(at_first_row=lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(TrainingInterrupted, match=r"Stopped with 0 of 2 runs done\. Run the same command to resume"):

@@ -94,14 +94,18 @@ def time_cell(cell: Cell, data: Prepared, observer: Observer) -> tuple[float, in
 def _check_space(plan: ComparisonPlan, folder: Path) -> None:
     if not plan.cells:
         return
-    place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(place).free
+    free = free_space(folder)
     if free < plan.disk:
         raise StorageError(
             f"{folder}: {len(plan.cells)} runs need about {plan.disk / 2**30:.1f} GiB of disk space, but only"
             f" {free / 2**30:.1f} GiB are free",
             "Free some space, or give an --out on another disk.",
         )
+
+
+def free_space(folder: Path) -> int:
+    """Free bytes on the disk of a folder, which need not exist yet."""
+    return shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.is_dir())).free
 
 
 def _kind(config: Config) -> str:
@@ -123,8 +127,11 @@ def _recorded_rate(cell: Cell) -> float | None:
 
 
 def _model_size(config: Config, observer: Observer) -> int:
-    """Bytes of the base model's weights in float32; 0 if they are not in safetensors files."""
-    folder = Path(fetch_model(locate_model(config.model, config.hub), config.model.revision, observer.stage))
+    return weights_in(Path(fetch_model(locate_model(config.model, config.hub), config.model.revision, observer.stage)))
+
+
+def weights_in(folder: Path) -> int:
+    """Bytes that a base model's weights take in float32; 0 if they are not in safetensors files."""
     count = 0
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="numpy") as weights:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +29,10 @@ from rdrop_cli.core.executors.in_process import InProcess
 from rdrop_cli.core.executors.training import check_weights
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.record import read_record
-from rdrop_cli.core.storage.files import make_folder, unwritable
+from rdrop_cli.core.storage.files import make_folder
 from rdrop_cli.core.storage.lock import only_writer
 from rdrop_cli.core.training.preflight import check_classes
-from rdrop_cli.errors import CheckpointError, DataError
+from rdrop_cli.errors import CheckpointError, DataError, one_line
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
@@ -196,9 +196,7 @@ class Comparison:
             RDropError: as in training, with the names of the cells that failed.
         """
         self.observer.plan(plan, self.cells)
-        for cell in self.cells:
-            if cell.is_done:
-                _drop_checkpoints(cell)  # the run may have been killed before doing so
+        self._drop_leftovers(self.cells)
         if failures := self._train(plan, executor or InProcess()):
             raise no_results(failures)
         return [self._outcome(cell) for cell in self.cells]
@@ -210,13 +208,18 @@ class Comparison:
         return [f"{path.parent.name} {path.name.replace('seed', 'seed ')}" for path in sorted(done - here)]
 
     def train(self, cells: Sequence[Cell], executor: Executor) -> None:
-        """Train cells on the data that `prepare` has loaded; they need not be among `cells`.
+        """Train those cells that have not finished on the data that `prepare` has loaded.
+
+        Args:
+            cells: They need not be among those of the comparison.
 
         Raises:
             TrainingInterrupted: a signal stopped the training.
             RDropError: the first failure, with the cell's name.
         """
-        failures = self._train(ComparisonPlan(list(cells), [1.0] * len(cells), 0), executor)
+        self._drop_leftovers(cells)
+        left = [cell for cell in cells if not cell.is_done]
+        failures = self._train(ComparisonPlan(left, [1.0] * len(left), 0), executor)
         for cell in cells:
             self._done.pop(cell.folder, None)  # with its predictions, which only `run` needs
         for error in failures.values():
@@ -233,8 +236,14 @@ class Comparison:
         """Check a cell that has just been trained, and remove its checkpoints."""
         self._check_weights(cell, read_record(cell.folder).get("model") or {})
         with only_writer(cell.folder):
-            _drop_checkpoints(cell)
+            _drop_checkpoints(cell, self.observer.training.notice)
         return self._outcome(cell)
+
+    def _drop_leftovers(self, cells: Sequence[Cell]) -> None:
+        """Remove the checkpoints of finished cells that were killed before doing so."""
+        for cell in cells:
+            if cell.is_done:
+                _drop_checkpoints(cell, self.observer.training.notice)
 
     def _check_weights(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """Note the weights that the first cell of a model began with, and compare those of the others with them."""
@@ -262,11 +271,11 @@ def _model_of(cell: Cell) -> tuple[str, str | None]:
     return cell.config.model.name, cell.config.model.revision
 
 
-def _drop_checkpoints(cell: Cell) -> None:
+def _drop_checkpoints(cell: Cell, notice: Callable[[str], None]) -> None:
     """Remove the checkpoints of a finished run, which no longer needs them: they are ten times as large as best/."""
     try:
         shutil.rmtree(cell.folder / layout.CHECKPOINTS)
     except FileNotFoundError:
         pass
-    except OSError as error:
-        raise unwritable(cell.folder / layout.CHECKPOINTS, error) from error
+    except OSError as error:  # such as of a file that another program has open
+        notice(f"{cell.folder / layout.CHECKPOINTS}: cannot be removed ({one_line(error)}); it still takes up space")

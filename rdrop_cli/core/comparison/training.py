@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from rdrop_cli.core.training.callbacks import StopOnSignal
 from rdrop_cli.core.training.observer import Observer
@@ -46,6 +46,16 @@ def train_cells(
     running: dict[Path, Cell] = {}
     failures: dict[str, RDropError] = {}
     pace = _Pace(plan)
+
+    def fail(cell: Cell, error: RDropError) -> None:
+        """In this process, end with the error; elsewhere, note it, as the other cells continue."""
+        named = of_cell(cell, error)
+        if executor.in_process:
+            raise named from (None if named is error else error)
+        pace.drop(cell)
+        failures[cell.name] = named
+        observer.failed(cell, _why(cell.name, named))
+
     stopper = StopOnSignal(observer.training if executor.saves else _NothingSaved(observer.training))
     with contextlib.nullcontext() if executor.in_process else stopper.listening():
         while running or (waiting and not stopper.agree()):
@@ -53,47 +63,34 @@ def train_cells(
                 cell = waiting.pop(0)
                 pace.begin(cell)
                 observer.began(cell)
-                running[cell.folder] = cell
                 try:
                     executor.submit(job_of(cell), observer.training_of(cell))
                 except RDropError as error:
-                    _raise_for(cell, error)
+                    fail(cell, error)
+                else:
+                    running[cell.folder] = cell
             if stopper.agree():
                 executor.cancel()
             for ended in executor.poll():
                 cell = running.pop(ended.job.folder)
-                if ended.error is None:
-                    result = _finish(cell, finish)
+                if isinstance(ended.error, TrainingInterrupted) and not executor.in_process:
+                    waiting.append(cell)
+                    continue
+                try:
+                    if ended.error is not None:
+                        raise ended.error
+                    result = finish(cell)
+                except RDropError as error:
+                    fail(cell, error)
+                else:
                     pace.end(cell)
                     observer.ended(result, pace.left(executor.slots()))
-                elif executor.in_process:
-                    _raise_for(cell, ended.error)
-                elif isinstance(ended.error, TrainingInterrupted):
-                    waiting.append(cell)
-                else:
-                    pace.drop(cell)
-                    failures[cell.name] = of_cell(cell, ended.error)
-                    observer.failed(cell, _why(cell.name, failures[cell.name]))
     if waiting or (stopper.stopping and not executor.in_process):
         done = len(plan.cells) - len(waiting) - len(failures)
         raise TrainingInterrupted(
             f"Stopped with {done} of {len(plan.cells)} runs done", "Run the same command to resume"
         )
     return failures
-
-
-def _finish(cell: Cell, finish: Callable[[Cell], CellResult]) -> CellResult:
-    try:
-        return finish(cell)
-    except StorageError as error:
-        _raise_for(cell, error)
-
-
-def _raise_for(cell: Cell, error: RDropError) -> NoReturn:
-    named = of_cell(cell, error)
-    if named is error:
-        raise error
-    raise named from error
 
 
 def of_cell(cell: Cell, error: RDropError) -> RDropError:

@@ -15,7 +15,7 @@ from rdrop_cli import threads
 from rdrop_cli.core.executors.base import Ended, Job
 from rdrop_cli.core.executors.messages import error_from_message, pass_on
 from rdrop_cli.core.executors.worker_process import MORE_TRIES, WorkerProcess, environment
-from rdrop_cli.errors import ProcessLost, StorageError, TrainingInterrupted, one_line
+from rdrop_cli.errors import ModelError, StorageError, TrainingInterrupted, one_line
 
 if TYPE_CHECKING:
     from rdrop_cli.core.training.observer import Observer
@@ -37,7 +37,8 @@ class LocalWorkers:
 
     in_process = False
     is_here = True
-    saves = True
+    saves = os.name != "nt"
+    """Windows cannot ask a process to save."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -61,8 +62,9 @@ class LocalWorkers:
             StorageError: the system refuses to start one.
         """
         worker = next(worker for worker in self._workers if worker.training is None)
-        worker.training = _Training(job, observer)
-        self._train(worker, worker.training)
+        training = _Training(job, observer)
+        self._train(worker, training)
+        worker.training = training
 
     def poll(self) -> list[Ended]:
         """Wait for a moment, pass on progress, and return the jobs that have ended."""
@@ -135,14 +137,18 @@ class LocalWorkers:
             training.repeated += 1
             times = f"repetition {training.repeated} of at most {MORE_TRIES}"
             training.observer.notice(f"Its process {cause}; the run continues in another from what was saved ({times})")
-            self._train(worker, training)
+            try:
+                self._train(worker, training)
+            except StorageError as error:
+                worker.training = None
+                return [Ended(training.job, error)]
             return []
         worker.training = None
         name = training.job.name
         return [
             Ended(training.job, TrainingInterrupted(f"{name}: stopped"))
             if self._stopping
-            else Ended(training.job, ProcessLost(f"its process {cause}, {MORE_TRIES + 1} times"))
+            else Ended(training.job, ModelError(f"its process {cause}, {MORE_TRIES + 1} times"))
         ]
 
     def _environment(self, slot: int, job: Job) -> dict[str, str]:

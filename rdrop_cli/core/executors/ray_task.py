@@ -20,7 +20,7 @@ from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.files import write_text
 from rdrop_cli.core.storage.lock import LOCK
-from rdrop_cli.errors import ProcessLost, RDropError, StorageError
+from rdrop_cli.errors import ModelError, RDropError, StorageError
 
 if TYPE_CHECKING:
     from rdrop_cli.core.executors.base import Job
@@ -98,7 +98,7 @@ def _train(
         if last:
             return _on_this_node(last) if "error" in last else None
         notices.append(["notice", f"Its process on {platform.node()} {cause}"])
-    return _on_this_node(error_as_message(ProcessLost(f"its process {cause}, {MORE_TRIES + 1} times")))
+    return _on_this_node(error_as_message(ModelError(f"its process {cause}, {MORE_TRIES + 1} times")))
 
 
 def _on_this_node(message: dict[str, Any]) -> dict[str, Any]:

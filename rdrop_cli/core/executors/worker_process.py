@@ -45,6 +45,7 @@ class WorkerProcess:
                 stderr=self._errors,
                 env=environment,
                 start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
             )
         except OSError:
             os.close(self._reading)

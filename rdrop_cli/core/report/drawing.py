@@ -101,6 +101,11 @@ class Sheet:
             self.figure.legend(handles, names, loc="outside upper left", ncols=columns, columnspacing=1.4)
 
 
+def legend_name(name: str) -> str:
+    """A user's name for the legend, where matplotlib leaves out names that begin with an underscore."""
+    return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
+
+
 @contextmanager
 def sheet(name: str, *, title: str = "", below: str = "", width: int = WIDTH, height: int = HEIGHT) -> Iterator[Sheet]:
     """An empty picture to draw in; afterwards its `svg` is there.

@@ -83,7 +83,7 @@ def _reliability(series: Sequence[tuple[str, Predictions]], split: str) -> Pictu
                 sheet.axes.errorbar(
                     x, y, yerr=error, fmt="none", ecolor=drawing.SERIES[index], alpha=0.45, linewidth=1.2
                 )
-            sheet.axes.plot(x, y, label=name, **drawing.style(index))
+            sheet.axes.plot(x, y, label=drawing.legend_name(name), **drawing.style(index))
             lowest = min(lowest, *x, *y)
             rows += [
                 [

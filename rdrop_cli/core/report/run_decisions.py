@@ -69,7 +69,7 @@ def _risk(models: Sequence[Model], split: str) -> Picture:
             sheet.axes.plot(
                 coverage[kept],
                 risk[kept],
-                label=each.name or None,
+                label=drawing.legend_name(each.name) or None,
                 markevery=drawing.apart(index),
                 **drawing.style(index),
             )

@@ -120,7 +120,7 @@ def _heads(tasks: Sequence[_Task], alone: str) -> list[str]:
 def _curve(sheet: drawing.Sheet, x: NDArray[Any], y: NDArray[Any], index: int, name: str) -> None:
     kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), _POINTS)).astype(int))
     look = drawing.style(index)
-    sheet.axes.plot(x[kept], y[kept], label=name, markevery=drawing.apart(index), **look)
+    sheet.axes.plot(x[kept], y[kept], label=drawing.legend_name(name), markevery=drawing.apart(index), **look)
 
 
 def _square(sheet: drawing.Sheet) -> None:

@@ -67,6 +67,15 @@ def load_cost(run: Path) -> dict[str, Any]:
     return layout.read_json(run / layout.COST)
 
 
+def seconds_of(cost: Mapping[str, Any]) -> float:
+    """Seconds that a run took, from its training.json, which has those of its last session only.
+
+    What earlier sessions took is estimated by their steps.
+    """
+    seconds, steps, first = float(cost["wall_seconds"]), int(cost["steps"]), int(cost["resumed_from_step"] or 0)
+    return seconds * steps / (steps - first) if first < steps else seconds
+
+
 def library_versions() -> dict[str, str]:
     """The versions that must be the same to reproduce a run's numbers on the same machine."""
     return {

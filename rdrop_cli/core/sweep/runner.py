@@ -9,6 +9,8 @@ A sweep can be stopped at any point and resumed: its runs and trial.json files s
 from __future__ import annotations
 
 import contextlib
+import itertools
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from rdrop_cli.core.comparison.grid import Grid, check_cells, make_cells
 from rdrop_cli.core.comparison.runner import ComparisonResult, compare
 from rdrop_cli.core.executors.in_process import InProcess
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.outputs import load_cost
+from rdrop_cli.core.runs.outputs import load_cost, seconds_of
 from rdrop_cli.core.storage.files import make_folder
 from rdrop_cli.core.storage.lock import only_writer
 from rdrop_cli.core.sweep.observer import SweepObserver
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
     from rdrop_cli.core.sweep.trials import State
     from rdrop_cli.schema import Config
 
-_FAILURES = 3
-"""So many failed trials end a sweep in which none has succeeded."""
+_FAILURES, _IN_A_ROW = 3, 10
+"""So many failed trials end a sweep: at its beginning, and in a row later."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def sweep(
 
     Raises:
         TrainingInterrupted: a signal stopped the sweep; the same call resumes it.
-        ModelError: the first trials all failed.
+        ModelError: the first trials all failed, or ten in a row later.
         RDropError: data, model or folder are not as they should be.
     """
     told = observer or SweepObserver()
@@ -146,6 +148,7 @@ class _Searching:
 
     def _finish(self, trial: Trial) -> None:
         """Train the runs of a trial that are missing, until it is complete, given up or has failed."""
+        began = time.monotonic()
         scores = trial.scores(self.seeds, self.plan.metric)
         config = self._config(trial)
         state: State = "complete"
@@ -165,18 +168,24 @@ class _Searching:
             if len(scores) < len(self.seeds) and self.study.is_hopeless():
                 state = "pruned"
                 break
-        trial = trial.ended(state, reason)
+        trial = trial.ended(state, reason, time.monotonic() - began)
         self.study.end(trial, scores)
         self.trials.append((trial, scores))
         self.observer.ended(trial, scores, self.best() is trial, self._seconds_left())
         self._check_failures()
 
     def _check_failures(self) -> None:
-        failed = [trial for trial, _ in self.trials if trial.state == "failed"]
-        if len(failed) >= _FAILURES and len(failed) == len(self.trials):
+        ended = [trial for trial, _ in reversed(self.trials)]
+        failed = list(itertools.takewhile(lambda trial: trial.state == "failed", ended))
+        if len(failed) == len(ended) >= _FAILURES:
             raise ModelError(
-                f"the first {len(failed)} trials failed, the last one with: {failed[-1].reason}",
+                f"the first {len(failed)} trials failed, the last one with: {failed[0].reason}",
                 f"Change the settings or the space, and give another --out or delete {self.search.folder}.",
+            )
+        if len(failed) >= _IN_A_ROW:
+            raise ModelError(
+                f"the last {len(failed)} trials failed, the last one with: {failed[0].reason}",
+                "Correct the cause, and run the same command to continue.",
             )
 
     def _is_over(self) -> bool:
@@ -189,9 +198,8 @@ class _Searching:
         costs = {}
         for trial, _ in self.trials:
             runs = [trial.run(seed) for seed in self.seeds]
-            costs[trial.number] = sum(
-                float(load_cost(run)["wall_seconds"]) for run in runs if (run / layout.METRICS).is_file()
-            )
+            finished = sum(seconds_of(load_cost(run)) for run in runs if (run / layout.METRICS).is_file())
+            costs[trial.number] = max(finished, trial.seconds) if trial.state == "failed" else finished
         return costs
 
     def _seconds_left(self) -> float | None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdrop_cli.core.comparison.arms import Arm
 from rdrop_cli.core.comparison.grid import Cell
 from rdrop_cli.core.comparison.observer import ComparisonObserver
+from rdrop_cli.core.comparison.plan import free_space, weights_in
 from rdrop_cli.core.comparison.runner import Comparison
 from rdrop_cli.core.model.loading import encoder_dropout
 from rdrop_cli.core.model.locate import fetch_model, locate_model
+from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.resolve import as_recorded
 from rdrop_cli.core.sweep.study import SEEDS_BEFORE_PRUNING
+from rdrop_cli.core.training.forecast import disk_needed
 from rdrop_cli.errors import ConfigError, TrainingInterrupted
 
 if TYPE_CHECKING:
@@ -67,6 +71,7 @@ class Runs:
         self._comparison.prepare()
         name = fetch_model(locate_model(config.model, config.hub), config.model.revision, observer.training.stage)
         self.dropout = encoder_dropout(name, config.model)
+        self._check_space(plan, weights_in(Path(name)), observer)
 
     def train(self, trial: Trial, config: Config, seeds: Sequence[int]) -> None:
         """Train the runs of a trial with these seeds, except those that have finished.
@@ -84,12 +89,24 @@ class Runs:
                 )
         self._watching.trial = trial
         try:
-            self._comparison.train([cell for cell in cells if not cell.is_done], self._executor)
+            self._comparison.train(cells, self._executor)
         except TrainingInterrupted as error:
             if self._executor.in_process:
                 raise
             kept = " and saved" if self._executor.saves else "; finished runs are kept"
             raise TrainingInterrupted(f"Stopped in {trial.name}{kept}", error.hint) from error
+
+    def _check_space(self, plan: SweepPlan, weights: int, observer: SweepObserver) -> None:
+        """Say so if the disk is too small for all runs that there can be; some may be given up before they begin."""
+        wanted = sum((plan.trials or 1) * len(plan.seeds) + plan.confirm for _ in plan.searches)
+        done = len(list(plan.folder.glob(f"**/seed*/{layout.METRICS}")))
+        configs = [plan.searches[0].config] * max(0, wanted - done)
+        needed, free = disk_needed(weights, configs, self.at_once(len(plan.seeds))), free_space(plan.folder)
+        if free < needed:
+            observer.training.notice(
+                f"Disk: each run keeps its model, and {len(configs)} more need {needed / 2**30:.1f} GiB at most;"
+                f" {free / 2**30:.1f} GiB are free. A full disk stops the sweep, and the same command resumes it"
+            )
 
     def at_once(self, runs: int) -> int:
         """How many of a trial's runs are trained at the same time."""

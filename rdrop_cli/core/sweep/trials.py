@@ -29,6 +29,7 @@ class Trial:
         values: By name in the space.
         state: running: its runs are not all there yet. pruned: it was given up as worse than the best one.
         reason: Why it failed.
+        seconds: How long its last session took, if it failed.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Trial:
     values: Mapping[str, Any]
     state: State = "running"
     reason: str | None = None
+    seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -66,13 +68,16 @@ class Trial:
             found.append(0.0 if value is None else float(value))
         return found
 
-    def ended(self, state: State, reason: str | None = None) -> Trial:
+    def ended(self, state: State, reason: str | None, seconds: float) -> Trial:
         """The trial with another state, written to its folder.
+
+        Args:
+            seconds: Since this session began with it.
 
         Raises:
             StorageError: it cannot be written.
         """
-        changed = replace(self, state=state, reason=reason)
+        changed = replace(self, state=state, reason=reason, seconds=seconds if state == "failed" else 0.0)
         save_trial(changed)
         return changed
 
@@ -93,7 +98,7 @@ def save_trial(trial: Trial) -> None:
         "number": trial.number,
         "values": dict(trial.values),
         "state": trial.state,
-        **({"reason": trial.reason} if trial.reason else {}),
+        **({"reason": trial.reason, "seconds": trial.seconds} if trial.state == "failed" else {}),
     }
     write_text(trial.folder / TRIAL, json.dumps(document, indent=2) + "\n")
 
@@ -110,5 +115,6 @@ def load_trials(folder: Path) -> list[Trial]:
         values, state, number = document.get("values"), document.get("state"), document.get("number")
         if not isinstance(values, dict) or state not in get_args(State) or number != len(trials):
             raise CheckpointError(f"{path}: damaged, or a trial before it is missing", f"Restore {path.parent.parent}.")
-        trials.append(Trial(number, path.parent, values, cast("State", state), document.get("reason")))
+        seconds = document.get("seconds", 0.0)  # earlier versions did not record them
+        trials.append(Trial(number, path.parent, values, cast("State", state), document.get("reason"), float(seconds)))
     return trials

@@ -1,5 +1,6 @@
 """A comparison's cells: ordinary runs, paired, trained once."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from comparison_runs import Told
 from conftest import make_reviews, tiny_config, write_csv
 from rdrop_cli.config import dump_config, load_config
 from rdrop_cli.core.comparison import plan as planning
@@ -295,6 +297,23 @@ def test_predictions_of_other_examples_are_refused(compared, done):
     (folder / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(CheckpointError, match="its predictions do not match this test split"):
         compared(seeds=[42]).prepare()
+
+
+def test_checkpoints_that_cannot_be_removed_are_named_and_the_results_are_there(compared, done, monkeypatch):
+    held = Path("compared/plain/seed42/checkpoints")
+    held.mkdir()
+
+    def refuse(path):
+        raise OSError(errno.EBUSY, "in use") if path.exists() else FileNotFoundError
+
+    told = Told()
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", refuse)
+        run(compared(seeds=[42], observer=told))
+    (notice,) = told.notices
+    assert notice.endswith(f"{held}: cannot be removed ([Errno {errno.EBUSY}] in use); it still takes up space")
+    run(compared(seeds=[42]))
+    assert not held.exists()
 
 
 class Killed(BaseException):

@@ -14,7 +14,7 @@ from rdrop_cli.core.comparison.grid import make_cells
 from rdrop_cli.core.comparison.observer import ComparisonPlan
 from rdrop_cli.core.comparison.training import no_results, train_cells
 from rdrop_cli.core.executors.base import Ended, Job
-from rdrop_cli.errors import DataError, ModelError, TrainingInterrupted
+from rdrop_cli.errors import CheckpointError, DataError, ModelError, StorageError, TrainingInterrupted
 
 
 class Elsewhere:
@@ -41,12 +41,12 @@ class Elsewhere:
         self.stopped = True
 
 
-def train(executor, told, seconds=(1.0,) * 4, **plan):
+def finished(cell):
+    return type("Result", (), {"arm": cell.arm.name, "seed": cell.seed})
+
+
+def train(executor, told, seconds=(1.0,) * 4, finish=finished, **plan):
     cells = make_cells(make_arms(load_config("starter"), ["plain", "rdrop"], [], "steps"), [1, 2], Path("x"))
-
-    def finish(cell):
-        return type("Result", (), {"arm": cell.arm.name, "seed": cell.seed})
-
     made = ComparisonPlan(cells, list(seconds), 0, at_once=2, **plan)
     return train_cells(made, executor, told, lambda cell: Job(cell.name, cell.folder, cell.config, ""), finish)
 
@@ -79,3 +79,21 @@ def test_all_runs_that_failed_are_named_with_the_first_cause():
     )
     assert told.ended_cells == ["plain seed 1", "rdrop seed 2"]
     assert told.failures == ["rdrop seed 1: out of memory", "plain seed 2: odd data"]
+
+
+def test_a_run_that_cannot_begin_or_be_read_is_named_and_the_others_are_trained():
+    class Full(Elsewhere):
+        def submit(self, job, observer):
+            if job.name == "rdrop seed 2":
+                raise StorageError("no process can be started")
+            super().submit(job, observer)
+
+    def read(cell):
+        if cell.name == "plain seed 1":
+            raise CheckpointError("damaged")
+        return finished(cell)
+
+    told = Told()
+    assert set(train(Full(), told, finish=read)) == {"rdrop seed 2", "plain seed 1"}
+    assert told.ended_cells == ["rdrop seed 1", "plain seed 2"]
+    assert told.failures == ["plain seed 1: damaged", "rdrop seed 2: no process can be started"]

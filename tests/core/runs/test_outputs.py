@@ -7,7 +7,7 @@ from rdrop_cli.core.inference.backends.choice import open_classifier
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
-from rdrop_cli.core.runs.outputs import load_cost, load_predictions, save_outputs
+from rdrop_cli.core.runs.outputs import load_cost, load_predictions, save_outputs, seconds_of
 from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import CheckpointError
 
@@ -21,6 +21,13 @@ def test_predictions_come_back_to_the_last_bit(tmp_path):
     assert np.array_equal(found.probabilities, p)
     assert load_cost(tmp_path) == {"seconds": 1.0}
     assert {path.name for path in tmp_path.iterdir()} == {"test-predictions.parquet", "training.json"}
+
+
+def test_seconds_of_earlier_sessions_are_estimated_by_their_steps():
+    whole = {"wall_seconds": 60.0, "steps": 100, "resumed_from_step": None}
+    assert seconds_of(whole) == 60
+    assert seconds_of({**whole, "resumed_from_step": 75}) == 240
+    assert seconds_of({**whole, "resumed_from_step": 100}) == 60
 
 
 def test_without_a_test_split_there_are_none(tmp_path):

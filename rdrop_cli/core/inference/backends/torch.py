@@ -21,6 +21,7 @@ from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.model.loading import map_loading_errors, quiet_transformers
 from rdrop_cli.core.model.locate import fetch_model
 from rdrop_cli.core.model.tokenizer import load_tokenizer
+from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +82,8 @@ class TorchBackend:
             self.model = AutoModelForSequenceClassification.from_pretrained(
                 name, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust_remote_code
             )
+        if sorted(config.id2label) != list(range(config.num_labels)):
+            raise CheckpointError(f"{name}/config.json: id2label does not name the {config.num_labels} classes")
         self.labels = LabelMap(tuple(str(config.id2label[index]) for index in range(config.num_labels)))
         self.tokenizer = load_tokenizer(name, max_length=checkpoint.max_length, trust_remote_code=trust_remote_code)
         self.collate = make_collator(self.tokenizer, self.model)

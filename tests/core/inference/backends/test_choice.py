@@ -179,6 +179,10 @@ def test_names_for_other_classes_are_refused(rdrop, exported):
     change(BEST / "config.json", id2label={"0": "a", "1": "b", "2": "c"})
     said = rdrop.error("predict", "great", "--backend", "onnx")
     assert said == f"error: {BEST}/config.json: id2label does not name the 2 classes"
+    change(BEST / "config.json", id2label={"1": "a", "2": "b"})
+    for backend in ("torch", "onnx"):
+        said = rdrop.error("predict", "great", "--backend", backend)
+        assert said == f"error: {BEST}/config.json: id2label does not name the 2 classes"
 
 
 def test_an_edited_max_length_is_used_by_every_backend(rdrop, exported):
