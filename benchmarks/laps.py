@@ -128,7 +128,7 @@ def kill() -> None:
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobResult:
     """How a lap ended: exit code (negative: the signal), what it wrote to stderr, operations counted, seconds.
 
     Attributes:
@@ -151,7 +151,7 @@ def lap(
     act: Callable[[], None] = kill,
     after: float | None = None,
     watcher: Watcher | None = None,
-) -> Ended:
+) -> JobResult:
     """Run a command in a process of its own, which acts at an operation or is killed after some seconds."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -183,7 +183,7 @@ def lap(
         code, stderr, count, modules, answer = None, "", 0, [], None
     process.join()
     seconds = time.perf_counter() - began
-    return Ended(process.exitcode or 0 if code is None else code, stderr, count, seconds, modules, answer)
+    return JobResult(process.exitcode or 0 if code is None else code, stderr, count, seconds, modules, answer)
 
 
 def make_model(folder: Path) -> None:
@@ -271,7 +271,7 @@ class Trial:
         self.counts[kind] += 1
         self.problems.append(f"{kind}: {text}")
 
-    def go_on(self, run: Path, what: str, told: str = "", **options: Any) -> Ended:
+    def go_on(self, run: Path, what: str, told: str = "", **options: Any) -> JobResult:
         """Another lap, by the command that was told if one was; it must not begin before the newest checkpoint."""
         command = told.partition("resume with: rdrop ")[2]
         newest = next(iter(numbered_checkpoints(run / "checkpoints")), None)

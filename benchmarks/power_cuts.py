@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from laps import Ended, Trial, Watcher, lap
+from laps import JobResult, Trial, Watcher, lap
 
 from rdrop_cli.core.storage.numbered import numbered_checkpoints, step_of
 from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints
@@ -268,7 +268,7 @@ def _check(trial: Trial, disk: Disk, run: Path, to_the_end: bool) -> None:
         return
     if disk.has_ended:
         trial.problem("lost", f"{disk.what}: it had ended, and now it has not")
-    ended: Ended = lap(trial.arguments(run), run, watcher=Opening(stop=not to_the_end))
+    ended: JobResult = lap(trial.arguments(run), run, watcher=Opening(stop=not to_the_end))
     if ended.code or ended.answer is None:
         trial.problem("lost", f"{disk.what}: exit {ended.code}: {ended.stderr}")
         return

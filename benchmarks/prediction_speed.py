@@ -132,8 +132,8 @@ def main() -> None:
     args = parser.parse_args()
     console = Console()
     quiet_transformers()
-    threads.choose(None)
-    torch_threads.limit()
+    threads.set_thread_limits(None)
+    torch_threads.apply_thread_limit()
 
     found = find_checkpoint(args.checkpoint)
     usual = open_classifier(found)

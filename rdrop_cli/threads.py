@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rdrop_cli import processes
 
-_LOOKS = {"AuthenticAMD": 1_000}
-_LOOKS_ELSEWHERE = 10_000
+_SPIN_COUNTS = {"AuthenticAMD": 1_000}
+_SPIN_COUNT_ELSEWHERE = 10_000
 """How many times a waiting thread checks for work before it sleeps, by the processor's maker.
 
 By default, threads keep checking for many milliseconds and occupy their cores meanwhile. With few checks, training is
@@ -32,22 +32,22 @@ def let_waiting_threads_sleep() -> None:
     for name in os.environ:
         if name == "OMP_WAIT_POLICY" or (name.startswith(("GOMP_", "KMP_")) and name not in _NOT_ABOUT_WAITING):
             return
-    os.environ.update(waiting())
+    os.environ.update(openmp_wait_variables())
 
 
-def waiting(root: Path = Path("/")) -> dict[str, str]:
+def openmp_wait_variables(root: Path = Path("/")) -> dict[str, str]:
     """The OpenMP variables that set how long a thread waits before it sleeps.
 
     Args:
         root: The folder that contains proc/.
     """
     maker = re.search(r"^vendor_id\s*: (\w+)", _read(root / "proc/cpuinfo"), re.MULTILINE)
-    looks = _LOOKS.get(maker[1], _LOOKS_ELSEWHERE) if maker else _LOOKS_ELSEWHERE
+    spin_count = _SPIN_COUNTS.get(maker[1], _SPIN_COUNT_ELSEWHERE) if maker else _SPIN_COUNT_ELSEWHERE
     # GNU's runtime counts checks. Intel's and LLVM's wait for a number of milliseconds; 1 is the smallest except 0.
-    return {"GOMP_SPINCOUNT": str(looks), "KMP_BLOCKTIME": "1"}
+    return {"GOMP_SPINCOUNT": str(spin_count), "KMP_BLOCKTIME": "1"}
 
 
-def choose(count: int | None) -> None:
+def set_thread_limits(count: int | None) -> None:
     """Apply `--threads` to this process and those it starts.
 
     Call it before anything heavy is imported. The OpenBLAS of NumPy and SciPy does not know CPU quotas, so its limit is
@@ -59,22 +59,22 @@ def choose(count: int | None) -> None:
     if count is not None:
         os.environ["OMP_NUM_THREADS"] = str(count)
         os.environ.setdefault("RAYON_NUM_THREADS", str(count))  # the tokenizer's
-    elif chosen() is None:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(share()))
+    elif requested_threads() is None:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cores_per_process()))
 
 
-def chosen() -> int | None:
+def requested_threads() -> int | None:
     """The number set by `--threads` or the user's OMP_NUM_THREADS; None if neither is set."""
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # the others are for nested regions
     return int(first) if first.isascii() and first.isdecimal() and int(first) > 0 else None
 
 
-def share() -> int:
+def cores_per_process() -> int:
     """Cores for this process: those it may use, divided among the launcher's processes on this machine."""
-    return max(1, cores() // processes.local_world_size())
+    return max(1, usable_cores() // processes.local_world_size())
 
 
-def cores(root: Path = Path("/")) -> int:
+def usable_cores(root: Path = Path("/")) -> int:
     """The number of cores that this process may use, limited by its affinity and by the CPU quota of its container.
 
     Args:

@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 from rdrop_cli import threads
 
 # Before PyTorch is loaded. The number must not depend on what else the machine does, as it changes the last bits.
-os.environ.setdefault("OMP_NUM_THREADS", str(threads.cores()))
+os.environ.setdefault("OMP_NUM_THREADS", str(threads.usable_cores()))
 threads.let_waiting_threads_sleep()
 
 GOOD = ["great", "fine", "lovely", "warm", "funny", "clever"]

@@ -27,8 +27,8 @@ def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
 STARTED = "import sys\nfrom rdrop_cli.__main__ import main\nsys.argv = ['rdrop', '--version']\n"
 
 
-GNU = f"GOMP_SPINCOUNT = '{threads.waiting()['GOMP_SPINCOUNT']}'"
-INTEL = f"KMP_BLOCKTIME='{threads.waiting()['KMP_BLOCKTIME']}"
+GNU = f"GOMP_SPINCOUNT = '{threads.openmp_wait_variables()['GOMP_SPINCOUNT']}'"
+INTEL = f"KMP_BLOCKTIME='{threads.openmp_wait_variables()['KMP_BLOCKTIME']}"
 
 
 def test_pytorchs_threads_wait_as_the_command_says():
@@ -56,7 +56,7 @@ def test_what_scikit_learn_sets_is_no_word_of_the_users(environment):
     environment["KMP_INIT_AT_FORK"] = "FALSE"
     environment["KMP_DUPLICATE_LIB_OK"] = "True"
     threads.let_waiting_threads_sleep()
-    assert environment["GOMP_SPINCOUNT"] == threads.waiting()["GOMP_SPINCOUNT"]
+    assert environment["GOMP_SPINCOUNT"] == threads.openmp_wait_variables()["GOMP_SPINCOUNT"]
 
 
 @pytest.mark.parametrize(
@@ -64,27 +64,29 @@ def test_what_scikit_learn_sets_is_no_word_of_the_users(environment):
 )
 def test_the_users_number_is_read_as_openmp_reads_it(environment, own, number):
     environment["OMP_NUM_THREADS"] = own
-    assert threads.chosen() == number
+    assert threads.requested_threads() == number
 
 
 def test_the_option_wins_over_the_variable_and_the_variable_over_the_cores(environment, monkeypatch):
-    monkeypatch.setattr(threads, "cores", lambda: 6)
-    threads.choose(None)
-    assert threads.chosen() is None and environment["OPENBLAS_NUM_THREADS"] == "6"
+    monkeypatch.setattr(threads, "usable_cores", lambda: 6)
+    threads.set_thread_limits(None)
+    assert threads.requested_threads() is None and environment["OPENBLAS_NUM_THREADS"] == "6"
 
     environment["OMP_NUM_THREADS"] = "3"
-    threads.choose(None)
-    assert threads.chosen() == 3
+    threads.set_thread_limits(None)
+    assert threads.requested_threads() == 3
 
-    threads.choose(2)
-    assert threads.chosen() == 2 and environment["OMP_NUM_THREADS"] == environment["RAYON_NUM_THREADS"] == "2"
+    threads.set_thread_limits(2)
+    assert (
+        threads.requested_threads() == 2 and environment["OMP_NUM_THREADS"] == environment["RAYON_NUM_THREADS"] == "2"
+    )
 
 
 @pytest.mark.parametrize(("here", "share"), [("1", 6), ("2", 3), ("4", 1), ("8", 1)])
 def test_processes_on_one_machine_share_its_cores(environment, monkeypatch, here, share):
-    monkeypatch.setattr(threads, "cores", lambda: 6)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 6)
     environment.update(RANK="0", WORLD_SIZE="8", LOCAL_WORLD_SIZE=here)
-    assert threads.share() == share
+    assert threads.cores_per_process() == share
 
 
 def put(root, files):
@@ -105,7 +107,7 @@ def put(root, files):
 )
 def test_how_long_a_thread_looks_before_it_sleeps_depends_on_the_processor(tmp_path, cpuinfo, looks):
     put(tmp_path, {"proc/cpuinfo": cpuinfo} if cpuinfo else {})
-    assert threads.waiting(tmp_path)["GOMP_SPINCOUNT"] == looks
+    assert threads.openmp_wait_variables(tmp_path)["GOMP_SPINCOUNT"] == looks
 
 
 TOP = "sys/fs/cgroup"
@@ -156,7 +158,7 @@ def test_the_cores_are_those_of_the_affinity_and_of_the_smallest_quota(case, tmp
     files, number = CASES[case]
     put(tmp_path, files)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert threads.cores(tmp_path) == number
+    assert threads.usable_cores(tmp_path) == number
 
 
 @pytest.mark.parametrize("command", ["train", "compare", "evaluate", "export", "predict"])

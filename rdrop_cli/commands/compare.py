@@ -11,7 +11,7 @@ from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, next_steps, options
 from rdrop_cli.large_imports import large_imports
 from rdrop_cli.terminal.console import Screen, count, safe
-from rdrop_cli.threads import choose as choose_threads
+from rdrop_cli.threads import set_thread_limits
 
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison.runner import ComparisonResult
@@ -115,7 +115,7 @@ def compare(
     from rdrop_cli.core.comparison.grid import make_grid
     from rdrop_cli.core.storage.files import user_path
 
-    choose_threads(threads)
+    set_thread_limits(threads)
     if processes.world_size() > 1:
         raise typer.BadParameter("compare trains in one process; run it without a launcher")
     grid = make_grid(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rdrop_cli.terminal.console import Screen, count
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.inference.decisions import Chosen, Decisions
+    from rdrop_cli.core.inference.decisions import Decisions, ThresholdChoice
     from rdrop_cli.core.inference.evaluation import Evaluation
     from rdrop_cli.core.runs.threshold import Threshold
 
@@ -37,7 +37,7 @@ def show_decisions(screen: Screen, evaluated: Evaluation, *, coverage: bool, sav
     _show_coverage(screen, decisions, evaluated.examples.split, whole=coverage)
 
 
-def _show_chosen(screen: Screen, threshold: Threshold, chosen: Chosen) -> None:
+def _show_chosen(screen: Screen, threshold: Threshold, chosen: ThresholdChoice) -> None:
     from rdrop_cli.terminal.decision_tables import curve_table
 
     examples, positives = f"{threshold.examples:,} examples", f"{chosen.curve.positives:,}"

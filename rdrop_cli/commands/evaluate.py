@@ -9,7 +9,7 @@ import typer
 from rdrop_cli.commands import help_pages, options
 from rdrop_cli.commands.decisions import show_decisions
 from rdrop_cli.terminal.console import Screen, count
-from rdrop_cli.threads import choose as choose_threads
+from rdrop_cli.threads import set_thread_limits
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.evaluation import Evaluation, Rival
@@ -106,7 +106,7 @@ def evaluate(
     from rdrop_cli.core.inference import evaluation
     from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision, parse_rule
 
-    choose_threads(threads)
+    set_thread_limits(threads)
     if data is None and any((text_column, label_column, text_pair_column, label_map)):
         raise typer.BadParameter("column options and --label-map are for DATA; the run's own data has its columns")
     screen = Screen(json_output=json_output, quiet=quiet)

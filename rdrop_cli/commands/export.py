@@ -11,11 +11,11 @@ from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, options
 from rdrop_cli.large_imports import large_imports
 from rdrop_cli.terminal.console import Screen, duration
-from rdrop_cli.threads import choose as choose_threads
+from rdrop_cli.threads import set_thread_limits
 
 if TYPE_CHECKING:
     from rdrop_cli.core.exporting.after_training import Attempt
-    from rdrop_cli.core.exporting.export import Exported
+    from rdrop_cli.core.exporting.export import ExportResult
     from rdrop_cli.core.runs.checkpoint import Checkpoint
 
 EXAMPLES = """[bold]Examples[/]
@@ -59,7 +59,7 @@ def export(
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
     from rdrop_cli.core.storage.files import user_path
 
-    choose_threads(threads)
+    set_thread_limits(threads)
     if processes.world_size() > 1:
         raise typer.BadParameter("one process exports; run it without a launcher")
     checkpoint = newest_finished() if run is None else find_checkpoint(run)
@@ -84,7 +84,7 @@ def export(
         _fail(exported)
 
 
-def _show(screen: Screen, exported: Exported, checkpoint: Checkpoint, usable: str, *, asked: bool) -> None:
+def _show(screen: Screen, exported: ExportResult, checkpoint: Checkpoint, usable: str, *, asked: bool) -> None:
     """Show the comparison, the files, and the next command.
 
     Args:
@@ -107,7 +107,7 @@ def _show(screen: Screen, exported: Exported, checkpoint: Checkpoint, usable: st
     screen.say(f"Next: {command}", style="bold", to_copy=True)
 
 
-def _fail(exported: Exported) -> Any:
+def _fail(exported: ExportResult) -> Any:
     """End with the reason why there is no int8 model.
 
     Raises:

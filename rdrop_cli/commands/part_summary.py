@@ -10,14 +10,14 @@ from rdrop_cli.errors import DataError
 from rdrop_cli.terminal.console import Screen, count
 
 if TYPE_CHECKING:
-    from rdrop_cli.commands.prediction_parts import Many
+    from rdrop_cli.commands.prediction_parts import PartsRequest
     from rdrop_cli.core.inference.part_prediction import Outcome
 
 _NAMED = 10
 """Unreadable parts that the last line names; each has had a line of its own."""
 
 
-def show(screen: Screen, many: Many, outcomes: list[Outcome], settings: dict[str, Any] | None) -> None:
+def show(screen: Screen, many: PartsRequest, outcomes: list[Outcome], settings: dict[str, Any] | None) -> None:
     """Say what all finished parts of the share have; with `--json` this is the document."""
     from rdrop_cli.core.data.columns import in_words
 
@@ -40,7 +40,11 @@ def show(screen: Screen, many: Many, outcomes: list[Outcome], settings: dict[str
 
 
 def _document(
-    many: Many, outcomes: list[Outcome], tally: predictions.Tally, settings: dict[str, Any] | None, problems: int
+    many: PartsRequest,
+    outcomes: list[Outcome],
+    tally: predictions.Tally,
+    settings: dict[str, Any] | None,
+    problems: int,
 ) -> dict[str, Any]:
     known = settings or {}
     threshold = {} if known.get("threshold") is None else {"threshold": known["threshold"]}

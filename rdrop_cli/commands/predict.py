@@ -14,7 +14,7 @@ import typer
 from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, options, prediction_options, prediction_parts, predictions
 from rdrop_cli.terminal.console import Screen
-from rdrop_cli.threads import choose as choose_threads
+from rdrop_cli.threads import set_thread_limits
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.classifier import Classifier
@@ -112,10 +112,10 @@ def predict(
     from rdrop_cli.core.inference import settings
     from rdrop_cli.core.inference.inputs import Inputs
     from rdrop_cli.core.inference.opening import Opening
-    from rdrop_cli.core.inference.part_prediction import Reading
+    from rdrop_cli.core.inference.part_prediction import PartReading
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
 
-    choose_threads(threads)
+    set_thread_limits(threads)
     _check_usage(texts, input_, output, json_output)
     opening = Opening(
         settings.parse_backend(backend, "auto"),
@@ -132,8 +132,8 @@ def predict(
     if input_ is not None and prediction_parts.is_many(input_):
         cluster = prediction_parts.choose_cluster(on, cpus_per_worker, gpus_per_worker)
         parts, share = prediction_parts.choose(input_, output, input_format, shard)
-        reading = Reading(input_format, named, chosen.columns, abstain_below)
-        many = prediction_parts.Many(chosen, opening, reading, parts, share, overwrite, cluster)
+        reading = PartReading(input_format, named, chosen.columns, abstain_below)
+        many = prediction_parts.PartsRequest(chosen, opening, reading, parts, share, overwrite, cluster)
         prediction_parts.predict_many(screen, many)
     else:
         prediction_parts.refuse_options(

@@ -15,14 +15,14 @@ from rdrop_cli.terminal.console import Screen, count, size
 if TYPE_CHECKING:
     from rdrop_cli.core.executors.part_cluster import Cluster
     from rdrop_cli.core.inference.opening import Opening
-    from rdrop_cli.core.inference.part_prediction import Outcome, Plan, Reading
+    from rdrop_cli.core.inference.part_prediction import Outcome, PartReading, PartsPlan
     from rdrop_cli.core.inference.parts import Part, Parts, Shard
     from rdrop_cli.core.runs.checkpoint import Checkpoint
     from rdrop_cli.terminal.parts_view import PartsView
 
 
 @dataclass(frozen=True)
-class Many:
+class PartsRequest:
     """What is asked for.
 
     Attributes:
@@ -33,7 +33,7 @@ class Many:
 
     checkpoint: Checkpoint
     opening: Opening
-    reading: Reading
+    reading: PartReading
     parts: Parts
     shard: Shard | None
     overwrite: bool = False
@@ -83,7 +83,7 @@ def choose(source: str, output: str | None, input_format: str | None, shard: str
     return find_parts(source, user_path(output), input_format), share
 
 
-def predict_many(screen: Screen, many: Many) -> None:
+def predict_many(screen: Screen, many: PartsRequest) -> None:
     """Predict the parts, and say what became of them.
 
     Raises:
@@ -105,7 +105,7 @@ def predict_many(screen: Screen, many: Many) -> None:
     part_summary.fail(outcomes)
 
 
-def _here(screen: Screen, many: Many, outcomes: list[Outcome]) -> dict[str, Any]:
+def _here(screen: Screen, many: PartsRequest, outcomes: list[Outcome]) -> dict[str, Any]:
     """Predict in this process, and return the settings.
 
     Args:
@@ -125,7 +125,7 @@ def _here(screen: Screen, many: Many, outcomes: list[Outcome]) -> dict[str, Any]
     return predictor.settings
 
 
-def _on_ray(screen: Screen, many: Many, outcomes: list[Outcome]) -> dict[str, Any]:
+def _on_ray(screen: Screen, many: PartsRequest, outcomes: list[Outcome]) -> dict[str, Any]:
     """Predict on a Ray cluster, and return the settings.
 
     Args:
@@ -171,7 +171,7 @@ def choose_cluster(on: str | None, cpus: int | None, gpus: float | None) -> Clus
 
 
 def _collect(
-    screen: Screen, plan: Plan, run: Callable[[PartsView], Iterable[Outcome]], outcomes: list[Outcome]
+    screen: Screen, plan: PartsPlan, run: Callable[[PartsView], Iterable[Outcome]], outcomes: list[Outcome]
 ) -> None:
     """Predict the pending parts with `run`, and show how far it is."""
     from rdrop_cli.terminal.parts_view import PartsView
@@ -189,7 +189,7 @@ def _collect(
                 screen.say(outcome.error, style="red")
 
 
-def _say_what(screen: Screen, many: Many) -> None:
+def _say_what(screen: Screen, many: PartsRequest) -> None:
     parts, chosen = many.parts, many.chosen
     share = f"; shard {many.shard} has {len(chosen):,} of them" if many.shard else ""
     screen.say(f"{count(len(parts.all), 'part')} in {parts.root}, {size(sum(part.size for part in parts.all))}{share}")

@@ -11,7 +11,7 @@ from rdrop_cli.commands import asking, help_pages, options
 from rdrop_cli.terminal.console import Screen, safe
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.publishing.push import Plan, Published
+    from rdrop_cli.core.publishing.push import PushPlan, PushResult
 
 EXAMPLES = """[bold]Examples[/]
 rdrop push runs/NAME OWNER/NAME              [dim]# shows what is sent, and asks[/]
@@ -58,7 +58,7 @@ def push(
         raise typer.BadParameter("one process publishes; run it without a launcher")
     asking.require_answer(yes or dry_run, "publish")
     screen = Screen(json_output=json_output, quiet=quiet)
-    from rdrop_cli.core.publishing.push import MESSAGE, Published, Push
+    from rdrop_cli.core.publishing.push import MESSAGE, Push, PushResult
 
     work = Push(run, repository, private=private)
     with screen.stages() as stages:
@@ -66,7 +66,7 @@ def push(
     _show_plan(screen, plan)
     if dry_run:
         screen.say("Nothing was sent (--dry-run)")
-        done = Published(plan, None, plan.private)
+        done = PushResult(plan, None, plan.private)
     else:
         _ask(screen, plan, yes)
         done = work.send(plan, message or MESSAGE, bars=screen.is_live)
@@ -75,7 +75,7 @@ def push(
         screen.document(done.as_dict())
 
 
-def _show_plan(screen: Screen, plan: Plan) -> None:
+def _show_plan(screen: Screen, plan: PushPlan) -> None:
     from rdrop_cli.terminal import push_view
 
     screen.show(push_view.files_table(plan), title=push_view.destination(plan))
@@ -83,7 +83,7 @@ def _show_plan(screen: Screen, plan: Plan) -> None:
         screen.say(remark)
 
 
-def _ask(screen: Screen, plan: Plan, yes: bool) -> None:
+def _ask(screen: Screen, plan: PushPlan, yes: bool) -> None:
     """Go no further without consent.
 
     Raises:
@@ -97,7 +97,7 @@ def _ask(screen: Screen, plan: Plan, yes: bool) -> None:
     screen.say(f"Sending {push_view.sent(plan)}")
 
 
-def _show_done(screen: Screen, done: Published) -> None:
+def _show_done(screen: Screen, done: PushResult) -> None:
     from rdrop_cli.commands.next_steps import prediction
     from rdrop_cli.core.storage import shell
 

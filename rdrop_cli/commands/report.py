@@ -11,7 +11,7 @@ from rdrop_cli.commands import help_pages, options
 from rdrop_cli.terminal.console import Screen, size
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.report.build import Written
+    from rdrop_cli.core.report.build import WrittenReport
 
 EXAMPLES = """[bold]Examples[/]
 rdrop report                              [dim]# the newest finished run[/]
@@ -67,7 +67,7 @@ def report(
         screen.document(written.as_dict())
 
 
-def _show(screen: Screen, written: Written) -> None:
+def _show(screen: Screen, written: WrittenReport) -> None:
     for title, reason in written.left_out:
         screen.say(f"{title}: {reason}", style="yellow")
     screen.show(f"Report: {written.path} ({size(written.size)}, open it in a browser)")

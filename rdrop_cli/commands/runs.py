@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rdrop_cli.core.runs.removal import Removal
     from rdrop_cli.core.runs.summary import Summary
-    from rdrop_cli.core.runs.verification import Verified
+    from rdrop_cli.core.runs.verification import RunVerification
 
 
 def _examples(*lines: str) -> str:
@@ -258,7 +258,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _show_verified(screen: Screen, found: Sequence[Verified], folder: Path) -> None:
+def _show_verified(screen: Screen, found: Sequence[RunVerification], folder: Path) -> None:
     from rdrop_cli.terminal.runs_tables import verified_in_all, verified_table
 
     if not found:

@@ -10,7 +10,7 @@ from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, options
 from rdrop_cli.large_imports import large_imports
 from rdrop_cli.terminal.console import Screen, count
-from rdrop_cli.threads import choose as choose_threads
+from rdrop_cli.threads import set_thread_limits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ def sweep(
     from rdrop_cli.core.storage.files import user_path
     from rdrop_cli.core.sweep.plan import parse_duration, plan_sweep
 
-    choose_threads(threads)
+    set_thread_limits(threads)
     if processes.world_size() > 1:
         raise typer.BadParameter("sweep trains in one process; run it without a launcher")
     seconds = parse_duration(budget) if budget is not None else None

@@ -13,7 +13,7 @@ from rdrop_cli.commands import help_pages, next_steps, options
 from rdrop_cli.commands.export import document_of, export_trained
 from rdrop_cli.large_imports import large_imports
 from rdrop_cli.terminal.console import Screen, count, duration, size
-from rdrop_cli.threads import choose as choose_threads
+from rdrop_cli.threads import set_thread_limits
 
 if TYPE_CHECKING:
     from rdrop_cli.core.training.run import TrainingResult, TrainingRun
@@ -106,7 +106,7 @@ def train(
     from rdrop_cli.core.runs.resolve import check_configuration, open_run
     from rdrop_cli.core.storage.files import user_path
 
-    choose_threads(threads)
+    set_thread_limits(threads)
     _check_usage(out, resume=resume, overwrite=overwrite, dry_run=dry_run)
     out = user_path(out) if out is not None else None
     resolved, out = open_run(config, options.overrides(given, set_), out=out, resume=resume, overwrite=overwrite)

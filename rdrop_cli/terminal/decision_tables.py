@@ -12,7 +12,7 @@ from rdrop_cli.terminal.console import add_row, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rdrop_cli.core.metrics.abstaining import Covered
+    from rdrop_cli.core.metrics.abstaining import CoveragePoint
     from rdrop_cli.core.metrics.thresholds import Curve
 
 _METRICS = {"accuracy": "accuracy", "f1": "F1", "precision": "precision", "recall": "recall"}
@@ -37,7 +37,7 @@ def threshold_table(without: Mapping[str, Any], at_threshold: Mapping[str, Any],
     return shown
 
 
-def coverage_table(covered: Sequence[Covered]) -> Table:
+def coverage_table(covered: Sequence[CoveragePoint]) -> Table:
     """One row for each share of the examples that gets a label."""
     shown = table("labelled", "examples", "errors", "accuracy", "confidence at least", names=())
     for row in covered:

@@ -12,13 +12,13 @@ from rdrop_cli.terminal.console import add_row, count, duration, size, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rdrop_cli.core.exporting.export import Exported
+    from rdrop_cli.core.exporting.export import ExportResult
 
 _ROWS = {"torch-float32": "PyTorch", "torch": "PyTorch", "onnx": "ONNX", "onnx-int8": "ONNX"}
 MEANING = "changed: labels that differ from PyTorch's in float32; difference: the largest of a probability"
 
 
-def export_table(exported: Exported) -> Table:
+def export_table(exported: ExportResult) -> Table:
     """One row for each way to run the model: its size, speed, quality and agreement with PyTorch in float32."""
     check = exported.check
     shown = table("", "size", "texts/s", "accuracy", "NLL", "changed", "difference")
@@ -38,7 +38,7 @@ def export_table(exported: Exported) -> Table:
     return shown
 
 
-def _bytes_of(exported: Exported, name: str) -> int:
+def _bytes_of(exported: ExportResult, name: str) -> int:
     if name not in ("onnx", "onnx-int8"):
         return exported.weights
     file = FLOAT32 if name == "onnx" else INT8
@@ -51,12 +51,12 @@ def compared_on(check: Mapping[str, Any]) -> str:
     return f"{count(check['texts'], check['split'] + ' text')}, {cpu['name']}, {count(cpu['threads'], 'thread')}"
 
 
-def files_of(exported: Exported) -> str:
+def files_of(exported: ExportResult) -> str:
     """The files of an export, with their sizes."""
     return ", ".join(f"{name} {size(number)}" for name, number in exported.sizes.items())
 
 
-def cost_of(exported: Exported) -> str:
+def cost_of(exported: ExportResult) -> str:
     """The line at the end of a training."""
     texts, changed = exported.check["texts"], exported.check["onnx"]["labels_changed"]
     labels = f"{changed:,} of {texts:,} labels changed" if changed else f"all {texts:,} labels checked are equal"

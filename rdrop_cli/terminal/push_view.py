@@ -10,13 +10,13 @@ from rdrop_cli.terminal.console import add_row, count, size, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rdrop_cli.core.publishing.push import Plan
+    from rdrop_cli.core.publishing.push import PushPlan
 
 _MOST = 10
 """Paths of other files on the hub that are named."""
 
 
-def files_table(plan: Plan) -> Table:
+def files_table(plan: PushPlan) -> Table:
     """One row a file: what is sent, what it replaces, and what is deleted."""
     made = table("file", "size", "on the hub", names=(0, 2))
     for file in plan.contents.files:
@@ -26,14 +26,14 @@ def files_table(plan: Plan) -> Table:
     return made
 
 
-def destination(plan: Plan) -> str:
+def destination(plan: PushPlan) -> str:
     """Where the files go, as the title of their table."""
     kind = "private" if plan.private else "public"
     which = f"{kind} repository that exists" if plan.exists else f"new {kind} repository"
     return f"To {plan.url}, a {which}: {sent(plan)}"
 
 
-def remarks(plan: Plan) -> Iterator[str]:
+def remarks(plan: PushPlan) -> Iterator[str]:
     """What is not sent, and what stays on the hub as it is."""
     reasons: dict[str, list[str]] = {}
     for path, reason in plan.contents.left_out.items():
@@ -46,12 +46,12 @@ def remarks(plan: Plan) -> Iterator[str]:
         yield f"Stays on the hub as it is: {', '.join(plan.kept[:_MOST])}{more}"
 
 
-def question(plan: Plan) -> str:
+def question(plan: PushPlan) -> str:
     """What has to be agreed to."""
     seen = "only its owner can see it" if plan.private else "everyone can see it"
     return f"Publish {sent(plan)} as {plan.repository}, where {seen}?"
 
 
-def sent(plan: Plan) -> str:
+def sent(plan: PushPlan) -> str:
     """As `8 files, 91 MiB`."""
     return f"{count(len(plan.contents.files), 'file')}, {size(plan.contents.size)}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from rdrop_cli.core.runs.summary import Summary
-    from rdrop_cli.core.runs.verification import Verified
+    from rdrop_cli.core.runs.verification import RunVerification
 
 _STYLES = {"unfinished": "yellow", "not checked": "yellow", "in use": "cyan", "damaged": "red", "unreadable": "red"}
 _OUTCOMES = ("intact", "not checked", "damaged", "unreadable", "in use")
@@ -157,7 +157,7 @@ def _time(run: Mapping[str, Any]) -> str:
     return f"{duration(run['seconds'])} of training{resumed}{whole}"
 
 
-def verified_table(found: Sequence[Verified]) -> Table:
+def verified_table(found: Sequence[RunVerification]) -> Table:
     """One row a run: how much was checked, and the result."""
     made = table("run", "checked", "result")
     for run in found:
@@ -167,7 +167,7 @@ def verified_table(found: Sequence[Verified]) -> Table:
     return made
 
 
-def verified_in_all(found: Sequence[Verified]) -> str:
+def verified_in_all(found: Sequence[RunVerification]) -> str:
     """The last line of a verification."""
     outcomes: Counter[str] = Counter(run.outcome for run in found)
     parts = [f"{outcomes[outcome]:,} {outcome}" for outcome in _OUTCOMES if outcomes[outcome]]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from rdrop_cli.core.data.dataset import Prepared
-    from rdrop_cli.core.sweep.runner import Found
+    from rdrop_cli.core.sweep.runner import SearchResult
     from rdrop_cli.core.sweep.trials import Trial
     from rdrop_cli.terminal.stages import Stages
 
@@ -130,7 +130,7 @@ def described(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{short_name(key)} {_value(value)}" for key, value in values.items())
 
 
-def trial_table(found: Found, metric: str, *, maximizes: bool) -> Table:
+def trial_table(found: SearchResult, metric: str, *, maximizes: bool) -> Table:
     """The best trials of a search, a row each."""
     keys = list(found.search.space)
     title = TITLES.get(metric, metric)

@@ -194,7 +194,7 @@ def test_more_threads_than_cores(rdrop, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "999")
     (problem,) = rdrop.json("doctor")["problems"]
     assert problem["where"] == "machine.OMP_NUM_THREADS"
-    assert f"set it to {threads.cores()}" in problem["problem"]
+    assert f"set it to {threads.usable_cores()}" in problem["problem"]
 
 
 @pytest.mark.parametrize("setting", ["abc", "0", "-2"])

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import tiny_options
 from rdrop_cli.core.sweep import plan as plans
-from rdrop_cli.core.sweep import runner, runs, study
+from rdrop_cli.core.sweep import runner, study, trial_trainer
 from rdrop_cli.core.sweep.observer import SweepObserver
 from rdrop_cli.errors import ModelError
 from training_runs import SignalAt
@@ -114,7 +114,7 @@ def test_a_trial_that_cannot_be_trained_is_named_and_the_others_go_on(sweep, rdr
 def test_a_search_whose_trials_fail_one_after_the_other_ends_and_counts_their_time(
     sweep, rdrop, reviews, tiny_model, monkeypatch, in_empty_folder
 ):
-    trained = runs.Runs.train
+    trained = trial_trainer.TrialTrainer.train
 
     def fail_after_the_first(self, trial, config, seeds):
         if trial.number:
@@ -122,20 +122,20 @@ def test_a_search_whose_trials_fail_one_after_the_other_ends_and_counts_their_ti
         trained(self, trial, config, seeds)
 
     monkeypatch.setattr(runner, "_IN_A_ROW", 2)
-    monkeypatch.setattr(runs.Runs, "train", fail_after_the_first)
+    monkeypatch.setattr(trial_trainer.TrialTrainer, "train", fail_after_the_first)
     options = (*tiny_options(tiny_model), "--epochs", 1, "--budget", "1h", "--seeds-per-trial", 1, *SPACE)
     said = rdrop.error("sweep", reviews, *options, "--out", "failing")
     assert "error: the last 2 trials failed, the last one with: no memory left" in said
     states = [json.loads(path.read_text()) for path in sorted(Path("failing").rglob("trial.json"))]
     assert [state["state"] for state in states] == ["complete", "failed", "failed"]
     assert all(state["seconds"] > 0 for state in states[1:])
-    monkeypatch.setattr(runs.Runs, "train", trained)
+    monkeypatch.setattr(trial_trainer.TrialTrainer, "train", trained)
     continued = rdrop.json("sweep", reviews, *options, "--trials", 4, "--out", "failing")
     assert [state for _, state, _ in trials_of(continued)] == ["complete", "failed", "failed", "complete"]
 
 
 def test_it_is_said_before_training_if_the_disk_is_too_small_for_all_models(rdrop, reviews, tiny_model, monkeypatch):
-    monkeypatch.setattr(runs, "free_space", lambda folder: 0)
+    monkeypatch.setattr(trial_trainer, "free_space", lambda folder: 0)
     options = (*tiny_options(tiny_model), "--epochs", 1, "--trials", 1, "--seeds-per-trial", 2, *SPACE)
     said = " ".join(rdrop("sweep", reviews, *options).stdout.split())
     assert "Disk: each run keeps its model, and 2 more need" in said

@@ -61,7 +61,7 @@ def test_a_run_whose_process_is_killed_every_time_has_failed_and_the_others_are_
 
     told = Told()
     told.killed, told.at_step = 0, kill
-    with pytest.raises(ModelError, match="rdrop seed 42 failed.* its process was ended by SIGKILL, 3 times"):
+    with pytest.raises(ModelError, match=r"rdrop seed 42 failed.* its process was ended by SIGKILL, 3 times"):
         comparisons.make("killed", LocalWorkers(1), told, seeds=1)
     assert told.ended_cells == ["plain seed 42"]
 

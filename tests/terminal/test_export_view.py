@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rdrop_cli.core.exporting.export import Exported
+from rdrop_cli.core.exporting.export import ExportResult
 from rdrop_cli.terminal.console import Screen
 from rdrop_cli.terminal.export_view import compared_on, cost_of, export_table
 
@@ -24,7 +24,7 @@ CHECK = {
     "cpu": {"name": "A CPU", "features": [], "threads": 1},
 }
 SIZES = {"model.onnx": 2**20, "model.onnx.data": 99 * 2**20, "model_quantized.onnx": 25 * 2**20}
-EXPORTED = Exported(Path("run/best/onnx"), SIZES, 98 * 2**20, CHECK, None, 6.2)
+EXPORTED = ExportResult(Path("run/best/onnx"), SIZES, 98 * 2**20, CHECK, None, 6.2)
 
 
 def rows_of(table):
@@ -49,11 +49,11 @@ def test_it_fits_80_columns():
 
 
 def test_a_precision_that_is_the_same_is_shown_once():
-    same = Exported(EXPORTED.folder, SIZES, 1, {**CHECK, "torch": CHECK["torch-float32"]}, None, 6.2)
+    same = ExportResult(EXPORTED.folder, SIZES, 1, {**CHECK, "torch": CHECK["torch-float32"]}, None, 6.2)
     assert [str(row[0]) for row in rows_of(export_table(same))] == ["PyTorch float32", "ONNX float32", "ONNX int8"]
 
 
 def test_the_cost_is_a_line():
     assert cost_of(EXPORTED) == "Exported to ONNX in 6 s: 125 MiB, all 852 labels checked are equal"
-    changed = Exported(EXPORTED.folder, SIZES, 1, {**CHECK, "onnx": row("float32", 1.0, 2)}, None, 6.2)
+    changed = ExportResult(EXPORTED.folder, SIZES, 1, {**CHECK, "onnx": row("float32", 1.0, 2)}, None, 6.2)
     assert cost_of(changed).endswith(", 2 of 852 labels changed")

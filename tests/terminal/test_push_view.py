@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rdrop_cli.core.publishing.contents import Contents, File
-from rdrop_cli.core.publishing.push import Plan
+from rdrop_cli.core.publishing.push import PushPlan
 from rdrop_cli.terminal import push_view
 
 CONTENTS = Contents(
     Path("runs/a"), (File("config.json", 2048, b""),), {"a.txt": "odd", "b.txt": "odd"}, ("x", "y"), False
 )
-PLAN = Plan(CONTENTS, "me/x", "https://hub", exists=False, private=True)
+PLAN = PushPlan(CONTENTS, "me/x", "https://hub", exists=False, private=True)
 
 
 def test_where_it_goes_and_who_sees_it():

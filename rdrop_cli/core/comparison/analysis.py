@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Summary:
+class SeedSummary:
     """A metric of an arm over its seeds; None if it is undefined for a seed (sd also for a single seed)."""
 
     n: int
@@ -59,7 +59,7 @@ class Evidence:
     seeds: list[int]
     calibrated: list[CalibratedCell]
     ensembles: dict[str, Ensemble]
-    summaries: dict[str, dict[str, Summary]]
+    summaries: dict[str, dict[str, SeedSummary]]
     seconds: dict[str, float | None]
     differences: list[Difference]
     verdict: list[str]
@@ -142,12 +142,12 @@ def _over_examples(
     }
 
 
-def _summary(values: Sequence[float | None]) -> Summary:
+def _summary(values: Sequence[float | None]) -> SeedSummary:
     defined = [value for value in values if value is not None]
     if len(defined) < len(values):
-        return Summary(len(values), None, None)
+        return SeedSummary(len(values), None, None)
     sd = float(np.std(defined, ddof=1)) if len(defined) > 1 else None
-    return Summary(len(values), float(np.mean(defined)), sd)
+    return SeedSummary(len(values), float(np.mean(defined)), sd)
 
 
 def _seconds(outcomes: Sequence[CellResult]) -> float | None:

@@ -21,7 +21,7 @@ _LITTLE_DISK = 2 * 2**30
 
 def cores() -> Iterator[Finding]:
     """The cores of the machine, those that this process may use, and what limits it."""
-    machine, usable = os.cpu_count() or 1, threads.cores()
+    machine, usable = os.cpu_count() or 1, threads.usable_cores()
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
     quota = min(threads.quotas(), default=None)
     limits = [f"{machine} in the machine"]
@@ -34,7 +34,7 @@ def cores() -> Iterator[Finding]:
 
 def _threads_asked_for(usable: int) -> Iterator[Finding]:
     """What is wrong with OMP_NUM_THREADS, if anything is."""
-    setting, asked = os.environ.get("OMP_NUM_THREADS", "").strip(), threads.chosen()
+    setting, asked = os.environ.get("OMP_NUM_THREADS", "").strip(), threads.requested_threads()
     advice = f"unset OMP_NUM_THREADS, or set it to {usable}."
     if setting and asked is None:
         yield Finding(
@@ -54,7 +54,7 @@ def load() -> Iterator[Finding]:
     average = psutil.getloadavg()[0]
     idle = max(0.0, (os.cpu_count() or 1) - in_use)
     problem = None
-    if idle < threads.share() - 0.5:
+    if idle < threads.cores_per_process() - 0.5:
         problem = (
             f"The machine is busy, so a training will be slow: wait, end other programs, or use fewer threads"
             f" (--threads {max(1, int(idle))})."
@@ -78,7 +78,7 @@ def _training_threads() -> Finding:
 
     before = torch.get_num_threads()
     try:
-        settled = torch_threads.settle(device_in_use(), resume=False, recorded=None, notice=lambda _: None)
+        settled = torch_threads.choose_threads(device_in_use(), resume=False, recorded=None, notice=lambda _: None)
     finally:
         torch.set_num_threads(before)
     why = {

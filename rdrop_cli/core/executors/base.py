@@ -37,7 +37,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobResult:
     """A job that has ended: its folder contains the finished run, or `error` says why not."""
 
     job: Job
@@ -75,7 +75,7 @@ class Executor(Protocol):
             observer: Receives the progress of its training, from `poll`.
         """
 
-    def poll(self) -> list[Ended]:
+    def poll(self) -> list[JobResult]:
         """Wait for a moment, pass on progress, and return the jobs that have ended since the last call."""
 
     def cancel(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rdrop_cli.core.executors.base import Ended, Job
+from rdrop_cli.core.executors.base import Job, JobResult
 from rdrop_cli.core.executors.training import train
 from rdrop_cli.errors import RDropError
 
@@ -33,7 +33,7 @@ class InProcess:
         """Train the job in the next `poll`."""
         self._next = job, observer
 
-    def poll(self) -> list[Ended]:
+    def poll(self) -> list[JobResult]:
         """Train the job to its end."""
         if self._next is None:
             return []
@@ -41,8 +41,8 @@ class InProcess:
         try:
             train(job, observer)
         except RDropError as error:
-            return [Ended(job, error)]
-        return [Ended(job)]
+            return [JobResult(job, error)]
+        return [JobResult(job)]
 
     def cancel(self) -> None:
         """The training itself handles signals."""

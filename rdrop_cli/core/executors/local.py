@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 from rdrop_cli import threads
-from rdrop_cli.core.executors.base import Ended, Job
+from rdrop_cli.core.executors.base import Job, JobResult
 from rdrop_cli.core.executors.messages import error_from_message, pass_on
 from rdrop_cli.core.executors.worker_process import MORE_TRIES, WorkerProcess, environment
 from rdrop_cli.errors import ModelError, StorageError, TrainingInterrupted, one_line
@@ -42,7 +42,7 @@ class LocalWorkers:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.threads = threads.chosen() or max(1, threads.cores() // count)
+        self.threads = threads.requested_threads() or max(1, threads.usable_cores() // count)
         self._workers = [_Worker(slot) for slot in range(count)]
         self._processes: set[WorkerProcess] = set()
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
@@ -66,9 +66,9 @@ class LocalWorkers:
         self._train(worker, training)
         worker.training = training
 
-    def poll(self) -> list[Ended]:
+    def poll(self) -> list[JobResult]:
         """Wait for a moment, pass on progress, and return the jobs that have ended."""
-        ended: list[Ended] = []
+        ended: list[JobResult] = []
         with contextlib.suppress(queue.Empty):
             message = self._messages.get(timeout=_MOMENT)
             while True:
@@ -111,7 +111,7 @@ class LocalWorkers:
             self._messages.put((worker, process, message))
         self._messages.put((worker, process, None))
 
-    def _take(self, worker: _Worker, process: WorkerProcess, message: dict[str, Any] | None) -> list[Ended]:
+    def _take(self, worker: _Worker, process: WorkerProcess, message: dict[str, Any] | None) -> list[JobResult]:
         """Handle a message, or the end of a process (None)."""
         training = worker.training
         if message is None:
@@ -122,16 +122,16 @@ class LocalWorkers:
             worker.process = None
             return self._continue(worker, training, cause) if training is not None else []
         assert training is not None
-        if "tell" in message:
+        if "event" in message:
             pass_on(message, training.observer)
             return []
         worker.training = None
         if "error" not in message:
-            return [Ended(training.job)]
+            return [JobResult(training.job)]
         worker.process = None  # it is about to end
-        return [Ended(training.job, error_from_message(message))]
+        return [JobResult(training.job, error_from_message(message))]
 
-    def _continue(self, worker: _Worker, training: _Training, cause: str) -> list[Ended]:
+    def _continue(self, worker: _Worker, training: _Training, cause: str) -> list[JobResult]:
         """Train the rest of a run whose process has ended, unless that has happened too often."""
         if not self._stopping and training.repeated < MORE_TRIES:
             training.repeated += 1
@@ -141,14 +141,14 @@ class LocalWorkers:
                 self._train(worker, training)
             except StorageError as error:
                 worker.training = None
-                return [Ended(training.job, error)]
+                return [JobResult(training.job, error)]
             return []
         worker.training = None
         name = training.job.name
         return [
-            Ended(training.job, TrainingInterrupted(f"{name}: stopped"))
+            JobResult(training.job, TrainingInterrupted(f"{name}: stopped"))
             if self._stopping
-            else Ended(training.job, ModelError(f"its process {cause}, {MORE_TRIES + 1} times"))
+            else JobResult(training.job, ModelError(f"its process {cause}, {MORE_TRIES + 1} times"))
         ]
 
     def _environment(self, slot: int, job: Job) -> dict[str, str]:

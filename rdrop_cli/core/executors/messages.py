@@ -14,10 +14,10 @@ from rdrop_cli.core.training.observer import Observer, TrainingPlan
 from rdrop_cli.errors import ProcessLost, RDropError
 from rdrop_cli.schema import Config
 
-_TOLD = ("place", "stage", "plan", "step", "log", "micro_batch", "notice", "evaluating")
-
-
+_EVENTS = ("place", "stage", "plan", "step", "log", "micro_batch", "notice", "evaluating")
+"""What an observer can be told from elsewhere, by the name of its method."""
 _PATHS = ("folder", "model", "prepared")
+"""Attributes of a job that are paths."""
 
 
 def job_as_text(job: Job) -> str:
@@ -34,7 +34,7 @@ def job_from_text(text: str) -> Job:
     return Job(**{**fields, **paths, "config": Config.model_validate_json(fields["config"])})
 
 
-class Telling(Observer):
+class ForwardingObserver(Observer):
     """Sends a training's progress away.
 
     Args:
@@ -45,33 +45,33 @@ class Telling(Observer):
         self.send = send
 
     def stage(self, name: str, done: int, total: int | None) -> None:
-        self.send({"tell": "stage", "of": [name, done, total]})
+        self.send({"event": "stage", "values": [name, done, total]})
 
     def plan(self, plan: TrainingPlan) -> None:
-        self.send({"tell": "plan", "of": [{**asdict(plan), "run": str(plan.run)}]})
+        self.send({"event": "plan", "values": [{**asdict(plan), "run": str(plan.run)}]})
 
     def step(self, step: int) -> None:
-        self.send({"tell": "step", "of": [step]})
+        self.send({"event": "step", "values": [step]})
 
     def log(self, row: Mapping[str, Any]) -> None:
-        self.send({"tell": "log", "of": [dict(row)]})
+        self.send({"event": "log", "values": [dict(row)]})
 
     def micro_batch(self, size: int) -> None:
-        self.send({"tell": "micro_batch", "of": [size]})
+        self.send({"event": "micro_batch", "values": [size]})
 
     def notice(self, message: str) -> None:
-        self.send({"tell": "notice", "of": [message]})
+        self.send({"event": "notice", "values": [message]})
 
     def evaluating(self, done: int) -> None:
-        self.send({"tell": "evaluating", "of": [done]})
+        self.send({"event": "evaluating", "values": [done]})
 
 
 def pass_on(message: Mapping[str, Any], observer: Observer) -> None:
-    """Tell an observer what `Telling` sent."""
-    name, values = message["tell"], message["of"]
+    """Tell an observer what `ForwardingObserver` sent."""
+    name, values = message["event"], message["values"]
     if name == "plan":
         observer.plan(TrainingPlan(**{**values[0], "run": Path(values[0]["run"])}))
-    elif name in _TOLD:
+    elif name in _EVENTS:
         getattr(observer, name)(*values)
 
 

@@ -12,7 +12,7 @@ from rdrop_cli import threads
 from rdrop_cli.core.data.prepare import prepare_data
 from rdrop_cli.core.executors import ray_cluster
 from rdrop_cli.core.executors.archive import pack, unpack
-from rdrop_cli.core.executors.base import Ended, Job
+from rdrop_cli.core.executors.base import Job, JobResult
 from rdrop_cli.core.executors.messages import error_from_message, job_as_text, pass_on
 from rdrop_cli.core.executors.ray_progress import ProgressOfRuns
 from rdrop_cli.core.executors.ray_task import train_job
@@ -59,12 +59,12 @@ class RayTasks:
         self.address = address
         self.cpus = cpus
         self.gpus = gpus
-        self.threads = threads.chosen() or cpus
+        self.threads = threads.requested_threads() or cpus
         self._ray: Any = None
         self._progress: ProgressOfRuns | None = None
         self._tasks: dict[Path, _Task] = {}
         self._sent: dict[tuple[str, ...], Any] = {}
-        self._stopped: list[Ended] = []
+        self._stopped: list[JobResult] = []
         self._has_room = True
 
     def open(self) -> None:
@@ -109,7 +109,7 @@ class RayTasks:
         )
         self._tasks[job.folder] = _Task(job, observer, answer)
 
-    def poll(self) -> list[Ended]:
+    def poll(self) -> list[JobResult]:
         """Wait for a moment, and put the runs that have come back in their place."""
         ended, self._stopped = self._stopped, []
         by_answer = {task.answer: task for task in self._tasks.values()}
@@ -120,7 +120,7 @@ class RayTasks:
             for answer in ready:
                 task = by_answer[answer]
                 del self._tasks[task.job.folder]
-                ended.append(Ended(task.job, self._receive(task)))
+                ended.append(JobResult(task.job, self._receive(task)))
         elif not ended:
             time.sleep(_MOMENT)  # no node has room for the next run
         return ended
@@ -143,7 +143,7 @@ class RayTasks:
         """End the tasks. What they have done is lost, since it is on the nodes; finished runs are here."""
         for task in self._tasks.values():
             self._ray.cancel(task.answer, force=True)
-            self._stopped.append(Ended(task.job, TrainingInterrupted(f"{task.job.name}: stopped")))
+            self._stopped.append(JobResult(task.job, TrainingInterrupted(f"{task.job.name}: stopped")))
         self._tasks.clear()
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from rdrop_cli.errors import CheckpointError, DataError, RDropError
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.opening import Opening
-    from rdrop_cli.core.inference.part_prediction import PartPredictor, Reading
+    from rdrop_cli.core.inference.part_prediction import PartPredictor, PartReading
     from rdrop_cli.core.inference.part_records import PartRecord
     from rdrop_cli.core.inference.parts import Part, Parts
     from rdrop_cli.core.runs.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ NAME = "part"
 
 
 @dataclass(frozen=True)
-class Opened:
+class WorkerReady:
     """What a worker that has loaded the checkpoint says of itself.
 
     Attributes:
@@ -52,12 +52,14 @@ class PartWorker:
 
     def __init__(self, cpus: int, has_gpu: bool) -> None:
         threads.let_waiting_threads_sleep()
-        threads.choose(cpus)
+        threads.set_thread_limits(cpus)
         if not has_gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._predictor: PartPredictor | None = None
 
-    def open(self, checkpoint: Checkpoint, opening: Opening, parts: Parts, reading: Reading) -> Opened | RDropError:
+    def open(
+        self, checkpoint: Checkpoint, opening: Opening, parts: Parts, reading: PartReading
+    ) -> WorkerReady | RDropError:
         """Load the checkpoint.
 
         Args:
@@ -72,7 +74,7 @@ class PartWorker:
             self._predictor = PartPredictor(classifier, checkpoint, parts, reading)
         except RDropError as error:
             return error
-        return Opened(self._predictor.settings, staging_of(Path(NAME)).name, platform.node(), tuple(notices))
+        return WorkerReady(self._predictor.settings, staging_of(Path(NAME)).name, platform.node(), tuple(notices))
 
     def predict(self, part: Part) -> PartRecord | RDropError:
         """Predict a part, and record that it is finished."""

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from rdrop_cli import threads
 from rdrop_cli.core.executors import ray_cluster
 from rdrop_cli.core.executors.part_cluster import Cluster, gpus_of_a_worker, room_for_workers
-from rdrop_cli.core.executors.part_worker import NAME, Opened, PartWorker
+from rdrop_cli.core.executors.part_worker import NAME, PartWorker, WorkerReady
 from rdrop_cli.errors import ConfigError, DataError, ModelError, RDropError, one_line
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.opening import Opening
-    from rdrop_cli.core.inference.part_prediction import Outcome, Plan, Reading
+    from rdrop_cli.core.inference.part_prediction import Outcome, PartReading, PartsPlan
     from rdrop_cli.core.inference.part_records import PartRecord
     from rdrop_cli.core.inference.parts import Part, Parts
     from rdrop_cli.core.runs.checkpoint import Checkpoint
@@ -42,7 +42,7 @@ class _Worker:
     actor: Any
     answer: Any
     part: Part | None = None
-    opened: Opened | None = None
+    opened: WorkerReady | None = None
 
 
 class PartsOnRay:
@@ -64,7 +64,7 @@ class PartsOnRay:
         checkpoint: Checkpoint,
         opening: Opening,
         parts: Parts,
-        reading: Reading,
+        reading: PartReading,
         *,
         most: int,
         notice: Callable[[str], None] = lambda message: None,
@@ -111,7 +111,7 @@ class PartsOnRay:
                 self._receive(worker)
         return self._settings
 
-    def predict(self, plan: Plan) -> Iterator[Outcome]:
+    def predict(self, plan: PartsPlan) -> Iterator[Outcome]:
         """Predict the pending parts, in order as far as workers are free.
 
         Raises:
@@ -148,7 +148,7 @@ class PartsOnRay:
             self._add()
 
     def _add(self) -> None:
-        actor = self._kind.remote(threads.chosen() or self.cluster.cpus, self._gpus > 0)
+        actor = self._kind.remote(threads.requested_threads() or self.cluster.cpus, self._gpus > 0)
         answer = actor.open.remote(self._checkpoint, self._opening, self._parts, self._reading)
         self._workers.append(_Worker(actor, answer))
 
@@ -182,14 +182,14 @@ class PartsOnRay:
             return str(found)
         if isinstance(found, RDropError):
             raise found
-        if isinstance(found, Opened):
+        if isinstance(found, WorkerReady):
             self._welcome(worker, found)
             return None
         worker.part = None
         record: PartRecord = found
         return record
 
-    def _welcome(self, worker: _Worker, opened: Opened) -> None:
+    def _welcome(self, worker: _Worker, opened: WorkerReady) -> None:
         """A worker has loaded the model.
 
         Raises:

@@ -62,7 +62,7 @@ def connect(address: str | None) -> None:
         "configure_logging": True,
     }
     if address is None:
-        ray.init(address="local", num_cpus=threads.cores(), **quiet)
+        ray.init(address="local", num_cpus=threads.usable_cores(), **quiet)
         return
     _probe(address)
     try:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_TOLD = ("place", "plan", "step", "log", "evaluating")
+_PROGRESS_EVENTS = ("place", "plan", "step", "log", "evaluating")
 _STARTING = 60.0
 """Seconds for which the actor's start is awaited. On a busy machine it takes longer than a short run."""
 _SECONDS = 0.5
@@ -34,7 +34,7 @@ class Collector:
 
 
 class ProgressOfRun:
-    """Sends what `Telling` tells of one run to the collector.
+    """Sends what `ForwardingObserver` tells of one run to the collector.
 
     Args:
         run: Its folder on the driver.
@@ -48,19 +48,19 @@ class ProgressOfRun:
 
     def begin(self) -> None:
         """Tell on which machine the run is trained."""
-        self.pass_on({"tell": "place", "of": [platform.node()]})
+        self.pass_on({"event": "place", "values": [platform.node()]})
 
     def pass_on(self, message: Mapping[str, Any]) -> None:
         """Send a message if it is about progress."""
-        if self._collector is None or message["tell"] not in _TOLD:
+        if self._collector is None or message["event"] not in _PROGRESS_EVENTS:
             return
-        if message["tell"] == "step" or (message["tell"] == "evaluating" and message["of"] != [0]):
+        if message["event"] == "step" or (message["event"] == "evaluating" and message["values"] != [0]):
             now = time.monotonic()
             if now - self._sent < _SECONDS:
-                self._step = message if message["tell"] == "step" else self._step
+                self._step = message if message["event"] == "step" else self._step
                 return
             self._sent = now
-        if self._step is not None and message["tell"] != "step":  # the last one before an evaluation
+        if self._step is not None and message["event"] != "step":  # the last one before an evaluation
             self._collector.tell.remote(self._run, dict(self._step))
         self._step = None
         self._collector.tell.remote(self._run, dict(message))

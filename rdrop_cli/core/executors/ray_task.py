@@ -87,11 +87,11 @@ def _train(
         progress.begin()
         last: dict[str, Any] = {}
         for message in process.messages():
-            if "tell" not in message:
+            if "event" not in message:
                 last = message
                 break
-            if message["tell"] in ("notice", "micro_batch"):
-                notices.append([message["tell"], *message["of"]])
+            if message["event"] in ("notice", "micro_batch"):
+                notices.append([message["event"], *message["values"]])
             else:
                 progress.pass_on(message)
         cause = process.wait()

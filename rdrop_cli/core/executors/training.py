@@ -9,7 +9,7 @@ from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import claim_run
 from rdrop_cli.core.runs.resolve import as_recorded
 from rdrop_cli.core.training.run import TrainingRun
-from rdrop_cli.core.training.set_up import Inputs
+from rdrop_cli.core.training.set_up import LocalInputs
 from rdrop_cli.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def train(job: Job, observer: Observer) -> None:
     with claim_run(job.folder, job.config):
         resume = (job.folder / layout.CONFIG).is_file()
         config = as_recorded(job.folder, job.config)[0] if resume else job.config
-        inputs = Inputs(job.model, job.prepared) if job.model and job.prepared else None
+        inputs = LocalInputs(job.model, job.prepared) if job.model and job.prepared else None
         training = TrainingRun(config, job.folder, resume=resume, observer=observer, inputs=inputs)
         training.set_up()
         check_data(job, training.data.fingerprint)

@@ -37,12 +37,12 @@ def main() -> None:
             content = content[os.write(messages, content) :]
 
     with large_imports():  # only after the environment has been set
-        from rdrop_cli.core.executors.messages import Telling, error_as_message, job_from_text
+        from rdrop_cli.core.executors.messages import ForwardingObserver, error_as_message, job_from_text
         from rdrop_cli.core.executors.training import train
 
     for line in jobs:
         try:
-            train(job_from_text(line), Telling(send))
+            train(job_from_text(line), ForwardingObserver(send))
             message: dict[str, Any] = {"done": True}
         except Exception as error:  # reported by the process that started this one
             message = error_as_message(error)

@@ -10,7 +10,7 @@ import psutil
 
 from rdrop_cli import processes
 from rdrop_cli.core.exporting import packages
-from rdrop_cli.core.exporting.export import Exported, export_run
+from rdrop_cli.core.exporting.export import ExportResult, export_run
 from rdrop_cli.core.runs import layout, onnx_export
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
 from rdrop_cli.errors import RDropError, one_line
@@ -33,7 +33,7 @@ class Attempt:
         can_retry: `rdrop export` may succeed where this did not.
     """
 
-    exported: Exported | None = None
+    exported: ExportResult | None = None
     problem: str | None = None
     can_retry: bool = True
 

@@ -40,7 +40,7 @@ _SEED = 0
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """A finished export.
 
     Attributes:
@@ -79,7 +79,7 @@ def export_run(
     most_texts: int = MOST_TEXTS,
     trust_remote_code: bool = False,
     on_progress: Progress = lambda stage, done, total: None,
-) -> Exported:
+) -> ExportResult:
     """Export a run's best model, and check it against PyTorch on the run's validation texts.
 
     Args:
@@ -103,7 +103,7 @@ def export_run(
     run = destination.check_source(checkpoint)
     if out is not None:
         destination.check_out(out, run)
-    torch_threads.limit()
+    torch_threads.apply_thread_limit()
     try:
         examples = examples_of_run(checkpoint, SPLIT, on_progress)
     except DataError as error:
@@ -128,7 +128,7 @@ def export_run(
         (folder / integrity.MANIFEST).write_text(replace(export, check=record).manifest(), encoding="utf-8")
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != integrity.MANIFEST}
     weights = sum(path.stat().st_size for path in onnx_export.weights_of(model))
-    return Exported(final, sizes, weights, record, refused, time.perf_counter() - began)
+    return ExportResult(final, sizes, weights, record, refused, time.perf_counter() - began)
 
 
 def _write_int8(folder: Path) -> str | None:
@@ -198,7 +198,11 @@ def _check(
         "texts": len(sample.texts),
         **results,
         "faster": "onnx" if rates["onnx"] >= results["torch"]["texts_per_second"] else "torch",
-        "cpu": {"name": cpu, "features": features, "threads": threads.chosen() or threads.share()},
+        "cpu": {
+            "name": cpu,
+            "features": features,
+            "threads": threads.requested_threads() or threads.cores_per_process(),
+        },
         "versions": {name: metadata.version(name) for name in ("torch", "transformers", "onnx", "onnxruntime")},
     }
 

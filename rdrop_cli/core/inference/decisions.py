@@ -31,7 +31,7 @@ SPLIT = "validation"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ThresholdChoice:
     """How a threshold was chosen.
 
     Attributes:
@@ -58,11 +58,11 @@ class Decisions:
     """
 
     threshold: Threshold | None
-    chosen: Chosen | None
+    chosen: ThresholdChoice | None
     is_saved: bool
     without: dict[str, Any] | None
     at_threshold: dict[str, Any] | None
-    covered: list[abstaining.Covered] = field(default_factory=list)
+    covered: list[abstaining.CoveragePoint] = field(default_factory=list)
     aurc: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -161,21 +161,21 @@ def _calibrated(classifier: Classifier, raw: Predictions) -> Predictions:
     return Predictions(raw.labels, at_temperature(raw.probabilities, classifier.temperature))
 
 
-def _choose(validation: Predictions, rule: Rule, positive: int, label: str) -> tuple[Chosen, Threshold]:
+def _choose(validation: Predictions, rule: Rule, positive: int, label: str) -> tuple[ThresholdChoice, Threshold]:
     try:
         curve = thresholds.threshold_curve(validation.labels == positive, validation.probabilities[:, positive])
         index = thresholds.choose(curve, rule)
     except thresholds.Unreachable as error:
         raise DataError(f"no threshold for {rule} of {label}: {error} on {SPLIT}") from error
     value = float(curve.thresholds[index])
-    return Chosen(curve, index), Threshold(value, label, str(rule), SPLIT, len(validation.labels))
+    return ThresholdChoice(curve, index), Threshold(value, label, str(rule), SPLIT, len(validation.labels))
 
 
 def _measure(
     found: Predictions,
     threshold: Threshold | None,
     labels: tuple[str, ...],
-    chosen: Chosen | None,
+    chosen: ThresholdChoice | None,
     *,
     is_saved: bool,
 ) -> Decisions:

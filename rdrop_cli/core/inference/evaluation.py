@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.inference.decisions import SPLIT, check_choice, check_classes, decide
 from rdrop_cli.core.inference.examples import Examples, examples_of_run, examples_of_source
-from rdrop_cli.core.inference.seen import Seen, count_seen
+from rdrop_cli.core.inference.seen import SeenCounts, count_seen
 from rdrop_cli.core.metrics.bootstrap import Interval, interval, resample
 from rdrop_cli.core.metrics.calibration import calibrated_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
@@ -44,7 +44,7 @@ class Rival:
     """
 
     name: str
-    seen: Seen | None
+    seen: SeenCounts | None
     same_data: bool
     precision: str
     backend: BackendName
@@ -70,7 +70,7 @@ class Evaluation:
     name: str
     examples: Examples
     is_own_data: bool
-    seen: Seen | None
+    seen: SeenCounts | None
     measured: Measurement
     decisions: Decisions
     intervals: dict[str, Interval]
@@ -249,5 +249,5 @@ def _compare(
     return Rival(other.name, count_seen(other, examples), same, backend.precision, backend.name, compared, calibrated)
 
 
-def _seen_as_dict(counts: Seen | None) -> dict[str, int] | None:
+def _seen_as_dict(counts: SeenCounts | None) -> dict[str, int] | None:
     return None if counts is None else asdict(counts)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PartReading:
     """How parts are read, and which predictions keep their label.
 
     Attributes:
@@ -60,7 +60,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PartsPlan:
     """What is to be done.
 
     Attributes:
@@ -92,7 +92,7 @@ class PartPredictor:
         settings: Whatever the predictions depend on, as it is recorded.
     """
 
-    def __init__(self, classifier: Classifier, checkpoint: Checkpoint, parts: Parts, reading: Reading) -> None:
+    def __init__(self, classifier: Classifier, checkpoint: Checkpoint, parts: Parts, reading: PartReading) -> None:
         self.classifier = classifier
         self.output = parts.output
         self.reading = reading
@@ -141,7 +141,7 @@ class PartPredictor:
         return record
 
 
-def begin(parts: Parts, chosen: Sequence[Part], settings: dict[str, Any], *, overwrite: bool = False) -> Plan:
+def begin(parts: Parts, chosen: Sequence[Part], settings: dict[str, Any], *, overwrite: bool = False) -> PartsPlan:
     """Claim the folder for the predictions, and see which parts are finished.
 
     Args:
@@ -166,11 +166,11 @@ def begin(parts: Parts, chosen: Sequence[Part], settings: dict[str, Any], *, ove
         pending.append(part)
         if record is not None and part_records.has_changed(part, record):
             changed.add(part.name)
-    return Plan(tuple(finished), tuple(pending), frozenset(changed))
+    return PartsPlan(tuple(finished), tuple(pending), frozenset(changed))
 
 
 def predict_parts(
-    predictor: PartPredictor, plan: Plan, on_row: Callable[[Part], None] = lambda part: None
+    predictor: PartPredictor, plan: PartsPlan, on_row: Callable[[Part], None] = lambda part: None
 ) -> Iterator[Outcome]:
     """Predict the pending parts in order; one that cannot be read does not stop the others.
 
@@ -198,7 +198,7 @@ def _version(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _settings(classifier: Classifier, checkpoint: Checkpoint, root: Path, reading: Reading) -> dict[str, Any]:
+def _settings(classifier: Classifier, checkpoint: Checkpoint, root: Path, reading: PartReading) -> dict[str, Any]:
     backend, threshold, named, defaults = classifier.backend, classifier.threshold, reading.named, reading.defaults
     return {
         "model": _fingerprint(checkpoint),

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenCounts:
     """How many of the examples are in a checkpoint's train and validation splits."""
 
     train: int
     validation: int
 
 
-def count_seen(checkpoint: Checkpoint, examples: Examples) -> Seen | None:
+def count_seen(checkpoint: Checkpoint, examples: Examples) -> SeenCounts | None:
     """Count the examples that a checkpoint has seen; None if its training data is not available."""
     if checkpoint.run is None:
         return None
@@ -42,7 +42,7 @@ def count_seen(checkpoint: Checkpoint, examples: Examples) -> Seen | None:
         if name in data.splits
     }
     counts = {name: sum(text in split for text in texts) for name, split in known.items()}
-    return Seen(counts.get("train", 0), counts.get("validation", 0))
+    return SeenCounts(counts.get("train", 0), counts.get("validation", 0))
 
 
 def _keys(texts: Sequence[str], pairs: Sequence[str] | None, rule: Literal["normalized", "exact"]) -> list[Key]:

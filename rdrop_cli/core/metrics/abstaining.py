@@ -17,7 +17,7 @@ COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
 
 @dataclass(frozen=True)
-class Covered:
+class CoveragePoint:
     """The most confident examples.
 
     Attributes:
@@ -44,7 +44,7 @@ class Covered:
 
 def covered(
     labels: ArrayLike, predicted: ArrayLike, confidence: ArrayLike, coverages: Sequence[float] = COVERAGES
-) -> list[Covered]:
+) -> list[CoveragePoint]:
     """The errors among the most confident examples, for each share of them that gets a label.
 
     Args:
@@ -58,5 +58,5 @@ def covered(
     for share in coverages:
         least = float(descending[max(1, round(share * len(sure))) - 1])
         kept = sure >= least  # with those that are as confident as the last one
-        found.append(Covered(float(kept.mean()), least, int(kept.sum()), int(wrong[kept].sum())))
+        found.append(CoveragePoint(float(kept.mean()), least, int(kept.sum()), int(wrong[kept].sum())))
     return found

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Gap:
+class CheckpointDifference:
     """The first checkpoint's metric minus the second's.
 
     Attributes:
@@ -41,7 +41,7 @@ class HeadToHead:
     """
 
     metrics: tuple[dict[str, Any], dict[str, Any]]
-    gaps: dict[str, Gap]
+    gaps: dict[str, CheckpointDifference]
     mcnemar: McNemar
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def head_to_head(
     gaps = {}
     for name in METRICS:
         resampled = drawn[name][0] - drawn[name][1]
-        gaps[name] = Gap(
+        gaps[name] = CheckpointDifference(
             None if own[name] is None or other[name] is None else own[name] - other[name],
             interval(resampled),
             test.p_value if name == "accuracy" else None if is_weak else p_value(resampled),

@@ -40,7 +40,7 @@ class Threads:
 
 
 @dataclass(frozen=True)
-class Busy:
+class BusyTiming:
     """Timings on a busy machine: median seconds for one operation with `count` threads, and with one thread."""
 
     count: int
@@ -55,16 +55,18 @@ class Busy:
         )
 
 
-def limit() -> None:
+def apply_thread_limit() -> None:
     """Set PyTorch's number of threads to the requested one; without a request, limit it to the available cores."""
-    asked = threads.chosen()
+    asked = threads.requested_threads()
     if asked is not None:
         torch.set_num_threads(asked)
-    elif torch.get_num_threads() > threads.share():
-        torch.set_num_threads(threads.share())
+    elif torch.get_num_threads() > threads.cores_per_process():
+        torch.set_num_threads(threads.cores_per_process())
 
 
-def settle(device: torch.device, *, resume: bool, recorded: int | None, notice: Callable[[str], None]) -> Threads:
+def choose_threads(
+    device: torch.device, *, resume: bool, recorded: int | None, notice: Callable[[str], None]
+) -> Threads:
     """Choose and set the number of threads for a training.
 
     It determines the order of summation and so the last bits of a result. A resumed run therefore keeps its number
@@ -75,13 +77,13 @@ def settle(device: torch.device, *, resume: bool, recorded: int | None, notice: 
         recorded: The number that the run used before; None: not recorded.
         notice: Called with one line about a choice that a user may not expect.
     """
-    chosen = _settle(device, resume, recorded, notice)
+    chosen = _choose(device, resume, recorded, notice)
     torch.set_num_threads(chosen.count)
     return chosen
 
 
-def _settle(device: torch.device, resume: bool, recorded: int | None, notice: Callable[[str], None]) -> Threads:
-    asked, default = threads.chosen(), min(_own_default(), threads.share())
+def _choose(device: torch.device, resume: bool, recorded: int | None, notice: Callable[[str], None]) -> Threads:
+    asked, default = threads.requested_threads(), min(_own_default(), threads.cores_per_process())
     if asked is not None:
         if recorded not in (None, asked):
             notice(
@@ -95,7 +97,7 @@ def _settle(device: torch.device, resume: bool, recorded: int | None, notice: Ca
         return Threads(recorded, "run")
     if resume or device.type != "cpu" or processes.world_size() > 1:
         return Threads(default, "cores")
-    timing, is_new = _look_once(default)
+    timing, is_new = _measure_once(default)
     if timing is None:
         return Threads(default, "cores")
     if is_new:
@@ -109,18 +111,18 @@ def _own_default() -> int:
     return torch.get_num_threads()
 
 
-_looked: dict[int, Busy | None] = {}
+_measured: dict[int, BusyTiming | None] = {}
 
 
-def _look_once(count: int) -> tuple[Busy | None, bool]:
-    """The result of `busy`, measured once for all trainings of a process, and whether this call measured it."""
-    is_new = count not in _looked
+def _measure_once(count: int) -> tuple[BusyTiming | None, bool]:
+    """The result of `measure_contention`, which a process takes once, and whether this call took it."""
+    is_new = count not in _measured
     if is_new:
-        _looked[count] = busy(count)
-    return _looked[count], is_new
+        _measured[count] = measure_contention(count)
+    return _measured[count], is_new
 
 
-def busy(count: int, *, time_with: Callable[[int, float], float] | None = None) -> Busy | None:
+def measure_contention(count: int, *, time_with: Callable[[int, float], float] | None = None) -> BusyTiming | None:
     """Measure whether other work leaves too little of the machine for `count` threads; None if it does not.
 
     This takes about 50 ms on an idle machine, and about a second on one that seems busy. It draws no random numbers.
@@ -138,7 +140,7 @@ def busy(count: int, *, time_with: Callable[[int, float], float] | None = None) 
                 return None
         fewer = [count >> shift for shift in range(1, count.bit_length())]
         by_number = _medians(fewer, _SECONDS, time_with) if len(fewer) > 1 else medians
-        return Busy(count, medians[count], medians[1], best=min(fewer, key=lambda number: by_number[number]))
+        return BusyTiming(count, medians[count], medians[1], best=min(fewer, key=lambda number: by_number[number]))
     finally:
         torch.set_num_threads(before)
 

@@ -34,7 +34,7 @@ _TOLERANCE = {"float32": 1e-3, "bfloat16": 2**-3, "float16": 2**-6}
 
 
 @dataclass(frozen=True)
-class Settled:
+class WorkingSetup:
     """The precision and kernels that work.
 
     Attributes:
@@ -78,7 +78,7 @@ def settle_training(
     device: torch.device,
     precision: Dtype,
     notice: Callable[[str], None],
-) -> Settled:
+) -> WorkingSetup:
     """Move a classifier to its device and try forward, loss and backward there; no weight is changed.
 
     Args:
@@ -121,7 +121,7 @@ def settle_inference(
     device: torch.device,
     precision: Dtype,
     notice: Callable[[str], None],
-) -> Settled:
+) -> WorkingSetup:
     """Like `settle_training`, for a classifier that is already on its device in evaluation mode."""
     batch = probes.batch_of(probes.made_up(tokenizer, model, [probes.SHORT, probes.LONG]), collate, device)
 
@@ -140,7 +140,7 @@ def _settle(
     device: torch.device,
     wanted: Dtype,
     notice: Callable[[str], None],
-) -> Settled:
+) -> WorkingSetup:
     """Try in this order: as wanted, with stock kernels, and both again in float32. Keep the first that works."""
     had_kernels = is_accelerated(model)
     where = devices.describe(device)
@@ -166,8 +166,8 @@ def _settle(
                     f"rdrop's fast kernels give different results on {where} in {precision}, so the stock kernels are"
                     " used"
                 )
-                return Settled(precision, fast=False)
-            return Settled(precision, fast=not stock)
+                return WorkingSetup(precision, fast=False)
+            return WorkingSetup(precision, fast=not stock)
     raise ModelError(
         f"the model fails on {where}: {_cause(first)}",
         "Try a smaller --max-length, and check that the model accepts such inputs.",

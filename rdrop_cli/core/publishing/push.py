@@ -28,7 +28,7 @@ MESSAGE = f"Model trained with rdrop {__version__}"
 
 
 @dataclass(frozen=True)
-class Plan:
+class PushPlan:
     """What a push will do.
 
     Attributes:
@@ -59,7 +59,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Published:
+class PushResult:
     """What a push has done; with a dry run, would do.
 
     Attributes:
@@ -67,7 +67,7 @@ class Published:
         private: Whether only its owner can see the repository.
     """
 
-    plan: Plan
+    plan: PushPlan
     commit: str | None
     private: bool
 
@@ -113,7 +113,7 @@ class Push:
         if not (self._token.isascii() and self._token.isprintable()):  # an HTTP library would quote it in its error
             raise HubError("the token has characters that no token has", "Set HF_TOKEN again, or: hf auth login.")
 
-    def plan(self, on_progress: Progress | None = None) -> Plan:
+    def plan(self, on_progress: Progress | None = None) -> PushPlan:
         """What is to be sent, and what it replaces. Nothing is changed.
 
         Raises:
@@ -126,14 +126,14 @@ class Push:
             raise HubError(cause, "Check the network, and HF_ENDPOINT if it is set.")
         found = self._find()
         if found is None:
-            return Plan(contents, self.repository, address, exists=False, private=self.private)
+            return PushPlan(contents, self.repository, address, exists=False, private=self.private)
         if self.private and not found.private:
             raise HubError(
                 f"{self.repository}: exists and is public", "Make it private on the hub first, or leave out --private."
             )
         present = [sibling.rfilename for sibling in found.siblings or ()]
         sent = {file.path for file in contents.files}
-        return Plan(
+        return PushPlan(
             contents,
             self.repository,
             address,
@@ -145,7 +145,7 @@ class Push:
             kept=tuple(path for path in present if path not in sent and not may_be_published(path)),
         )
 
-    def send(self, plan: Plan, message: str = MESSAGE, *, bars: bool = False) -> Published:
+    def send(self, plan: PushPlan, message: str = MESSAGE, *, bars: bool = False) -> PushResult:
         """Create the repository if it is new, and send everything in one commit.
 
         Args:
@@ -168,7 +168,7 @@ class Push:
             operations = [CommitOperationAdd(file.path, file.content) for file in plan.contents.files]
             operations += [CommitOperationDelete(path) for path in plan.deleted]
             sent = self._api.create_commit(self.repository, operations, commit_message=message, parent_commit=plan.head)
-        return Published(plan, sent.oid, private)
+        return PushResult(plan, sent.oid, private)
 
     @property
     def _api(self) -> HfApi:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenReport:
     """A report that has been written.
 
     Attributes:
@@ -45,7 +45,7 @@ class Written:
 
 def write_report(
     name: str | None = None, *, against: str | None = None, out: Path | None = None, on_progress: Progress
-) -> Written:
+) -> WrittenReport:
     """Write the report of a run or a comparison.
 
     Args:
@@ -72,7 +72,7 @@ def write_report(
     report = _make(folder, against, on_progress)
     page = render(report)
     write_text(path, page)
-    return Written(
+    return WrittenReport(
         path,
         len(page.encode("utf-8")),
         [section.title for section in report.sections if not section.is_left_out],

@@ -8,7 +8,7 @@ import numpy as np
 
 from rdrop_cli.core.metrics.bootstrap import Interval, interval, p_value, resample
 from rdrop_cli.core.metrics.calibration import calibration_error
-from rdrop_cli.core.metrics.head_to_head import Gap
+from rdrop_cli.core.metrics.head_to_head import CheckpointDifference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def metric_intervals(
     return known
 
 
-def paired_gaps(first: RunDocuments, second: RunDocuments) -> dict[str, Gap]:
+def paired_gaps(first: RunDocuments, second: RunDocuments) -> dict[str, CheckpointDifference]:
     """The paired bootstrap of those metrics that are means over examples, raw and calibrated, by metric."""
     a, b = first.predictions["test"], second.predictions["test"]
     pairs = {"brier": (_squares(a.labels, a.probabilities), _squares(b.labels, b.probabilities))}
@@ -51,7 +51,7 @@ def paired_gaps(first: RunDocuments, second: RunDocuments) -> dict[str, Gap]:
     gaps = {}
     for name, (of_first, of_second) in pairs.items():
         drawn = _means(of_first - of_second)
-        gaps[name] = Gap(float((of_first - of_second).mean()), interval(drawn), p_value(drawn))
+        gaps[name] = CheckpointDifference(float((of_first - of_second).mean()), interval(drawn), p_value(drawn))
     return gaps
 
 

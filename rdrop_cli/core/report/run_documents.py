@@ -46,7 +46,7 @@ POSITIVE = 1
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ReportTemperature:
     """A run's temperature.
 
     Attributes:
@@ -100,18 +100,18 @@ class RunDocuments:
         return load_recorded_data(self.record) if self.record.get("prepared") else None
 
     @cached_property
-    def calibration(self) -> Calibration | None:
+    def calibration(self) -> ReportTemperature | None:
         """The temperature that the run recorded, else one fitted on validation; None: there is nothing to fit it on."""
         recorded = next((split["temperature"] for split in self.metrics.values() if split.get("temperature")), None)
         noted = self.card.get("calibration")
         reason = noted.get("reason") if isinstance(noted, dict) else None
         if isinstance(recorded, float | int) and recorded > 0:
-            return Calibration(float(recorded), "recorded by the training", str(reason) if reason else None, True)
+            return ReportTemperature(float(recorded), "recorded by the training", str(reason) if reason else None, True)
         if "validation" not in self.predictions:
             return None
         found = self.predictions["validation"]
         fitted = fit_temperature(found.labels, found.probabilities)
-        return Calibration(fitted.value, "fitted for this report", fitted.reason)
+        return ReportTemperature(fitted.value, "fitted for this report", fitted.reason)
 
     def calibrated(self, split: str) -> NDArray[np.float64] | None:
         """A split's probabilities after the temperature; None without predictions or temperature."""

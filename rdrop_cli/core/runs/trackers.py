@@ -21,7 +21,7 @@ EXTRAS = {"wandb": "wandb", "mlflow": "mlflow"}
 
 
 @dataclass
-class Sent:
+class TrackerProgress:
     """What one tracker has received.
 
     Attributes:
@@ -49,14 +49,14 @@ def check_trackers(names: Sequence[str]) -> None:
             )
 
 
-def load_sent(run: Path) -> dict[str, Sent]:
+def load_sent(run: Path) -> dict[str, TrackerProgress]:
     """What trackers have received, by name; a missing or damaged record counts as nothing."""
     with contextlib.suppress(CheckpointError, TypeError, AttributeError):
-        return {name: Sent(**sent) for name, sent in layout.read_json(run / layout.TRACKERS).items()}
+        return {name: TrackerProgress(**sent) for name, sent in layout.read_json(run / layout.TRACKERS).items()}
     return {}
 
 
-def save_sent(run: Path, sent: dict[str, Sent]) -> None:
+def save_sent(run: Path, sent: dict[str, TrackerProgress]) -> None:
     """Record what trackers have received.
 
     Raises:

@@ -30,7 +30,7 @@ _STAGE = "Verifying files"
 
 
 @dataclass(frozen=True)
-class Verified:
+class RunVerification:
     """What verifying a run showed.
 
     Attributes:
@@ -66,7 +66,7 @@ class Verified:
 
 def verify_runs(
     names: Sequence[str] = (), folder: Path = layout.RUNS, on_progress: Progress | None = None
-) -> list[Verified]:
+) -> list[RunVerification]:
     """Verify the named runs, or all in a folder.
 
     Raises:
@@ -115,19 +115,19 @@ def _count_files(folder: Path) -> int:
     return sum(path.is_file() for path in folder.iterdir())
 
 
-def _verify(run: Path, name: str, meter: _Meter) -> Verified:
+def _verify(run: Path, name: str, meter: _Meter) -> RunVerification:
     if has_writer(run):
-        return Verified(name, run, "in use")
+        return RunVerification(name, run, "in use")
     try:
         return _verify_files(run, name, meter)
     except OSError as error:
         path, fault = Path(error.filename or run), f"cannot be read ({error.strerror})"
     except StorageError as error:
         path, fault = run, error.message
-    return Verified(name, run, "unreadable", faults={path: fault}, remedy=remedy.UNREADABLE)
+    return RunVerification(name, run, "unreadable", faults={path: fault}, remedy=remedy.UNREADABLE)
 
 
-def _verify_files(run: Path, name: str, meter: _Meter) -> Verified:
+def _verify_files(run: Path, name: str, meter: _Meter) -> RunVerification:
     """As `_verify`.
 
     Raises:
@@ -144,11 +144,11 @@ def _verify_files(run: Path, name: str, meter: _Meter) -> Verified:
             faults[folder] = fault
         meter.folder(_count_files(folder))
     if faults and has_writer(run):  # a training has begun to write meanwhile, and may have removed what was missing
-        return Verified(name, run, "in use")
+        return RunVerification(name, run, "in use")
     intact = [folder for folder in checked if folder not in faults]
     advice = remedy.advise(run, faults, intact) if faults else None
     outcome: Outcome = "damaged" if faults else "not checked" if unsealed else "intact"
-    return Verified(name, run, outcome, tuple(checked), tuple(unsealed), faults, advice)
+    return RunVerification(name, run, outcome, tuple(checked), tuple(unsealed), faults, advice)
 
 
 def folder_fault(folder: Path, on_file: Callable[[], None] | None = None) -> str | None:

@@ -21,7 +21,7 @@ from rdrop_cli.core.sweep.space import SHORT, Choices
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rdrop_cli.core.sweep.runner import Found, SweepResult
+    from rdrop_cli.core.sweep.runner import SearchResult, SweepResult
     from rdrop_cli.core.sweep.space import Dimension
     from rdrop_cli.core.sweep.trials import Trial
 
@@ -36,7 +36,7 @@ def short_name(key: str) -> str:
     return _LONG_NAMES.get(key, key)
 
 
-def ranked(found: Found, *, maximizes: bool) -> list[tuple[Trial, list[float]]]:
+def ranked(found: SearchResult, *, maximizes: bool) -> list[tuple[Trial, list[float]]]:
     """The trials, the best first; then those that were given up, then those that failed."""
     order = {"complete": 0, "pruned": 1, "running": 2, "failed": 3}
     sign = -1 if maximizes else 1
@@ -87,12 +87,12 @@ def write_results(result: SweepResult) -> list[Path]:
     return files
 
 
-def recipe_path(folder: Path, found: Found) -> Path:
+def recipe_path(folder: Path, found: SearchResult) -> Path:
     """Where the winner's configuration is written."""
     return folder / ("best.yaml" if found.search.name == RDROP else f"best-{found.search.name}.yaml")
 
 
-def _search(found: Found) -> dict[str, Any]:
+def _search(found: SearchResult) -> dict[str, Any]:
     return {
         "space": {key: str(dimension) for key, dimension in found.search.space.items()},
         "best": found.best.number if found.best else None,
@@ -159,7 +159,7 @@ def _draw(result: SweepResult, path: Path) -> None:
         figure.savefig(staging, format="png", dpi=130)
 
 
-def _scatter(axes: Axes, key: str, found: Found, colour: str, marker: str) -> None:
+def _scatter(axes: Axes, key: str, found: SearchResult, colour: str, marker: str) -> None:
     dimension = found.search.space[key]
 
     def place(trial: Trial) -> Any:

@@ -26,9 +26,9 @@ from rdrop_cli.core.storage.files import make_folder
 from rdrop_cli.core.storage.lock import only_writer
 from rdrop_cli.core.sweep.observer import SweepObserver
 from rdrop_cli.core.sweep.plan import CONFIRM, PLAIN, Search, SweepPlan, save_record
-from rdrop_cli.core.sweep.runs import Runs
 from rdrop_cli.core.sweep.space import DROPOUT, Choices, as_settings
 from rdrop_cli.core.sweep.study import SEEDS_BEFORE_PRUNING, Study
+from rdrop_cli.core.sweep.trial_trainer import TrialTrainer
 from rdrop_cli.core.sweep.trials import Trial, load_trials, save_trial, trial_folder
 from rdrop_cli.errors import ModelError, one_line
 
@@ -43,7 +43,7 @@ _FAILURES, _IN_A_ROW = 3, 10
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search has found.
 
     Attributes:
@@ -70,7 +70,7 @@ class SweepResult:
     """
 
     plan: SweepPlan
-    found: Sequence[Found]
+    found: Sequence[SearchResult]
     comparison: ComparisonResult | None
 
 
@@ -99,17 +99,17 @@ def sweep(
     with only_writer(plan.folder), contextlib.closing(executor):
         executor.open()
         save_record(plan)
-        runs = Runs(plan, told, executor)
-        found = [_Searching(plan, search, runs, told).run() for search in plan.searches]
+        trainer = TrialTrainer(plan, told, executor)
+        found = [_SearchRunner(plan, search, trainer, told).run() for search in plan.searches]
     compared = _confirm(plan, found, comparison_observer, executor) if plan.confirm else None
     return SweepResult(plan, found, compared)
 
 
-class _Searching:
+class _SearchRunner:
     """One search, from where it stands to its end."""
 
-    def __init__(self, plan: SweepPlan, search: Search, runs: Runs, observer: SweepObserver) -> None:
-        self.plan, self.search, self.runs, self.observer = plan, search, runs, observer
+    def __init__(self, plan: SweepPlan, search: Search, trainer: TrialTrainer, observer: SweepObserver) -> None:
+        self.plan, self.search, self.trainer, self.observer = plan, search, trainer, observer
         self.seeds = plan.seeds
         make_folder(search.folder)
         self.trials = [(trial, trial.scores(self.seeds, plan.metric)) for trial in load_trials(search.folder)]
@@ -122,7 +122,7 @@ class _Searching:
             first=self._own_values(),
         )
 
-    def run(self) -> Found:
+    def run(self) -> SearchResult:
         ended = [trial for trial, _ in self.trials if trial.state != "running"]
         self.observer.search(self.search.name, self.plan.trials, len(ended))
         if len(ended) < len(self.trials):
@@ -134,7 +134,7 @@ class _Searching:
             save_trial(trial)
             self._finish(trial)
         best = self.best()
-        return Found(
+        return SearchResult(
             self.search, self.trials, best, None if best is None else self._config(best), sum(self._costs().values())
         )
 
@@ -158,7 +158,7 @@ class _Searching:
             if reported > end:  # an earlier session judged it here and continued
                 continue
             try:
-                self.runs.train(trial, config, self.seeds[:end])
+                self.trainer.train(trial, config, self.seeds[:end])
             except ModelError as error:
                 state, reason = "failed", one_line(error)
                 break
@@ -204,7 +204,7 @@ class _Searching:
 
     def _seconds_left(self) -> float | None:
         spent = self._costs()
-        at_once = self.runs.at_once(len(self.seeds))
+        at_once = self.trainer.at_once(len(self.seeds))
         if self.plan.seconds is not None:
             return max(0.0, self.plan.seconds - sum(spent.values())) / at_once
         assert self.plan.trials is not None, "a sweep has one limit at least"
@@ -212,12 +212,12 @@ class _Searching:
         return mean * (self.plan.trials - len(self.trials)) / at_once if mean else None
 
     def _config(self, trial: Trial) -> Config:
-        settings = as_settings(trial.values, list(self.runs.dropout))
+        settings = as_settings(trial.values, list(self.trainer.dropout))
         return override(self.search.config, settings, trial.name)
 
     def _own_values(self) -> dict[str, Any]:
         """The configuration's values that are in the space: the first trial."""
-        tree = {DROPOUT: _mean(self.runs.dropout), **flatten(self.search.config.model_dump())}
+        tree = {DROPOUT: _mean(self.trainer.dropout), **flatten(self.search.config.model_dump())}
         return {
             key: tree[key]
             for key, dimension in self.search.space.items()
@@ -237,7 +237,7 @@ def _judgements(seeds: int) -> list[int]:
 
 
 def _confirm(
-    plan: SweepPlan, found: Sequence[Found], observer: ComparisonObserver | None, executor: Executor
+    plan: SweepPlan, found: Sequence[SearchResult], observer: ComparisonObserver | None, executor: Executor
 ) -> ComparisonResult:
     """Compare the winners with fresh seeds; plain fine-tuning is the baseline."""
     arms = []

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def begin_run(
     run: Path, config: Config, data: Prepared, record: Mapping[str, Any], *, overwrite: bool = False
-) -> Start:
+) -> ResumePoint:
     """Start a run in a folder.
 
     Args:
@@ -46,12 +46,12 @@ def begin_run(
     if (run / layout.CONFIG).exists():
         raise CheckpointError(f"{run}: another training has begun in this folder", "Give another --out.")
     write_record(run, config, data, record)
-    return Start()
+    return ResumePoint()
 
 
 def resume_run(
     run: Path, config: Config, data: Prepared, record: Mapping[str, Any], notice: Callable[[str], None]
-) -> Start:
+) -> ResumePoint:
     """Return the run folder to the state of its newest intact checkpoint.
 
     Args:
@@ -64,7 +64,7 @@ def resume_run(
         StorageError: the folder cannot be written to.
     """
     check_same_run(run, data, record["model"])
-    start = find_start(run)
+    start = find_resume_point(run)
     before = read_record(run) if (run / layout.DATA).is_file() else {}
     if before.get("device", record["device"]) != record["device"]:
         notice(
@@ -89,7 +89,7 @@ STATE = layout.STATE
 
 
 @dataclass(frozen=True)
-class Start:
+class ResumePoint:
     """Where training begins.
 
     Attributes:
@@ -106,15 +106,15 @@ class Start:
         return step_of(self.checkpoint) if self.checkpoint else 0
 
 
-def find_start(run: Path) -> Start:
+def find_resume_point(run: Path) -> ResumePoint:
     """The newest intact checkpoint whose best model is available or can be saved again."""
     damaged: dict[Path, str] = {}
     for checkpoint in numbered_checkpoints(run / layout.CHECKPOINTS):
         fault = integrity.damage(checkpoint) or _wrong_state(checkpoint) or _lost_best(run, checkpoint)
         if fault is None:
-            return Start(checkpoint, damaged)
+            return ResumePoint(checkpoint, damaged)
         damaged[checkpoint] = fault
-    return Start(None, damaged)
+    return ResumePoint(None, damaged)
 
 
 def restore_best(run: Path, checkpoint: Path, config: Config, data: Prepared) -> None:
@@ -189,7 +189,7 @@ def _lost_best(run: Path, checkpoint: Path) -> str | None:
     if not step or step_of_best(run / layout.BEST) == step:
         return None
     # best/ is from another step, or damaged. It can be saved again from the best step's checkpoint, if that is intact;
-    # if it is this checkpoint, `find_start` has just checked it.
+    # if it is this checkpoint, `find_resume_point` has just checked it.
     source = checkpoint.with_name(f"checkpoint-{step}")
     if source == checkpoint or (fault := integrity.damage(source)) is None:
         return None

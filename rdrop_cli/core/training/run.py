@@ -31,14 +31,14 @@ from rdrop_cli.core.training.final_evaluation import measure_best, validation_me
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
 from rdrop_cli.core.training.resume import (
     STATE,
-    Start,
+    ResumePoint,
     begin_run,
     check_random_state,
     has_ended,
     log_history,
     resume_run,
 )
-from rdrop_cli.core.training.set_up import Inputs, TrainingSetup, set_up_training
+from rdrop_cli.core.training.set_up import LocalInputs, TrainingSetup, set_up_training
 from rdrop_cli.core.training.trackers import Trackers
 from rdrop_cli.errors import TrainingInterrupted
 
@@ -103,7 +103,7 @@ class TrainingRun:
         resume: bool = False,
         overwrite: bool = False,
         observer: Observer | None = None,
-        inputs: Inputs | None = None,
+        inputs: LocalInputs | None = None,
     ) -> None:
         self.config = config
         self.run = run
@@ -224,7 +224,7 @@ class TrainingRun:
 
     def _start(self, ready: TrainingSetup, trackers: Trackers) -> TrainingResult:
         run = ready.run
-        begin = processes.broadcast(self._open_run(ready) if processes.is_main_process() else Start())
+        begin = processes.broadcast(self._open_run(ready) if processes.is_main_process() else ResumePoint())
         checkpoint = begin.checkpoint
         trainer = self.trainer()
         trainer.add_callback(trackers)
@@ -308,7 +308,7 @@ class TrainingRun:
         )
         write_text(result.run / layout.METRICS, json.dumps(result.metrics, indent=2) + "\n")
 
-    def _open_run(self, ready: TrainingSetup) -> Start:
+    def _open_run(self, ready: TrainingSetup) -> ResumePoint:
         """Start or resume the run folder, and return where to begin."""
         record = {
             "model": ready.model_record,

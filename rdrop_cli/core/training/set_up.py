@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class LocalInputs:
     """Where this machine has a model and prepared data that the configuration names as they are on another one."""
 
     model: Path
@@ -118,7 +118,7 @@ def set_up_training(
     resume: bool,
     observer: Observer,
     notice: Callable[[str], None],
-    inputs: Inputs | None = None,
+    inputs: LocalInputs | None = None,
 ) -> TrainingSetup:
     """Load data and model, downloading a model on the hub if necessary, and do everything that can fail early.
 
@@ -197,7 +197,7 @@ def _settle_threads(
     device: torch.device, recorded: Mapping[str, Any], resume: bool, observer: Observer
 ) -> torch_threads.Threads:
     threads = recorded.get("threads")
-    return torch_threads.settle(
+    return torch_threads.choose_threads(
         device,
         resume=resume,
         recorded=threads if isinstance(threads, int) else None,  # earlier versions did not record it

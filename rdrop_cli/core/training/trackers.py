@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 
 from rdrop_cli import processes
 from rdrop_cli.config import flatten
-from rdrop_cli.core.runs.trackers import EXTRAS, Sent, load_sent, save_sent
+from rdrop_cli.core.runs.trackers import EXTRAS, TrackerProgress, load_sent, save_sent
 from rdrop_cli.core.storage.addresses import without_password
 from rdrop_cli.errors import one_line
 
@@ -145,7 +145,7 @@ class Trackers(TrainerCallback):
         self._config, self._run, self._notice = config, run, notice
         self._names = names
         self._open: dict[str, _Tracker] = {}
-        self._sent: dict[str, Sent] = {}
+        self._sent: dict[str, TrackerProgress] = {}
         self._before: dict[str, dict[str, int]] = {}
 
     def __enter__(self) -> Self:
@@ -201,7 +201,7 @@ class Trackers(TrainerCallback):
         names, self._names = self._names, []
         self._sent = load_sent(self._run)
         for name in names:
-            sent = self._sent.setdefault(name, Sent())
+            sent = self._sent.setdefault(name, TrackerProgress())
             self._before[name] = dict(sent.steps)
             with self._guarded(name):
                 tracker, done = _TRACKERS[name](), "began" if sent.id is None else "continues"

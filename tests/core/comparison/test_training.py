@@ -13,7 +13,7 @@ from rdrop_cli.core.comparison.arms import make_arms
 from rdrop_cli.core.comparison.grid import make_cells
 from rdrop_cli.core.comparison.observer import ComparisonPlan
 from rdrop_cli.core.comparison.training import no_results, train_cells
-from rdrop_cli.core.executors.base import Ended, Job
+from rdrop_cli.core.executors.base import Job, JobResult
 from rdrop_cli.errors import CheckpointError, DataError, ModelError, StorageError, TrainingInterrupted
 
 
@@ -35,7 +35,7 @@ class Elsewhere:
         self.at_poll()
         jobs, self.jobs = self.jobs, []
         stopped = TrainingInterrupted("stopped") if self.stopped else None
-        return [Ended(job, stopped or self.errors.get(job.name)) for job in jobs]
+        return [JobResult(job, stopped or self.errors.get(job.name)) for job in jobs]
 
     def cancel(self):
         self.stopped = True

@@ -8,7 +8,7 @@ import pytest
 from rdrop_cli.config import load_config
 from rdrop_cli.core.executors.base import Job
 from rdrop_cli.core.executors.messages import (
-    Telling,
+    ForwardingObserver,
     error_as_message,
     error_from_message,
     job_as_text,
@@ -38,7 +38,7 @@ def test_everything_that_a_training_tells_arrives():
         def __getattribute__(self, name):
             return lambda *values: told.append((name, values))
 
-    sender = Telling(lambda message: pass_on(json.loads(json.dumps(message)), Notes()))
+    sender = ForwardingObserver(lambda message: pass_on(json.loads(json.dumps(message)), Notes()))
     sender.stage("Reading", 1, None)
     sender.plan(PLAN)
     sender.step(3)

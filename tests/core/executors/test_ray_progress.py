@@ -21,12 +21,12 @@ def test_steps_are_sent_now_and_then_and_everything_else_always(monkeypatch):
     progress = ProgressOfRun("plain/seed42", handle)
     progress.begin()
     for step in (1, 2):
-        progress.pass_on({"tell": "step", "of": [step]})
-    progress.pass_on({"tell": "evaluating", "of": [1]})
-    progress.pass_on({"tell": "evaluating", "of": [0]})  # its end
-    progress.pass_on({"tell": "step", "of": [3]})
-    progress.pass_on({"tell": "notice", "of": ["comes with the result"]})
-    told = [(message["tell"], message["of"]) for run, message in handle.actor.take() if run == "plain/seed42"]
+        progress.pass_on({"event": "step", "values": [step]})
+    progress.pass_on({"event": "evaluating", "values": [1]})
+    progress.pass_on({"event": "evaluating", "values": [0]})  # its end
+    progress.pass_on({"event": "step", "values": [3]})
+    progress.pass_on({"event": "notice", "values": ["comes with the result"]})
+    told = [(message["event"], message["values"]) for run, message in handle.actor.take() if run == "plain/seed42"]
     assert told == [("place", [platform.node()]), ("step", [1]), ("step", [2]), ("evaluating", [0]), ("step", [3])]
     assert handle.actor.take() == []
 

@@ -17,7 +17,7 @@ from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.trainer.checkpointing import WholeCheckpoints
 from rdrop_cli.core.training import resume
 from rdrop_cli.core.training.observer import Observer
-from rdrop_cli.core.training.resume import check_same_processes, find_start, restore_best
+from rdrop_cli.core.training.resume import check_same_processes, find_resume_point, restore_best
 from rdrop_cli.core.training.run import TrainingRun
 from rdrop_cli.errors import DataError, ModelError, StorageError, TrainingInterrupted
 from training_runs import SignalAt, harm, history, newest, weights
@@ -84,7 +84,7 @@ def test_the_best_model_is_made_again_from_its_checkpoint(interrupted, lost):
         shutil.rmtree(run / "best")
     else:
         harm(run / "best" / {"weights": "model.safetensors", "card": "rdrop.json", "config": "config.json"}[lost])
-    start = find_start(run)
+    start = find_resume_point(run)
     assert start.checkpoint == newest(run)
     training = TrainingRun(settings, run, resume=True)
     restore_best(run, start.checkpoint, settings, training.set_up().data)
@@ -97,7 +97,7 @@ def test_a_checkpoint_whose_best_model_is_lost_is_passed_over(interrupted):
     best = resume._best_step(newest(run))
     shutil.rmtree(run / "best")
     harm(run / "checkpoints" / f"checkpoint-{best}" / "model.safetensors")
-    start = find_start(run)
+    start = find_resume_point(run)
     assert start.step < best
     assert "the best model" in start.damaged[newest(run)]
 
@@ -204,7 +204,7 @@ def test_weights_that_are_not_finite_are_never_saved(config, tmp_path):
     with pytest.raises(ModelError, match="the weights are no longer finite at step 15"):
         training.start()
     assert newest(tmp_path / "run").name == "checkpoint-10"
-    assert find_start(tmp_path / "run").damaged == {}
+    assert find_resume_point(tmp_path / "run").damaged == {}
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def open_classifier(
             from rdrop_cli.core.model import torch_threads
 
             if set_threads:
-                torch_threads.limit()
+                torch_threads.apply_thread_limit()
             loaded = TorchBackend(
                 checkpoint,
                 precision=precision,

@@ -107,7 +107,7 @@ def _session(path: Path) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
-    options.intra_op_num_threads = threads.chosen() or threads.share()
+    options.intra_op_num_threads = threads.requested_threads() or threads.cores_per_process()
     # Waiting threads sleep, as PyTorch's do here: on a busy machine batches took 0.9 times as long, single texts 0.6.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

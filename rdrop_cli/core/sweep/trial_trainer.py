@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rdrop_cli.schema import Config
 
 
-class _Watching(ComparisonObserver):
+class _TrialObserver(ComparisonObserver):
     """Tells a sweep's observer what a comparison tells of its cells.
 
     Attributes:
@@ -52,7 +52,7 @@ class _Watching(ComparisonObserver):
         self._observer.failed(self.trial, cell.seed, why)
 
 
-class Runs:
+class TrialTrainer:
     """Trains runs of trials, all on the same data and from the same weights.
 
     Args:
@@ -65,7 +65,7 @@ class Runs:
     def __init__(self, plan: SweepPlan, observer: SweepObserver, executor: Executor) -> None:
         config = plan.searches[0].config
         self._executor = executor
-        self._watching = _Watching(observer, plan.seeds)
+        self._watching = _TrialObserver(observer, plan.seeds)
         settings = Cell(Arm("settings", config), config.train.seed, plan.folder / "settings")
         self._comparison = Comparison([settings], plan.folder, self._watching)
         self._comparison.prepare()
