@@ -30,6 +30,7 @@ from rich.console import Console
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from rdrop_cli.core.metrics.calibration import at_temperature, fit_temperature
+from rdrop_cli.core.metrics.losses import nll_per_example
 from rdrop_cli.core.metrics.significance import paired_t
 from rdrop_cli.core.runs.outputs import load_cost, load_predictions
 from rdrop_cli.core.storage import starter
@@ -76,11 +77,6 @@ def scores_at(found: Predictions, threshold: float) -> tuple[float, float, float
     return float(f1), float(precision), float(recall)
 
 
-def nll(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean cross-entropy in nats."""
-    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
-
-
 def measure(work: Path, seed: int) -> list[dict[str, Any]]:
     """Both arms of a seed on test, each at 0.5 and at the threshold chosen on validation."""
     rows = []
@@ -90,8 +86,8 @@ def measure(work: Path, seed: int) -> list[dict[str, Any]]:
         temperature = fit_temperature(validation.labels, validation.probabilities).value
         of_probabilities = (
             float(roc_auc_score(test.labels, test.probabilities[:, 1])),
-            nll(test.labels, test.probabilities),
-            nll(test.labels, at_temperature(test.probabilities, temperature)),
+            float(nll_per_example(test.labels, test.probabilities).mean()),
+            float(nll_per_example(test.labels, at_temperature(test.probabilities, temperature)).mean()),
         )
         for name, threshold in ((way, 0.5), (f"{way}, threshold", best_threshold(validation))):
             values = (*scores_at(test, threshold), *of_probabilities)

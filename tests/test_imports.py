@@ -56,7 +56,7 @@ ALLOWED["core.report"] = {
     "core.metrics", "core.progress",
 }  # fmt: skip
 ALLOWED["core.publishing"] = {
-    *BASE, "core.report", "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
+    *BASE, "core.runs", "core.data", "core.storage", "core.metrics", "core.progress",
 }  # fmt: skip
 ALLOWED["core.sweep"] = {
     *BASE, "config", "strict_yaml", "core.comparison", "core.executors", "core.training", "core.runs", "core.model",

@@ -22,6 +22,7 @@ from rdrop_cli.core.metrics.calibration import (
     fit_temperature,
 )
 from rdrop_cli.core.metrics.classification import HEADLINE, classification_metrics
+from rdrop_cli.core.metrics.losses import brier_per_example, nll_per_example
 from rdrop_cli.core.metrics.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -76,18 +77,18 @@ def calibrate(test: Predictions, validation: Predictions | None) -> CalibratedCe
     """
     labels, p = test.labels, test.probabilities
     metrics: dict[str, float | None] = {
-        "nll": float(_nll(labels, p).mean()),
+        "nll": float(nll_per_example(labels, p).mean()),
         "brier": brier_score(labels, p),
         "ece": calibration_error(labels, p),
         **dict.fromkeys(CALIBRATED),
     }
-    losses = {"nll": _nll(labels, p), "brier": _brier(labels, p)}
+    losses = {"nll": nll_per_example(labels, p), "brier": brier_per_example(labels, p)}
     if validation is None:
         unknown = np.full(len(labels), np.nan)
         return CalibratedCell(metrics, {**losses, "nll_calibrated": unknown, "brier_calibrated": unknown})
     fitted = fit_temperature(validation.labels, validation.probabilities)
     after = at_temperature(p, fitted.value)
-    losses |= {"nll_calibrated": _nll(labels, after), "brier_calibrated": _brier(labels, after)}
+    losses |= {"nll_calibrated": nll_per_example(labels, after), "brier_calibrated": brier_per_example(labels, after)}
     return CalibratedCell({**metrics, **calibrated_metrics(labels, p, fitted.value)}, losses, fitted.reason)
 
 
@@ -118,11 +119,3 @@ def _these(number: int, cells: Sequence[CalibratedCell]) -> str:
 
 def _mean(predictions: Sequence[Predictions]) -> Predictions:
     return Predictions(predictions[0].labels, np.mean([found.probabilities for found in predictions], axis=0))
-
-
-def _nll(labels: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(-np.log(np.maximum(p[np.arange(len(labels)), labels], np.finfo(np.float64).tiny)))
-
-
-def _brier(labels: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.square(p - np.eye(p.shape[1])[labels]).sum(axis=1))

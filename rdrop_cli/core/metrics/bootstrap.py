@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from rdrop_cli.core.metrics.losses import nll_per_example
+
 if TYPE_CHECKING:
     from rdrop_cli.core.metrics.predictions import Predictions
 
@@ -148,15 +150,14 @@ class _Measure:
 
     def __init__(self, model: Predictions, positive: int) -> None:
         truth, p = model.labels, model.probabilities
-        rows, classes = p.shape
+        classes = p.shape[1]
         predicted = p.argmax(axis=1)
         self._classes = [positive] if classes == 2 else list(range(classes))
         # (examples, classes): whether a class is the example's own, the predicted one, or both
         self._is_of = truth[:, None] == np.array(self._classes)
         is_called = predicted[:, None] == np.array(self._classes)
         self._counts = np.concatenate([self._is_of & is_called, self._is_of, is_called], axis=1).astype(np.float64)
-        nll = -np.log(np.maximum(p[np.arange(rows), truth], np.finfo(np.float64).tiny))
-        self._means = np.column_stack([predicted == truth, nll])
+        self._means = np.column_stack([predicted == truth, nll_per_example(truth, p)])
         has_all = len(np.unique(truth)) == classes
         self._ranked = [_Ranking(p[:, index], truth == index) for index in self._classes] if has_all else []
 

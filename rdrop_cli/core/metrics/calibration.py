@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdrop_cli.core.metrics.losses import brier_per_example, nll_per_example
 from rdrop_cli.core.metrics.predictions import softmax
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def at_temperature(probabilities: ArrayLike, temperature: float) -> NDArray[np.f
 
 def brier_score(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Squared distance to the true class, summed over the classes: 0 is perfect, 2 the worst (Brier 1950)."""
-    truth, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
-    return float((np.square(p).sum(axis=1) - 2 * p[np.arange(len(truth)), truth] + 1).mean())
+    return float(brier_per_example(np.asarray(labels), np.asarray(probabilities, dtype=np.float64)).mean())
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def calibrated_metrics(labels: ArrayLike, probabilities: ArrayLike, temperature:
         return dict.fromkeys((*CALIBRATED, "temperature"))
     truth, p = np.asarray(labels), at_temperature(probabilities, temperature)
     return {
-        "nll_calibrated": float(-np.log(np.maximum(p[np.arange(len(truth)), truth], _TINY)).mean()),
+        "nll_calibrated": float(nll_per_example(truth, p).mean()),
         "brier_calibrated": brier_score(truth, p),
         "ece_calibrated": calibration_error(truth, p),
         "temperature": temperature,

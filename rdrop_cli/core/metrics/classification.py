@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdrop_cli.core.metrics.calibration import brier_score, calibration_error
+from rdrop_cli.core.metrics.losses import nll_per_example
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -102,7 +103,7 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, *, posit
         undefined["mcc"] = "labels or predictions are all of one class"
     else:
         metrics["mcc"] = float(matthews_corrcoef(truth, predicted))
-    metrics["nll"] = float(-np.log(np.maximum(p[np.arange(len(truth)), truth], np.finfo(np.float64).tiny)).mean())
+    metrics["nll"] = float(nll_per_example(truth, p).mean())
     metrics["brier"] = brier_score(truth, p)
     metrics["ece"] = calibration_error(truth, p)
     metrics["per_class"] = per_class

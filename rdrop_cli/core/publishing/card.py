@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.metrics.bootstrap import weakness
 from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.metrics.example_intervals import metric_intervals
 from rdrop_cli.core.metrics.formatting import number
-from rdrop_cli.core.report.intervals import metric_intervals
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.finding import recorded_config
 from rdrop_cli.core.runs.outputs import load_predictions

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdrop_cli.core.metrics.calibration import calibration_error, reliability
+from rdrop_cli.core.metrics.example_intervals import error_by_chance, wilson
 from rdrop_cli.core.report import drawing, words
-from rdrop_cli.core.report.intervals import error_by_chance, wilson
 from rdrop_cli.core.report.parts import Facts, Picture, Section, SideBySide, Table
 from rdrop_cli.core.report.view import of
 from rdrop_cli.core.runs import layout

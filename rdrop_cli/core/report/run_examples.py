@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdrop_cli.core.metrics.example_intervals import wilson
 from rdrop_cli.core.report import drawing, words
-from rdrop_cli.core.report.intervals import wilson
 from rdrop_cli.core.report.parts import Example, Examples, Facts, Notes, Picture, Section, SideBySide, Table
 from rdrop_cli.core.runs import layout
 

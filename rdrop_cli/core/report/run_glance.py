@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rdrop_cli.core.metrics.bootstrap import interval, p_value
 from rdrop_cli.core.metrics.calibration import brier_score, calibrated_metrics, calibration_error
 from rdrop_cli.core.metrics.classification import TITLES, average_of
+from rdrop_cli.core.metrics.example_intervals import resampled_means
+from rdrop_cli.core.metrics.head_to_head import CheckpointDifference
+from rdrop_cli.core.metrics.losses import brier_per_example, nll_per_example
 from rdrop_cli.core.report import words
-from rdrop_cli.core.report.intervals import paired_gaps
 from rdrop_cli.core.report.parts import Facts, Notes, Section, SideBySide, Table, Tile, Tiles
 from rdrop_cli.core.report.run_documents import SPLITS
 from rdrop_cli.core.runs import layout
@@ -52,7 +55,7 @@ def at_a_glance(view: RunView) -> Section:
 def against(view: RunView, compared: HeadToHead, caution: str | None) -> Section:
     """The section that puts the other run beside this one."""
     assert view.other is not None
-    gaps = {**paired_gaps(view.run, view.other), **compared.gaps}
+    gaps = {**_mean_differences(view.run, view.other), **compared.gaps}
     rows = []
     for name, title, own, other in _both(view, compared):
         gap = gaps.get(name)
@@ -72,6 +75,21 @@ def against(view: RunView, compared: HeadToHead, caution: str | None) -> Section
     if caution:
         blocks.append(Notes([caution], "caution"))
     return Section("against", "A against B", blocks)
+
+
+def _mean_differences(first: RunDocuments, second: RunDocuments) -> dict[str, CheckpointDifference]:
+    """The paired bootstrap of those metrics that are means over examples, raw and calibrated, by metric."""
+    a, b = first.predictions["test"], second.predictions["test"]
+    pairs = {"brier": (brier_per_example(a.labels, a.probabilities), brier_per_example(b.labels, b.probabilities))}
+    own, other = first.calibrated("test"), second.calibrated("test")
+    if own is not None and other is not None:
+        pairs["brier_calibrated"] = brier_per_example(a.labels, own), brier_per_example(b.labels, other)
+        pairs["nll_calibrated"] = nll_per_example(a.labels, own), nll_per_example(b.labels, other)
+    gaps = {}
+    for name, (of_first, of_second) in pairs.items():
+        drawn = resampled_means(of_first - of_second)
+        gaps[name] = CheckpointDifference(float((of_first - of_second).mean()), interval(drawn), p_value(drawn))
+    return gaps
 
 
 def _both(view: RunView, compared: HeadToHead) -> Iterator[tuple[str, str, float | None, float | None]]:

@@ -9,9 +9,9 @@ import numpy as np
 
 from rdrop_cli import __version__
 from rdrop_cli.core.metrics.bootstrap import resample, weakness
+from rdrop_cli.core.metrics.example_intervals import metric_intervals
 from rdrop_cli.core.metrics.head_to_head import head_to_head
 from rdrop_cli.core.report import words
-from rdrop_cli.core.report.intervals import metric_intervals
 from rdrop_cli.core.report.parts import Report, Section
 from rdrop_cli.core.report.run_calibration import calibration
 from rdrop_cli.core.report.run_classes import confusion
