@@ -55,8 +55,9 @@ def export(
     debug: options.DebugOption = False,
 ) -> None:
     """Export a run's model to ONNX, checked against PyTorch."""
-    from rdrop_cli.core.exporting import destination, packages
+    from rdrop_cli.core.exporting import destination
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
+    from rdrop_cli.core.storage import extras
     from rdrop_cli.core.storage.files import user_path
 
     set_thread_limits(threads)
@@ -67,7 +68,7 @@ def export(
     out = user_path(out) if out is not None else None
     if out is not None:
         destination.check_out(out, folder)
-    packages.require()
+    extras.ONNX.require("exporting")
     screen = Screen(json_output=json_output, quiet=quiet)
     screen.say(f"Exporting {folder}")
 

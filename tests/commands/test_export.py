@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rdrop_cli.core.exporting import check, packages
+from rdrop_cli.core.exporting import check
+from rdrop_cli.core.storage import extras
 from rdrop_cli.core.storage.integrity import with_checksum
 from rdrop_cli.core.storage.lock import only_writer
 
@@ -109,9 +110,9 @@ def test_a_run_in_use_is_left_alone(rdrop, trained):
 
 
 def test_what_is_not_installed_is_named(rdrop, trained, monkeypatch):
-    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "onnxscript" else object())
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnxscript" else object())
     error = rdrop.error("export")
-    assert error == "error: onnxscript is not installed. Exporting needs it: pip install 'rdrop-cli[onnx]'."
+    assert error == "error: exporting: onnxscript is not installed. Install it with: pip install 'rdrop-cli[onnx]'"
 
 
 def test_one_process_exports(rdrop, trained, monkeypatch):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rdrop_cli.core.exporting import graph, packages
+from rdrop_cli.core.exporting import graph
+from rdrop_cli.core.storage import extras
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_whatever_happens_to_the_export_the_training_has_succeeded(rdrop, train,
 
 
 def test_without_the_packages_one_line_says_what_is_missing(rdrop, train, monkeypatch):
-    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "onnxruntime" else object())
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnxruntime" else object())
     lines = rdrop(*train, "--out", "run").stdout.splitlines()
     assert lines[-3] == (
         "No ONNX export: onnxruntime is not installed (pip install 'rdrop-cli[onnx]'), so predictions load PyTorch"

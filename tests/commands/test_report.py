@@ -53,9 +53,7 @@ def test_a_folder_is_no_file_to_write_to(rdrop, trained):
 
 
 def test_without_its_packages_it_says_what_to_install(rdrop, trained, monkeypatch):
-    from rdrop_cli.core.report import packages
-
-    monkeypatch.setattr(packages, "find_spec", lambda name: None)
+    monkeypatch.setattr("rdrop_cli.core.storage.extras.find_spec", lambda name: None)
     said = rdrop.error("report")
     assert "jinja2 and matplotlib are not installed" in said and "rdrop-cli[report]" in said
     assert not (Path(trained["run_dir"]) / "report.html").exists()

@@ -213,9 +213,9 @@ def test_bad_input_is_one_line_before_anything_is_loaded(rdrop, reviews, tiny_mo
 
 
 def test_without_optuna_the_extra_is_named(rdrop, reviews, tiny_model, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("rdrop_cli.core.storage.extras.find_spec", lambda name: None)
     said = rdrop.error("sweep", reviews, "--model", tiny_model)
-    assert "a sweep needs Optuna. Install it with: pip install 'rdrop-cli[sweep]'" in said
+    assert "a sweep: optuna is not installed. Install it with: pip install 'rdrop-cli[sweep]'" in said
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_workers_that_no_node_has_room_for_are_refused(rdrop, on_ray, here):
 
 
 def test_without_ray_the_extra_is_named(rdrop, here, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("rdrop_cli.core.storage.extras.find_spec", lambda name: None)
     message = rdrop.error(*MANY, "--on", "ray")
     assert "Install it with: pip install 'rdrop-cli[ray]'" in message
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rdrop_cli import threads
+from rdrop_cli.core.storage import extras
 from rdrop_cli.errors import ConfigError, one_line
 
 _SECONDS = 10.0
@@ -38,8 +39,7 @@ def require_ray() -> Any:
         ConfigError: it is not installed.
     """
     os.environ.update(_QUIET)
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError("--on ray needs Ray, which is not installed", "Install it with: pip install 'rdrop-cli[ray]'")
+    extras.RAY.require("--on ray")
     return importlib.import_module("ray")
 
 

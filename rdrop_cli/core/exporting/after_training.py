@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import psutil
 
 from rdrop_cli import processes
-from rdrop_cli.core.exporting import packages
 from rdrop_cli.core.exporting.export import ExportResult, export_run
 from rdrop_cli.core.runs import layout, onnx_export
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
+from rdrop_cli.core.storage import extras
 from rdrop_cli.errors import RDropError, one_line
 
 if TYPE_CHECKING:
@@ -46,9 +46,8 @@ def export_after_training(run: Path, *, trust_remote_code: bool, on_progress: Pr
         trust_remote_code: Run Python code that comes with the model.
         on_progress: Called while the model is exported and compared.
     """
-    if absent := packages.missing():
-        verb = "is" if len(absent) == 1 else "are"
-        return Attempt(problem=f"{' and '.join(absent)} {verb} not installed ({packages.INSTALL})", can_retry=False)
+    if problem := extras.ONNX.problem():
+        return Attempt(problem=f"{problem} ({extras.ONNX.install})", can_retry=False)
     if processes.world_size() > 1:
         return Attempt(problem="several processes trained it")
     size = sum(file.stat().st_size for file in onnx_export.weights_of(run / layout.BEST))

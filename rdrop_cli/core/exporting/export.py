@@ -14,7 +14,7 @@ import numpy as np
 
 from rdrop_cli import threads
 from rdrop_cli.core.data.labels import LabelMap
-from rdrop_cli.core.exporting import check, destination, graph, packages
+from rdrop_cli.core.exporting import check, destination, graph
 from rdrop_cli.core.exporting.check import Sample
 from rdrop_cli.core.inference.backends.onnx import OnnxBackend
 from rdrop_cli.core.inference.backends.torch import TorchBackend
@@ -25,7 +25,7 @@ from rdrop_cli.core.model import probes, torch_threads
 from rdrop_cli.core.model.cpu import describe_cpu
 from rdrop_cli.core.runs import onnx_export
 from rdrop_cli.core.runs.onnx_export import FLOAT32, INT8, OnnxExport, TextInput
-from rdrop_cli.core.storage import integrity
+from rdrop_cli.core.storage import extras, integrity
 from rdrop_cli.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def export_run(
         StorageError: the export cannot be written.
     """
     began = time.perf_counter()
-    packages.require()
+    extras.ONNX.require("exporting")
     run = destination.check_source(checkpoint)
     if out is not None:
         destination.check_out(out, run)

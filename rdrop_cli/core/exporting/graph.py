@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from rdrop_cli.core.exporting import packages
 from rdrop_cli.core.inference.backends.onnx import LOGITS
 from rdrop_cli.core.model import probes
 from rdrop_cli.core.model.loading import map_loading_errors
+from rdrop_cli.core.storage import extras
 from rdrop_cli.errors import ModelError, one_line
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def map_export_errors(what: str) -> Iterator[None]:
         raise
     except ImportError as error:
         raise ModelError(
-            f"the model cannot be {what}: {one_line(error)}", f"Install what is missing: {packages.INSTALL}."
+            f"the model cannot be {what}: {one_line(error)}", f"Install what is missing: {extras.ONNX.install}."
         ) from error
     except Exception as error:  # the exporter is experimental, and its exceptions have no class in common
         if isinstance(error, OSError) and error.errno is not None:

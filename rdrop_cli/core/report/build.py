@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdrop_cli.core.report import packages
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.finding import is_run, named_run
+from rdrop_cli.core.storage import extras
 from rdrop_cli.core.storage.files import user_path, write_text
 from rdrop_cli.errors import CheckpointError, ConfigError, StorageError
 
@@ -65,7 +65,7 @@ def write_report(
     path = out or folder / layout.REPORT
     if path.is_dir():
         raise StorageError(f"{path}: is a folder", f"Name a file: --out {path / layout.REPORT}.")
-    packages.require()
+    extras.REPORT.require("a report")
 
     from rdrop_cli.core.report.render import render
 

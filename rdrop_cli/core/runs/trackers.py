@@ -6,18 +6,15 @@ A resumed training continues the same run there, and sends no step twice.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rdrop_cli.core.runs import layout
+from rdrop_cli.core.storage.extras import TRACKERS
 from rdrop_cli.core.storage.files import write_text
-from rdrop_cli.errors import CheckpointError, ConfigError
-
-EXTRAS = {"wandb": "wandb", "mlflow": "mlflow"}
-"""The extra that brings each tracker that rdrop does not come with."""
+from rdrop_cli.errors import CheckpointError
 
 
 @dataclass
@@ -42,11 +39,8 @@ def check_trackers(names: Sequence[str]) -> None:
         ConfigError: one is not; the hint says how to install it.
     """
     for name in names:
-        if name in EXTRAS and importlib.util.find_spec(name) is None:
-            raise ConfigError(
-                f"train.report_to: {name} is not installed",
-                f"Install it with: pip install 'rdrop-cli[{EXTRAS[name]}]'",
-            )
+        if name in TRACKERS:
+            TRACKERS[name].require("train.report_to")
 
 
 def load_sent(run: Path) -> dict[str, TrackerProgress]:

@@ -14,10 +14,10 @@ from rdrop_cli.core.comparison.grid import default_folder
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.resolve import check_configuration
 from rdrop_cli.core.runs.trackers import check_trackers
+from rdrop_cli.core.storage import extras
 from rdrop_cli.core.storage.files import is_leftover, write_text
 from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.core.sweep.space import parse_space
-from rdrop_cli.core.sweep.study import require_optuna
 from rdrop_cli.errors import CheckpointError, ConfigError
 from rdrop_cli.schema import RDropConfig
 from rdrop_cli.strict_yaml import parse_yaml
@@ -117,7 +117,7 @@ def plan_sweep(
         DataError, ModelError, HubError: the data or the model is missing.
         CheckpointError: the folder contains something else.
     """
-    require_optuna()
+    extras.SWEEP.require("a sweep")
     config = check_configuration(config)
     check_trackers(config.train.report_to)
     folder = folder or SWEEPS / default_folder(config).name

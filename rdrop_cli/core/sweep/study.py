@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.storage.files import unwritable
 from rdrop_cli.core.sweep.space import Choices, Dimension, Range
-from rdrop_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     import optuna
@@ -27,18 +26,6 @@ _FIRST_RANDOM = 10
 SEEDS_BEFORE_PRUNING = 4
 """Runs of a trial before the first judgement, and between one and the next."""
 _P_TO_PRUNE = 0.1
-
-
-def require_optuna() -> None:
-    """Make sure that Optuna is installed, without importing it.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    from importlib.util import find_spec
-
-    if find_spec("optuna") is None:
-        raise ConfigError("a sweep needs Optuna", "Install it with: pip install 'rdrop-cli[sweep]'")
 
 
 class Study:

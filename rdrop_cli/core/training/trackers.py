@@ -19,8 +19,9 @@ from transformers import TrainerCallback
 
 from rdrop_cli import processes
 from rdrop_cli.config import flatten
-from rdrop_cli.core.runs.trackers import EXTRAS, TrackerProgress, load_sent, save_sent
+from rdrop_cli.core.runs.trackers import TrackerProgress, load_sent, save_sent
 from rdrop_cli.core.storage.addresses import without_password
+from rdrop_cli.core.storage.extras import TRACKERS
 from rdrop_cli.errors import one_line
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Trackers(TrainerCallback):
     """
 
     def __init__(self, config: Config, run: Path, notice: Callable[[str], None]) -> None:
-        names = [name for name in config.train.report_to if name in EXTRAS] if processes.is_main_process() else []
+        names = [name for name in config.train.report_to if name in TRACKERS] if processes.is_main_process() else []
         self._config, self._run, self._notice = config, run, notice
         self._names = names
         self._open: dict[str, _Tracker] = {}

@@ -1,12 +1,10 @@
 """Where runs are trained, as `--on` names it."""
 
-import importlib.util
-
 import pytest
 
 from conftest import run_python
-from rdrop_cli.core.executors import ray_cluster
 from rdrop_cli.core.executors.choice import Place, parse_place
+from rdrop_cli.core.storage import extras
 from rdrop_cli.errors import ConfigError
 
 
@@ -31,10 +29,9 @@ def test_another_place_is_refused_in_one_line(rdrop, text):
 
 
 def test_without_ray_there_is_one_line_before_any_data_is_read(rdrop, reviews, tiny_model, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(ray_cluster.importlib.util, "find_spec", lambda name: None if name == "ray" else find(name))
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     said = rdrop.error("compare", reviews, "--model", tiny_model, "--on", "ray")
-    assert said == ("error: --on ray needs Ray, which is not installed. Install it with: pip install 'rdrop-cli[ray]'")
+    assert said == "error: --on ray: ray is not installed. Install it with: pip install 'rdrop-cli[ray]'"
 
 
 def test_a_share_of_several_gpus_is_refused(rdrop, reviews, tiny_model):

@@ -1,6 +1,5 @@
 """Experiment trackers: one run there for one run here, interrupted or not; and none of them may end a training."""
 
-import importlib.util
 import json
 import struct
 import sys
@@ -181,10 +180,7 @@ def test_without_an_account_wandb_is_left_out_without_a_question(config, servers
     "command", [("train", "--out", "{run}"), ("train", "--dry-run"), ("compare", "--out", "{run}")]
 )
 def test_a_missing_package_is_said_before_anything_is_loaded(rdrop, reviews, tmp_path, monkeypatch, command):
-    installed = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == "mlflow" else installed(name, *rest)
-    )
+    monkeypatch.setattr("rdrop_cli.core.storage.extras.find_spec", lambda name: None if name == "mlflow" else object())
     run = tmp_path / "run"
     name, *options = (word.format(run=run) for word in command)
     said = rdrop.error(name, reviews, "--set", "train.report_to=[mlflow]", *options)
