@@ -104,7 +104,7 @@ def evaluate(
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.data.label_column import parse_label_map
     from rdrop_cli.core.inference import evaluation
-    from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision, parse_rule
+    from rdrop_cli.core.inference.option_values import parse_backend, parse_device, parse_precision, parse_rule
 
     set_thread_limits(threads)
     if data is None and any((text_column, label_column, text_pair_column, label_map)):

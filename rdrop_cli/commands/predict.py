@@ -109,7 +109,7 @@ def predict(
 ) -> None:
     """Classify texts, with a probability for every class."""
     from rdrop_cli.core.data.columns import ColumnNames
-    from rdrop_cli.core.inference import settings
+    from rdrop_cli.core.inference import option_values
     from rdrop_cli.core.inference.inputs import Inputs
     from rdrop_cli.core.inference.opening import Opening
     from rdrop_cli.core.inference.part_prediction import PartReading
@@ -118,13 +118,13 @@ def predict(
     set_thread_limits(threads)
     _check_usage(texts, input_, output, json_output)
     opening = Opening(
-        settings.parse_backend(backend, "auto"),
-        settings.parse_precision(precision),
-        settings.parse_device(device),
+        option_values.parse_backend(backend, "auto"),
+        option_values.parse_precision(precision),
+        option_values.parse_device(device),
         batch_size,
         trust_remote_code,
         many_texts=input_ not in (None, STREAM),
-        threshold=settings.parse_threshold(threshold),
+        threshold=option_values.parse_threshold(threshold),
     )
     chosen = newest_finished(verify=False) if checkpoint is None else find_checkpoint(checkpoint, verify=False)
     named = ColumnNames(text_column, text_pair=text_pair_column)

@@ -116,7 +116,7 @@ def _document(data: Prepared) -> dict[str, Any]:
 def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[dict[str, Any]]) -> None:
     from rdrop_cli.core.data import left_out
     from rdrop_cli.core.data.audit import rare_class_advice
-    from rdrop_cli.core.data.prepare import label_notes
+    from rdrop_cli.core.data.notes import label_notes
     from rdrop_cli.terminal.class_tables import class_table
     from rdrop_cli.terminal.tables import data_table
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WIDE = 100
 """Terminals with fewer columns get tables without frames, so that no number is cut."""
-PLAIN_WIDTH = 120
+_PLAIN_WIDTH = 120
 """Columns of a table that goes into a pipe or file."""
 LONGEST = 2000
 """Characters of an error."""
@@ -199,7 +199,7 @@ def make_console(*, stderr: bool = False) -> Console:
     """A console that interprets nothing in what it prints."""
     console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
-        console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=PLAIN_WIDTH)
+        console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=_PLAIN_WIDTH)
     return console
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rdrop_cli import processes
 from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.columns import in_words
-from rdrop_cli.core.data.prepare import data_notes
+from rdrop_cli.core.data.notes import data_notes
 from rdrop_cli.core.model.device import device_in_use
 from rdrop_cli.core.model.memory import peak_memory
 from rdrop_cli.terminal.console import count

@@ -66,7 +66,7 @@ def draw_plot(evidence: Evidence, outcomes: Sequence[CellResult], data: str, pat
     axes = figure.subplots(2, len(metrics), height_ratios=[len(arms), max(1, len(arms) - 1)])
     for column, metric in enumerate(metrics):
         by_arm = {arm: _values(evidence, outcomes, arm, metric) for arm in arms}
-        _strips(axes[0][column], by_arm, colours, _interval_of_mean)
+        _strips(axes[0][column], by_arm, colours)
         better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
         axes[0][column].set_title(f"test {TITLES[metric]} ({better})", fontsize=11)
         axes[0][column].set_xlabel(_UNITS[metric], fontsize=9)
@@ -91,7 +91,8 @@ def draw_plot(evidence: Evidence, outcomes: Sequence[CellResult], data: str, pat
         figure.savefig(staging, format="png", dpi=120)
 
 
-def _strips(axes: Axes, by_arm: dict[str, NDArray[Any]], colours: dict[str, str], bar: Any) -> None:
+def _strips(axes: Axes, by_arm: dict[str, NDArray[Any]], colours: dict[str, str]) -> None:
+    """A row for each arm: its (seeds,) values as points, and below them their mean and its 95 % t interval."""
     every = np.concatenate(list(by_arm.values()))
     width = np.nanmax(every) - np.nanmin(every) if np.isfinite(every).any() else 0.0
     for index, (arm, values) in enumerate(by_arm.items()):
@@ -107,7 +108,7 @@ def _strips(axes: Axes, by_arm: dict[str, NDArray[Any]], colours: dict[str, str]
             markeredgewidth=0.6,
             markeredgecolor="white",
         )
-        if len(values) and (interval := bar(values)) is not None:
+        if len(values) and (interval := _interval_of_mean(values)) is not None:
             low, mean, high = interval
             axes.errorbar(
                 mean, index - 0.34, xerr=[[mean - low], [high - mean]],
@@ -126,7 +127,7 @@ def _differences(
                 index - 0.34, examples.high - examples.low, left=examples.low, height=0.24,
                 color=colours[arm], alpha=0.2, linewidth=0,
             )  # fmt: skip
-    _strips(axes, gaps, colours, _interval_of_mean)
+    _strips(axes, gaps, colours)
     axes.axvline(0, color="0.4", linewidth=1, linestyle="--", zorder=0)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
 
 _COST = ("seconds", "steps", "best_epoch", "resumed_from_step")
-TESTS = {
+_TESTS = {
     "p_value": "paired t-test over seeds, two-sided",
     "p_holm": "Holm's correction in three families: the chosen metric, for the arms compared; NLL and Brier score, raw"
     " and calibrated, for all arms; the other metrics, for all arms",
@@ -58,7 +58,7 @@ def write_results(
         write_report(content, folder, budget),
     ]
     if plot.can_plot():
-        files.append(picture_path(folder, budget))
+        files.append(_picture_path(folder, budget))
         plot.draw_plot(evidence, outcomes, Path(content["data"]["source"]).name, files[-1])
     return content, files
 
@@ -107,7 +107,7 @@ def write_report(content: dict[str, Any], folder: Path, budget: Budget) -> Path:
     return path
 
 
-def picture_path(folder: Path, budget: Budget) -> Path:
+def _picture_path(folder: Path, budget: Budget) -> Path:
     """The path of the plot."""
     return folder / f"{_stem(budget)}.png"
 
@@ -158,7 +158,7 @@ def document(
             for arm, combined in evidence.ensembles.items()
         },
         "differences": [_difference(gap) for gap in evidence.differences],
-        "tests": TESTS,
+        "tests": _TESTS,
         "cells": [
             {
                 "arm": outcome.arm,

@@ -23,7 +23,8 @@ from rdrop_cli.core.comparison.results import write_results
 from rdrop_cli.core.comparison.training import no_results, train_cells
 from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.class_weights import class_weights
-from rdrop_cli.core.data.prepare import check_rejects, prepare_data
+from rdrop_cli.core.data.notes import check_rejects
+from rdrop_cli.core.data.prepare import prepare_data
 from rdrop_cli.core.executors.base import Job
 from rdrop_cli.core.executors.in_process import InProcess
 from rdrop_cli.core.executors.training import check_weights

@@ -14,9 +14,9 @@ from rdrop_cli.errors import DataError
 if TYPE_CHECKING:
     from rdrop_cli.core.data.readers import Row
 
-TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "question", "sentence1")
-LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "target", "coarse_label", "is_duplicate")
-PARTNERS = (
+_TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment", "question", "sentence1")
+_LABEL_COLUMNS = ("label", "labels", "sentiment", "class", "category", "target", "coarse_label", "is_duplicate")
+_PARTNERS = (
     ("text", "text_b"),
     ("text", "text_pair"),
     ("text1", "text2"),
@@ -101,25 +101,25 @@ def resolve_columns(
     if text is None and text_pair is None and need_pair is not False:
         text, text_pair = _partners(usual)
     elif text is None and text_pair is not None:
-        text = usual(first for first, second in PARTNERS if second == text_pair.lower())
-    text = text or usual(TEXT_COLUMNS)
+        text = usual(first for first, second in _PARTNERS if second == text_pair.lower())
+    text = text or usual(_TEXT_COLUMNS)
     if text is None:
-        raise missing("text", None, TEXT_COLUMNS[:3])
+        raise missing("text", None, _TEXT_COLUMNS[:3])
     if need_pair and text_pair is None:
-        text_pair = usual(second for first, second in PARTNERS if first == text.lower())
+        text_pair = usual(second for first, second in _PARTNERS if first == text.lower())
         if text_pair is None:
-            raise missing("text-pair", None, [second for _, second in PARTNERS[:3]])
+            raise missing("text-pair", None, [second for _, second in _PARTNERS[:3]])
     if need_label:
-        label = label or usual(LABEL_COLUMNS)
+        label = label or usual(_LABEL_COLUMNS)
         if label is None:
-            raise missing("label", None, LABEL_COLUMNS[:3])
+            raise missing("label", None, _LABEL_COLUMNS[:3])
     return Columns(text, label if need_label else None, text_pair)
 
 
 def _partners(usual: Callable[[Iterable[str]], str | None]) -> tuple[str | None, str | None]:
     """The two columns of a pair by their usual names; a column named `text` takes precedence over other pairs."""
-    plain = usual(TEXT_COLUMNS[:1])
-    for first, second in PARTNERS:
+    plain = usual(_TEXT_COLUMNS[:1])
+    for first, second in _PARTNERS:
         text, pair = usual([first]), usual([second])
         if text is not None and pair is not None and plain in (None, text):
             return text, pair
@@ -157,7 +157,7 @@ def choose_columns(
 
 def _has_partner(text: str, available: Iterable[str]) -> bool:
     lowered = {name.lower() for name in available}
-    return any(first == text.lower() and second in lowered for first, second in PARTNERS)
+    return any(first == text.lower() and second in lowered for first, second in _PARTNERS)
 
 
 def in_words(columns: Mapping[str, str | None]) -> str:
@@ -174,10 +174,10 @@ def check_row(
     for row in rows:
         if columns is None and row.values:
             columns = choose(row)
-        yield row, columns, row.problem or (problem_of(row, columns) if columns else "no columns")
+        yield row, columns, row.problem or (_problem_of(row, columns) if columns else "no columns")
 
 
-def problem_of(row: Row, columns: Columns) -> str | None:
+def _problem_of(row: Row, columns: Columns) -> str | None:
     """Why a row cannot be used: its text is missing, empty or not a string, or its label is missing. None: it can."""
     for column in filter(None, (columns.text, columns.text_pair)):
         value = row.values.get(column)

@@ -193,7 +193,7 @@ def adopt_settings(config: Config) -> Config:
         ConfigError: a data setting was given that differs from the folder's and would have no effect.
     """
     folder = user_path(config.data.source)
-    stored = {**SETTINGS_BEFORE, **read_settings(folder)}
+    stored = {**SETTINGS_BEFORE, **_read_settings(folder)}
     plain = DataConfig().model_dump()
     given = config.data.model_dump(exclude=NOT_OF_THE_DATA)
     ignored = [key for key, value in given.items() if value not in (plain[key], stored.get(key))]
@@ -211,7 +211,7 @@ def is_prepared(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
+def _read_settings(folder: Path) -> dict[str, Any]:
     """The settings that a prepared folder was prepared with, without reading its texts.
 
     Raises:

@@ -2,6 +2,14 @@
 
 All labels of a column are considered at once, never row by row: a single row does not show whether 1 is the first or
 the second class.
+
+A label becomes a class in three steps, each of which may change nothing. Of a hub data set whose ids 0 and 1 are called
+neg and pos, with the `label_map` pos=good:
+
+1. the source's own name of the label: 1 is pos;
+2. the name that `label_map` gives it: pos is good;
+3. the class of that name. Where all labels are still numbers and no class is one, as in a file with `data.label_names`,
+   it is the class of that number, counted from 0 or from 1.
 """
 
 from __future__ import annotations
@@ -67,16 +75,16 @@ def read_training_labels(
     Raises:
         DataError: no classes, labels that do not fit the names, or a map or positive class that does not occur.
     """
-    of_ids, renaming = tuple(names_of_ids), dict(label_map or {})
-    if names and of_ids and len(names) == len(of_ids) and not set(names) & set(of_ids):
-        of_ids = tuple(names)  # new names for the source's ids, in their order
-    own = _own_names({*train, *elsewhere}, of_ids)
-    _check_map(renaming, own)
-    mapped = {label: renaming.get(label, renaming.get(name, name)) for label, name in own.items()}
-    target = tuple(names or dict.fromkeys(renaming.get(name, name) for name in of_ids))
-    labels = LabelMap(target) if target else LabelMap.from_values([mapped[label] for label in train])
+    names_by_id, renaming = tuple(names_of_ids), dict(label_map or {})
+    if names and names_by_id and len(names) == len(names_by_id) and not set(names) & set(names_by_id):
+        names_by_id = tuple(names)  # new names for the source's ids, in their order
+    source_names = _own_names({*train, *elsewhere}, names_by_id)
+    _check_map(renaming, source_names)
+    wanted = {label: renaming.get(label, renaming.get(name, name)) for label, name in source_names.items()}
+    target = tuple(names or dict.fromkeys(renaming.get(name, name) for name in names_by_id))
+    labels = LabelMap(target) if target else LabelMap.from_values([wanted[label] for label in train])
     labels = _with_positive(labels, positive)
-    classes, note = _resolve(mapped, LabelMap(target) if target else labels)
+    classes, note = _resolve(wanted, LabelMap(target) if target else labels)
     return LabelReading(labels, classes, note)
 
 
@@ -105,27 +113,27 @@ def read_labels_as(
         DataError: the data's class names are not the checkpoint's, or its numbers do not fit.
     """
     renaming = dict(label_map or {})
-    own = _own_names(data_labels, names_of_ids)
-    _check_map(renaming, own)
+    source_names = _own_names(data_labels, names_of_ids)
+    _check_map(renaming, source_names)
     for name in renaming.values():
         if _match(name, labels) is None:
             raise DataError(f"--label-map: {labels.explain_unknown(name)}")
-    mapped = {label: renaming.get(label, renaming.get(name, name)) for label, name in own.items()}
-    foreign = [name for label, name in mapped.items() if name != label and _match(name, labels) is None]
+    wanted = {label: renaming.get(label, renaming.get(name, name)) for label, name in source_names.items()}
+    foreign = [name for label, name in wanted.items() if name != label and _match(name, labels) is None]
     if foreign:
         if not _has_names(labels):
-            mapped = {label: renaming.get(label, label) for label in own}
+            wanted = {label: renaming.get(label, label) for label in source_names}
         else:
             raise DataError(
                 f"{where}: its classes are {_listed(names_of_ids)}, the checkpoint's are {_listed(labels.names)}",
                 f"Map them: --label-map {names_of_ids[0]}={labels.names[0]},...",
             )
     if label_ids:
-        mapped = {label: name if _match(name, labels) else label_ids.get(name, name) for label, name in mapped.items()}
+        wanted = {label: name if _match(name, labels) else label_ids.get(name, name) for label, name in wanted.items()}
         if any(map(is_whole_number, label_ids)):  # a number that training did not see is unknown, never an id
-            classes = _named(mapped, labels)
-            return LabelReading(labels, classes, _said(classes) if set(classes) - set(classes.values()) else None)
-    classes, note = _resolve(mapped, labels)
+            classes = _match_by_name(wanted, labels)
+            return LabelReading(labels, classes, _id_note(classes) if set(classes) - set(classes.values()) else None)
+    classes, note = _resolve(wanted, labels)
     return LabelReading(labels, classes, note)
 
 
@@ -151,25 +159,27 @@ def _own_names(labels: Collection[str], names_of_ids: Sequence[str]) -> dict[str
 
     Where it names them, its labels are ids, also if the names look like ids, as in `1`, `10`, `2`.
     """
-    of_ids = {str(index): name for index, name in enumerate(names_of_ids)}
-    return {label: of_ids.get(label, label) for label in sorted(labels)}
+    names_by_id = {str(index): name for index, name in enumerate(names_of_ids)}
+    return {label: names_by_id.get(label, label) for label in sorted(labels)}
 
 
-def _check_map(renaming: Mapping[str, str], own: Mapping[str, str]) -> None:
-    known = {*own, *own.values()}
+def _check_map(renaming: Mapping[str, str], source_names: Mapping[str, str]) -> None:
+    known = {*source_names, *source_names.values()}
     for label in renaming:
         if label not in known:
-            raise DataError(f"label_map: no row has the label {label!r}", f"Labels found: {_listed(sorted(own))}.")
+            raise DataError(
+                f"label_map: no row has the label {label!r}", f"Labels found: {_listed(sorted(source_names))}."
+            )
 
 
-def _resolve(mapped: Mapping[str, str], labels: LabelMap) -> tuple[dict[str, str], str | None]:
+def _resolve(wanted: Mapping[str, str], labels: LabelMap) -> tuple[dict[str, str], str | None]:
     """Each label's class: by id if all labels are numbers and no class name is, else by name."""
-    values = set(mapped.values())
+    values = set(wanted.values())
     if values and all(map(is_whole_number, values)) and not any(map(is_whole_number, labels.names)):
         first = _first_number(values, labels)
-        by_id = {label: labels.names[int(value) - first] for label, value in mapped.items()}
-        return by_id, _said(by_id)
-    return _named(mapped, labels), None
+        by_id = {label: labels.names[int(value) - first] for label, value in wanted.items()}
+        return by_id, _id_note(by_id)
+    return _match_by_name(wanted, labels), None
 
 
 def _first_number(values: Collection[str], labels: LabelMap) -> int:
@@ -186,14 +196,14 @@ def _first_number(values: Collection[str], labels: LabelMap) -> int:
     )
 
 
-def _said(classes: Mapping[str, str]) -> str:
+def _id_note(classes: Mapping[str, str]) -> str:
     pairs = sorted(classes.items(), key=lambda pair: int(pair[0]) if is_whole_number(pair[0]) else 0)
     shown = ", ".join(f"{label} as {name}" for label, name in pairs[:_SHOWN])
     return f"The data's labels were read as ids: {shown}" + (", ..." if len(pairs) > _SHOWN else "")
 
 
-def _named(mapped: Mapping[str, str], labels: LabelMap) -> dict[str, str]:
-    matched = {label: _match(value, labels) for label, value in mapped.items()}
+def _match_by_name(wanted: Mapping[str, str], labels: LabelMap) -> dict[str, str]:
+    matched = {label: _match(value, labels) for label, value in wanted.items()}
     return {label: name for label, name in matched.items() if name is not None}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ import numpy as np
 from rdrop_cli.core.data import audit, left_out
 from rdrop_cli.core.data.dataset import (
     NOT_OF_THE_DATA,
-    REJECTED,
     SETTINGS_BEFORE,
     SPLITS,
     Prepared,
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
     from rdrop_cli.core.data.labels import LabelMap
     from rdrop_cli.core.progress import Progress
     from rdrop_cli.schema import Config, DataConfig
+
+_DIFFERENT = object()
+"""Equal to nothing else."""
 
 
 def prepare_data(
@@ -97,39 +99,6 @@ def _existing(folder: Path, key: str, *, replaceable: bool) -> Prepared | None:
         f"{folder}: contains other prepared data, made from {existing.source.get('name')}",
         "Give another --out, or --overwrite to replace it.",
     )
-
-
-def check_rejects(data: Prepared, config: Config) -> None:
-    """Refuse data in which too many rows cannot be used, unless the configuration allows it.
-
-    Raises:
-        DataError: more than 1 % of a split's rows were rejected.
-    """
-    listed_in = str(data.folder / REJECTED) if data.folder else None
-    omissions = left_out.record(data.report)
-    left_out.check_share(omissions, config.data.source, allow=config.data.allow_rejects, listed_in=listed_in)
-
-
-def data_notes(data: Prepared) -> list[str]:
-    """One sentence for everything that was inferred about the data or left out of it."""
-    return [*label_notes(data.report), *left_out.sentences(left_out.record(data.report))]
-
-
-def label_notes(report: Mapping[str, Any]) -> list[str]:
-    """What was inferred about the labels, and what looks like a mistake in them."""
-    inferred = [note] if (note := report.get("label_note")) else []
-    return inferred + _rare_classes(report)
-
-
-def _rare_classes(report: Mapping[str, Any]) -> list[str]:
-    """A warning about classes with one training example and none elsewhere, as a mistyped label gives."""
-    train, *others = report.get("classes", {"train": {}}).values()
-    rare = [name for name, count in train.items() if count == 1 and not any(split.get(name) for split in others)]
-    if not rare:
-        return []
-    shown = ", ".join(f"'{name}'" for name in rare[:5]) + (f" and {len(rare) - 5:,} more" if len(rare) > 5 else "")
-    which = "Class" if len(rare) == 1 else "Classes"
-    return [f"{which} with a single example: {shown}. If that is a typing mistake: --label-map '{rare[0]}=CLASS'"]
 
 
 def is_local(source: str) -> bool:
@@ -217,49 +186,74 @@ def tokenize_splits(data: Prepared, config: Config, tokenizer: Any, *, on_progre
 def _split_and_audit(reading: Reading, labels: LabelReading, source: Source, config: DataConfig) -> Prepared:
     rows = [example for examples in reading.examples.values() for example in examples]
     keys = [audit.repeat_key(example.text, example.pair, config.repeats) for example in rows]
-    label_ids = [labels.ids[example.label] for example in rows]
-    indices: dict[str, list[int]] = {}
-    start = 0
-    for split, examples in reading.examples.items():
-        indices[split] = list(range(start, start + len(examples)))
-        start += len(examples)
-    given, removed = audit.drop_crossing(
-        {"train" if name == WHOLE else name: ids for name, ids in indices.items()}, keys
-    )
-    if "train" not in given:
-        raise DataError(f"{config.source}: every training text also occurs in another split")
-    pool = given.pop("train")
-    cut = stratified_split(
-        [keys[index] for index in pool],
-        [label_ids[index] for index in pool],
-        validation=0.0 if "validation" in given else config.validation,
-        test=0.0 if "test" in given else config.test,
-        seed=config.seed,
-    )
-    given |= {split: [pool[position] for position in positions] for split, positions in cut.items()}
+    class_ids = [labels.ids[example.label] for example in rows]
+    assigned, crossing = _assign(reading, keys, class_ids, config)
+    available = len(assigned["train"])
     if config.train_examples is not None:
-        train = given["train"]
-        sample = stratified_sample([label_ids[index] for index in train], config.train_examples, seed=config.seed)
-        given["train"] = [train[position] for position in sample]
-        not_used = len(train) - len(sample)
-    else:
-        not_used = 0
-    _refuse_empty_classes(labels.labels, [label_ids[index] for index in given["train"]], config)
-    kept = {name: given[name] for name in SPLITS if name in given}
+        sample = stratified_sample(
+            [class_ids[index] for index in assigned["train"]], config.train_examples, seed=config.seed
+        )
+        assigned["train"] = [assigned["train"][position] for position in sample]
+    _refuse_empty_classes(labels.labels, [class_ids[index] for index in assigned["train"]], config)
 
     def split_of(chosen: list[int]) -> Split:
         pairs = [rows[index].pair or "" for index in chosen] if reading.columns.text_pair else None
-        ids = np.asarray([label_ids[index] for index in chosen], dtype=np.int64)
+        ids = np.asarray([class_ids[index] for index in chosen], dtype=np.int64)
         return Split([rows[index].text for index in chosen], pairs, ids)
 
-    splits = {name: split_of(chosen) for name, chosen in kept.items()}
-    rejected = reading.rejected
+    splits = {name: split_of(assigned[name]) for name in SPLITS if name in assigned}
     report = {
         "classes": {name: audit.class_balance(split.labels.tolist(), labels.labels) for name, split in splits.items()},
         "repeats": audit.repeats(keys),
-        "conflicts": audit.conflicts(keys, label_ids),
-        "crossing": removed,
-        "not_used": not_used,
+        "conflicts": audit.conflicts(keys, class_ids),
+        "crossing": crossing,
+        "not_used": available - len(assigned["train"]),
+        **_omissions(reading),
+        "passed_over": list(source.passed_over),
+        "label_ids": labels.label_ids,
+        "label_note": labels.note,
+    }
+    settings = {"name": _portable(config.source), "settings": config.model_dump(exclude=NOT_OF_THE_DATA)}
+    rejected = [row.as_dict() for row in reading.rejected]
+    return Prepared(labels.labels, splits, reading.columns.as_dict(), report, settings, rejected)
+
+
+def _assign(
+    reading: Reading, keys: Sequence[audit.Key], class_ids: Sequence[int], config: DataConfig
+) -> tuple[dict[str, list[int]], int]:
+    """Assign rows to splits: given ones as they are, but for texts that are in two, and missing ones cut from train.
+
+    Args:
+        keys: One for each row, equal for rows that repeat each other.
+        class_ids: One for each row.
+
+    Returns:
+        assigned: The numbers of each split's rows.
+        crossing: How many rows were left out because another split has their text.
+    """
+    given: dict[str, list[int]] = {}
+    start = 0
+    for split, examples in reading.examples.items():
+        given["train" if split == WHOLE else split] = list(range(start, start + len(examples)))
+        start += len(examples)
+    assigned, crossing = audit.drop_crossing(given, keys)
+    if "train" not in assigned:
+        raise DataError(f"{config.source}: every training text also occurs in another split")
+    pool = assigned.pop("train")
+    cut = stratified_split(
+        [keys[index] for index in pool],
+        [class_ids[index] for index in pool],
+        validation=0.0 if "validation" in assigned else config.validation,
+        test=0.0 if "test" in assigned else config.test,
+        seed=config.seed,
+    )
+    return assigned | {split: [pool[position] for position in positions] for split, positions in cut.items()}, crossing
+
+
+def _omissions(reading: Reading) -> dict[str, Any]:
+    """The part of the report about rows that could not be used."""
+    rejected = reading.rejected
+    return {
         "rejected": len(rejected),
         "reasons": left_out.by_reason(row.reason for row in rejected),
         "rows": reading.rows,
@@ -268,13 +262,7 @@ def _split_and_audit(reading: Reading, labels: LabelReading, source: Source, con
             for split in dict.fromkeys(row.split for row in rejected)
         },
         "unlabelled": reading.unlabelled,
-        "passed_over": list(source.passed_over),
-        "label_ids": labels.label_ids,
-        "label_note": labels.note,
     }
-    settings = {"name": _portable(config.source), "settings": config.model_dump(exclude=NOT_OF_THE_DATA)}
-    columns = reading.columns.as_dict()
-    return Prepared(labels.labels, splits, columns, report, settings, [row.as_dict() for row in rejected])
 
 
 def _portable(source: str) -> str:
@@ -293,6 +281,3 @@ def _key(source: Source, config: DataConfig) -> str:
         content["ids"] = "named"  # earlier versions could take such ids for names
     settings = json.dumps(content, sort_keys=True)
     return hashlib.sha256(f"{source.fingerprint}\n{settings}".encode()).hexdigest()
-
-
-_DIFFERENT = object()

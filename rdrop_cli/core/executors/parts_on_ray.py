@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rdrop_cli.core.inference.parts import Part, Parts
     from rdrop_cli.core.runs.checkpoint import Checkpoint
 
-MOST_DEATHS = 3
+_MOST_DEATHS = 3
 """Of the workers that predict a part, or that load the model; after that it is not tried again."""
 _MOMENT = 0.5
 """Seconds for which to wait for workers at a time, within which Ctrl-C is noticed."""
@@ -221,14 +221,14 @@ class PartsOnRay:
         self._discard(worker)
         name = None if worker.part is None else worker.part.name
         self._deaths[name] += 1
-        if name is None and self._deaths[name] >= MOST_DEATHS:
-            raise ModelError(f"{MOST_DEATHS} Ray workers ended while they loaded the model ({cause})")
+        if name is None and self._deaths[name] >= _MOST_DEATHS:
+            raise ModelError(f"{_MOST_DEATHS} Ray workers ended while they loaded the model ({cause})")
         self._add()
         if worker.part is None:
             return None
         where = f" on {worker.opened.node}" if worker.opened is not None else ""
-        if self._deaths[name] >= MOST_DEATHS:
-            return f"{worker.part.source}: {MOST_DEATHS} workers ended during its prediction ({cause})"
+        if self._deaths[name] >= _MOST_DEATHS:
+            return f"{worker.part.source}: {_MOST_DEATHS} workers ended during its prediction ({cause})"
         self.notice(f"A worker{where} has ended; another predicts {worker.part.source}")
         return None
 

@@ -40,7 +40,7 @@ def input_names(backend: TorchBackend) -> tuple[str, ...]:
     known = ("input_ids", "token_type_ids", "attention_mask")
     names = tuple(name for name in known if name in backend.tokenizer.model_input_names and name in accepted)
     if "token_type_ids" in names:
-        batch = sample_batch(backend, ("input_ids", "attention_mask"))
+        batch = _sample_batch(backend, ("input_ids", "attention_mask"))
         with torch.inference_mode():
             without = backend.model(**batch).logits
             zeros = backend.model(**batch, token_type_ids=torch.zeros_like(batch["input_ids"])).logits
@@ -49,7 +49,7 @@ def input_names(backend: TorchBackend) -> tuple[str, ...]:
     return names
 
 
-def sample_batch(backend: TorchBackend, names: tuple[str, ...]) -> dict[str, Tensor]:
+def _sample_batch(backend: TorchBackend, names: tuple[str, ...]) -> dict[str, Tensor]:
     """A batch to trace with: two rows of different lengths, since a dimension of 1 would be taken as fixed."""
     segments = "token_type_ids" in names
     rows = probes.made_up(backend.tokenizer, backend.model, [probes.LONG, probes.SHORT], segments=segments)
@@ -83,7 +83,7 @@ def write_float32(
         model.config.use_cache = False  # otherwise the states of a decoder are outputs, too
         dimensions = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in names}
         config = OnnxConfig(dynamic=True, dynamic_shapes=dimensions)
-        program = OnnxExporter().export(model.eval(), sample_batch(backend, names), config).program
+        program = OnnxExporter().export(model.eval(), _sample_batch(backend, names), config).program
         ClearMetadataAndDocStringPass()(program)  # it contains stack traces with the paths of this machine
         _check_signature(program.graph, names)
         program.graph.outputs[:] = [value for value in program.graph.outputs if value.name == LOGITS]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from rdrop_cli.core.inference.backends.choice import open_classifier
 from rdrop_cli.core.inference.inputs import Input, repaired
+from rdrop_cli.core.inference.option_values import parse_backend, parse_device, parse_precision
 from rdrop_cli.core.inference.prediction import Prediction, predict
-from rdrop_cli.core.inference.settings import parse_backend, parse_device, parse_precision
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
 from rdrop_cli.errors import ConfigError, DataError
 

@@ -111,6 +111,9 @@ def weakness(models: Sequence[Predictions]) -> str | None:
 
     The bootstrap cannot draw examples that a small sample does not contain. With few examples, few of a class or few
     errors, its intervals contain the true value less often than their level says.
+
+    Args:
+        models: Predictions of one or more models for the same examples.
     """
     labels = models[0].labels
     rarest = int(np.bincount(labels, minlength=models[0].probabilities.shape[1]).min())

@@ -1,4 +1,4 @@
-"""Numbers of a comparison as text, the same on a terminal and in Markdown; undefined values are a dash."""
+"""Metrics, differences and p-values as text for tables, on a terminal and in Markdown; undefined values are a dash."""
 
 from __future__ import annotations
 

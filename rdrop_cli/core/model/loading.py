@@ -37,7 +37,7 @@ def load_classifier(
 
     with map_loading_errors(name, "model"):
         model_config = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
-    apply_overrides(model_config, config.config)
+    _apply_overrides(model_config, config.config)
     if pad_token_id is not None:
         model_config.pad_token_id = pad_token_id
     model_config.num_labels = len(labels)
@@ -65,7 +65,7 @@ def load_classifier(
     return model
 
 
-def apply_overrides(model_config: Any, overrides: Mapping[str, Any]) -> None:
+def _apply_overrides(model_config: Any, overrides: Mapping[str, Any]) -> None:
     """Set keys of the model's own configuration.
 
     Raises:
@@ -112,7 +112,7 @@ def encoder_dropout(name: str, config: ModelConfig) -> dict[str, float]:
 
     with map_loading_errors(name, "model"):
         model_config = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
-    apply_overrides(model_config, config.config)
+    _apply_overrides(model_config, config.config)
     values = {key: getattr(model_config, key) for key in dropout_keys(model_config)}
     return {
         key: float(value)

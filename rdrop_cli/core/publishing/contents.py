@@ -28,7 +28,7 @@ _TOKENIZER = frozenset(
 )  # fmt: skip
 _REWRITTEN = ("config.json", "tokenizer_config.json", layout.CARD)
 """JSON that may say where something was on this machine. tokenizer.json stays as it is: an export depends on it."""
-_OF_THE_PLACE = ("_name_or_path", "name_or_path", "is_local", "local_files_only")
+_OF_THIS_MACHINE = ("_name_or_path", "name_or_path", "is_local", "local_files_only")
 """Keys of such JSON that say where a model was loaded from."""
 _OF_THE_CLASSES = ("id2label", "label2id", "labels", "label_ids", "columns", "threshold")
 """Keys of such JSON with names from the data, which must stay as they are."""
@@ -160,7 +160,7 @@ def _without_place(content: Any, paths: LocalPaths) -> Any:
         return {
             key: value if key in _OF_THE_CLASSES else _without_place(value, paths)
             for key, value in content.items()
-            if key not in _OF_THE_PLACE
+            if key not in _OF_THIS_MACHINE
         }
     if isinstance(content, list):
         return [_without_place(value, paths) for value in content]

@@ -1,4 +1,4 @@
-"""The door of this part: what a name means, and its report written to a file."""
+"""Find the run or comparison that a name means, and write its report to a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SideBySide of a comparison: seeds, differences, courses and costs."""
+"""The pictures of a comparison's report: seeds, differences, courses and costs."""
 
 from __future__ import annotations
 

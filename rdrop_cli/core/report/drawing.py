@@ -107,7 +107,7 @@ def legend_name(name: str) -> str:
 
 
 @contextmanager
-def sheet(name: str, *, title: str = "", below: str = "", width: int = WIDTH, height: int = HEIGHT) -> Iterator[Sheet]:
+def sheet(name: str, *, title: str = "", below: str = "", height: int = HEIGHT) -> Iterator[Sheet]:
     """An empty picture to draw in; afterwards its `svg` is there.
 
     Args:
@@ -121,7 +121,7 @@ def sheet(name: str, *, title: str = "", below: str = "", width: int = WIDTH, he
     style: Any = {**_STYLE, "svg.hashsalt": name}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # the page's font has it, though matplotlib's has not
-        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
         FigureCanvasSVG(figure)
         made = Sheet(name, figure, figure.subplots())
         made.axes.set_title(title)

@@ -44,6 +44,13 @@ def confusion(view: RunView) -> Section:
 
 
 def _matrix(names: Sequence[str], counts: NDArray[Any], of: str, name: str) -> Picture:
+    """A confusion matrix.
+
+    Args:
+        counts: (classes, classes) examples: rows are true classes, columns predicted ones.
+        of: The model's name where there are two, else empty.
+        name: The picture's.
+    """
     short = words.labels(names, 16 if len(names) > 2 else 20)
     size = len(names)
     with drawing.sheet(name, below="predicted", height=max(230, min(420, 110 + 46 * size))) as sheet:

@@ -43,7 +43,11 @@ def by_length(view: RunView) -> Section:
 
 
 def _in_groups(lengths: NDArray[Any]) -> list[NDArray[Any]]:
-    """Rows in about equally large groups of similar length; equal lengths stay together."""
+    """Rows in about equally large groups of similar length; equal lengths stay together.
+
+    Args:
+        lengths: (examples,) tokens.
+    """
     edges = np.unique(np.percentile(lengths, np.linspace(0, 100, _GROUPS + 1)).astype(int))
     if len(edges) < 3:
         return [np.arange(len(lengths))]

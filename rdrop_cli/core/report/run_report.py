@@ -30,17 +30,9 @@ if TYPE_CHECKING:
     from rdrop_cli.core.progress import Progress
     from rdrop_cli.core.report.run_documents import RunDocuments
 
-_SECTIONS: tuple[tuple[str, Callable[[RunView], Section]], ...] = (
-    ("Learning curves", learning_curves),
-    ("Confusions", confusion),
-    ("Rankings", ranking),
-    ("Calibration", calibration),
-    ("Decisions", decisions),
-    ("Lengths", by_length),
-    ("Errors", errors),
-    ("Data", data_card),
-    ("Settings", settings),
-)
+_SECTIONS: tuple[Callable[[RunView], Section], ...] = (
+    learning_curves, confusion, ranking, calibration, decisions, by_length, errors, data_card, settings,
+)  # fmt: skip
 
 
 def report_run(run: RunDocuments, other: RunDocuments | None = None, *, on_progress: Progress) -> Report:
@@ -53,7 +45,7 @@ def report_run(run: RunDocuments, other: RunDocuments | None = None, *, on_progr
         CheckpointError: the two have other classes or other test examples, or one has no predictions.
     """
     if other is not None:
-        check_same_test(run, other)
+        _check_same_test(run, other)
     found = run.predictions.get("test") if "test" in run.metrics else None
     intervals = {}
     if found is not None:
@@ -62,7 +54,7 @@ def report_run(run: RunDocuments, other: RunDocuments | None = None, *, on_progr
     sections = [at_a_glance(view)]
     if other is not None:
         sections.append(_against(view))
-    for index, (_, make) in enumerate(_SECTIONS):
+    for index, make in enumerate(_SECTIONS):
         on_progress("Drawing", index, len(_SECTIONS))
         sections.append(make(view))
     on_progress("Drawing", len(_SECTIONS), len(_SECTIONS))
@@ -75,7 +67,7 @@ def report_run(run: RunDocuments, other: RunDocuments | None = None, *, on_progr
     )
 
 
-def check_same_test(run: RunDocuments, other: RunDocuments) -> None:
+def _check_same_test(run: RunDocuments, other: RunDocuments) -> None:
     """Make sure that two runs were tested on the same examples.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.model.locate import check_model_folder
@@ -16,9 +16,6 @@ from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage import hub, integrity
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import CheckpointError, ModelError
-
-if TYPE_CHECKING:
-    from rdrop_cli.schema import HubConfig
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ class Checkpoint:
         return ColumnNames.from_record(self.card.get("columns"))
 
 
-def find_checkpoint(name: str, hub_config: HubConfig | None = None, *, verify: bool = True) -> Checkpoint:
+def find_checkpoint(name: str, *, verify: bool = True) -> Checkpoint:
     """Find a checkpoint by its run or checkpoint folder, a run's name under runs/, or a hub id, in this order.
 
     Args:
@@ -89,7 +86,7 @@ def find_checkpoint(name: str, hub_config: HubConfig | None = None, *, verify: b
     if hub.looks_like_id(name) and not name.startswith("runs/"):
         from rdrop_cli.schema import HubConfig
 
-        hub.require(name, "model", hub_config or HubConfig())
+        hub.require(name, "model", HubConfig())
         return Checkpoint(name, card=_card_on_hub(name))
     runs = [run.name for run in runs_by_age()]
     known = f"Runs: {', '.join(runs[:5])}." if runs else "There are no runs yet; create one with rdrop train."

@@ -120,7 +120,7 @@ def _head(config: Config, labels: tuple[str, ...], data: str, metrics: Mapping[s
 
     dataset = _hub_dataset(data)
     results = _results(labels, data, metrics)
-    model = as_line(Path(config.model.name).name)
+    model = _as_line(Path(config.model.name).name)
     card = ModelCardData(
         base_model=_hub_model(config.model.name),
         library_name="transformers",
@@ -141,8 +141,8 @@ def _results(labels: tuple[str, ...], data: str, metrics: Mapping[str, Any]) -> 
     split = next((name for name in ("test", "validation") if name in metrics), None)
     if split is None:
         return []
-    dataset, configuration = _hub_dataset(data) or (as_line(Path(data).name), None)
-    averaged = {"f1": f"{TITLES['f1']}, {as_line(average_of(labels))}"}
+    dataset, configuration = _hub_dataset(data) or (_as_line(Path(data).name), None)
+    averaged = {"f1": f"{TITLES['f1']}, {_as_line(average_of(labels))}"}
     return [
         EvalResult(
             TASK,
@@ -177,16 +177,16 @@ def _hub_dataset(name: str) -> tuple[str, str | None] | None:
     return (repository, configuration) if hub.looks_like_id(repository) and not is_local(name) else None
 
 
-def as_line(text: str) -> str:
+def _as_line(text: str) -> str:
     """Text without line ends and other control characters."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def as_text(text: str) -> str:
     """Text with everything escaped that could be Markdown or HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", as_line(text))
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&])", r"\\\1", _as_line(text))
 
 
 def as_code(text: str) -> str:
     """Text as inline code, in which nothing is interpreted as Markdown or HTML."""
-    return "`" + as_line(text).replace("`", "'") + "`"
+    return "`" + _as_line(text).replace("`", "'") + "`"

@@ -50,7 +50,7 @@ def data_record(data: Prepared) -> dict[str, Any]:
     }
 
 
-_OF_THE_PLACE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+_NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
 """Keys of a model's configuration that do not affect what it computes."""
 
 
@@ -58,7 +58,7 @@ def model_record(folder: Path, tokenizer: PreTrainedTokenizerBase, config: Pretr
     """The model's part of data.json. A resumed run reads tokenizer and configuration anew, so they are compared."""
     from rdrop_cli.core.data.tokens import tokenizer_fingerprint
 
-    content = {key: value for key, value in config.to_dict().items() if key not in _OF_THE_PLACE}
+    content = {key: value for key, value in config.to_dict().items() if key not in _NOT_OF_THE_MODEL}
     text = json.dumps(content, sort_keys=True, default=str)  # the same types as after reading it from the file
     return {
         "tokenizer": tokenizer_fingerprint(tokenizer),

@@ -80,8 +80,8 @@ class SweepPlan:
         return self.metric != "nll"
 
 
-def parse_duration(text: str, option: str = "--budget ") -> float:
-    """Seconds, from text such as `2h`, `90m` or `1h30m`.
+def parse_duration(text: str) -> float:
+    """Seconds, from the text of --budget such as `2h`, `90m` or `1h30m`.
 
     Raises:
         ConfigError: it is no duration.
@@ -89,7 +89,7 @@ def parse_duration(text: str, option: str = "--budget ") -> float:
     if not _DURATION.fullmatch(text.strip()) or not (
         seconds := sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _PART.findall(text))
     ):
-        raise ConfigError(f"{option}{text}: not a duration", "For example 2h, 90m or 1h30m.")
+        raise ConfigError(f"--budget {text}: not a duration", "For example 2h, 90m or 1h30m.")
     return seconds
 
 

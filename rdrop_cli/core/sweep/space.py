@@ -63,7 +63,6 @@ class Choices:
 
 
 Dimension = Range | Choices
-Space = Mapping[str, Dimension]
 """By dotted key, or `dropout`."""
 
 

@@ -27,6 +27,24 @@ if TYPE_CHECKING:
     from rdrop_cli.schema import Config
 
 
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where training begins.
+
+    Attributes:
+        checkpoint: The checkpoint to resume from; None: begin at step 0.
+        damaged: Newer checkpoints that cannot be used, each with the reason.
+    """
+
+    checkpoint: Path | None = None
+    damaged: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def step(self) -> int:
+        """The number of optimizer steps already done."""
+        return step_of(self.checkpoint) if self.checkpoint else 0
+
+
 def begin_run(
     run: Path, config: Config, data: Prepared, record: Mapping[str, Any], *, overwrite: bool = False
 ) -> ResumePoint:
@@ -85,27 +103,6 @@ def resume_run(
     return start
 
 
-STATE = layout.STATE
-
-
-@dataclass(frozen=True)
-class ResumePoint:
-    """Where training begins.
-
-    Attributes:
-        checkpoint: The checkpoint to resume from; None: begin at step 0.
-        damaged: Newer checkpoints that cannot be used, each with the reason.
-    """
-
-    checkpoint: Path | None = None
-    damaged: Mapping[Path, str] = field(default_factory=dict)
-
-    @property
-    def step(self) -> int:
-        """The number of optimizer steps already done."""
-        return step_of(self.checkpoint) if self.checkpoint else 0
-
-
 def find_resume_point(run: Path) -> ResumePoint:
     """The newest intact checkpoint whose best model is available or can be saved again."""
     damaged: dict[Path, str] = {}
@@ -126,7 +123,7 @@ def restore_best(run: Path, checkpoint: Path, config: Config, data: Prepared) ->
 
 def log_history(checkpoint: Path) -> list[dict[str, Any]]:
     """The log history of a training at the time a checkpoint was saved."""
-    history: list[dict[str, Any]] = layout.read_json(checkpoint / STATE)["log_history"]
+    history: list[dict[str, Any]] = layout.read_json(checkpoint / layout.STATE)["log_history"]
     return history
 
 
@@ -135,7 +132,7 @@ def has_ended(checkpoint: Path) -> bool:
 
     A run that was killed in its final evaluation has such a checkpoint, and must not be trained further.
     """
-    state = layout.read_json(checkpoint / STATE)
+    state = layout.read_json(checkpoint / layout.STATE)
     if state["global_step"] >= state["max_steps"]:
         return True
     stopping = state["stateful_callbacks"].get("EarlyStoppingCallback")
@@ -175,12 +172,12 @@ def _wrong_state(checkpoint: Path) -> str | None:
         has_ended(checkpoint)
         list(map(history_row, log_history(checkpoint)))
     except (CheckpointError, LookupError, TypeError, AttributeError, ValueError):
-        return f"{STATE} is damaged"
+        return f"{layout.STATE} is damaged"
     return None
 
 
 def _best_step(checkpoint: Path) -> int | None:
-    step = layout.read_json(checkpoint / STATE).get("best_global_step")
+    step = layout.read_json(checkpoint / layout.STATE).get("best_global_step")
     return step if isinstance(step, int) else None
 
 

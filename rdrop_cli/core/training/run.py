@@ -30,7 +30,6 @@ from rdrop_cli.core.training.failures import map_failures
 from rdrop_cli.core.training.final_evaluation import measure_best, validation_metrics
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
 from rdrop_cli.core.training.resume import (
-    STATE,
     ResumePoint,
     begin_run,
     check_random_state,
@@ -247,7 +246,7 @@ class TrainingRun:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             state = trainer.state
         else:
-            state = trainer.state = trainer.state.load_from_json(str(checkpoint / STATE))
+            state = trainer.state = trainer.state.load_from_json(str(checkpoint / layout.STATE))
             if processes.is_main_process():
                 trainer.remove_old(checkpoint.parent)  # the session may have been killed before doing so
         seconds = time.perf_counter() - began

@@ -11,7 +11,8 @@ from rdrop_cli import processes
 from rdrop_cli.core.data import audit
 from rdrop_cli.core.data.class_weights import class_weights
 from rdrop_cli.core.data.dataset import Prepared, is_prepared, load_prepared
-from rdrop_cli.core.data.prepare import check_rejects, data_notes, is_local, prepare_data, tokenize_splits
+from rdrop_cli.core.data.notes import check_rejects, data_notes
+from rdrop_cli.core.data.prepare import is_local, prepare_data, tokenize_splits
 from rdrop_cli.core.data.tokens import TokenDataset, strip_state
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model import memory, torch_threads, trial

@@ -10,7 +10,8 @@ from rdrop_cli.config import load_config
 from rdrop_cli.core.data import dataset
 from rdrop_cli.core.data import prepare as preparation
 from rdrop_cli.core.data.dataset import Prepared, load_prepared
-from rdrop_cli.core.data.prepare import data_notes, prepare_data
+from rdrop_cli.core.data.notes import data_notes
+from rdrop_cli.core.data.prepare import prepare_data
 from rdrop_cli.core.model.tokenizer import load_tokenizer
 from rdrop_cli.core.runs.resolve import check_configuration
 from rdrop_cli.core.storage.integrity import with_checksum

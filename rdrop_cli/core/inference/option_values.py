@@ -1,4 +1,4 @@
-"""The values of options that name a backend, a precision, a device or a threshold.
+"""What the options --backend, --precision, --device, --threshold and --choose-threshold say, checked.
 
 The schema, which is slow to load, is loaded only if needed.
 """
