@@ -16,7 +16,8 @@ from rdrop_cli.terminal.console import Screen, count, duration, size
 from rdrop_cli.threads import set_thread_limits
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.training.run import TrainingResult, TrainingRun
+    from rdrop_cli.core.training.result import TrainingResult
+    from rdrop_cli.core.training.run import TrainingRun
     from rdrop_cli.schema import Config
 
 EXAMPLES = """[bold]Examples[/]
@@ -227,7 +228,7 @@ def _forecast(screen: Screen, training: TrainingRun) -> None:
     from rdrop_cli.core.training.forecast import forecast
     from rdrop_cli.terminal.descriptions import say_plan
 
-    say_plan(screen, training.plan())
+    say_plan(screen, training.set_up().plan())
     estimate = forecast(training)
     shown: dict[str, Any] = {
         "dry_run": True,

@@ -5,6 +5,10 @@ into a sum over these rows divided by the examples of the whole optimizer step, 
 The gradients of micro-batches are added, so their sum is that of the step's mean even if micro-batches differ in size,
 as the last ones of an epoch may. Data parallelism averages gradients over processes instead of adding them, which the
 factor `num_processes` undoes. The base class must not divide again: `loss_is_scaled_for_ga`.
+
+The trainer is a chain of classes with one subject each, from `transformers.Trainer` on: `WholeCheckpoints` (checkpoints
+that are whole or absent), `AveragedWeights` (an average of the weights, part of these checkpoints), `MicroBatches` (a
+step in several forward passes, and the sums for the log), and here the loss and the order of the examples.
 """
 
 from __future__ import annotations
@@ -34,7 +38,8 @@ from rdrop_cli.core.loss import (
 from rdrop_cli.core.storage.numbered import LOSS_METER
 from rdrop_cli.core.trainer.micro_batches import MicroBatches
 from rdrop_cli.core.trainer.noise import noisy_embeddings, without_dropout
-from rdrop_cli.core.trainer.sampler import NO_EXAMPLE, Fillable, LengthGroupedSampler, ShareOfBatches
+from rdrop_cli.core.trainer.process_shares import NO_EXAMPLE, Fillable, ShareOfBatches
+from rdrop_cli.core.trainer.sampler import LengthGroupedSampler
 
 
 class RDropTrainer(MicroBatches):
@@ -127,39 +132,18 @@ class RDropTrainer(MicroBatches):
             # Only the logits, since the base class would gather any other output as predictions too.
             return (loss, {"logits": logits}) if return_outputs else loss
 
-        rows = len(labels)
         # Weights of 0 and 1 instead of a selection: its size would depend on values, for which Python would have to
         # wait for the device.
         weights = (labels != NO_EXAMPLE).float() if self._has_fillers else None
+        outputs, parts = self._training_parts(model, features, labels, weights)
         mask = features.get("attention_mask")
         tokens = mask.sum() if mask is not None else features["input_ids"].numel()
-        parts: dict[str, Tensor]
-        if not self.two_passes:
-            outputs, total = self._one_pass(model, features, labels, weights)
-            parts = {"loss": total, "ce": total}
-        else:
-            if self.noise:
-                outputs, logits_a, logits_b, (total, ce, kl) = self._noisy_pair(model, features, labels, weights)
-            else:
-                outputs, logits_a, logits_b = self._two_passes(model, features, rows)
-                total, ce, kl = rdrop_loss(
-                    logits_a,
-                    logits_b,
-                    labels,
-                    alpha=self._alpha_now(),
-                    label_smoothing=self.label_smoothing,
-                    ce_reduction=self.ce_reduction,
-                    weights=weights,
-                    class_weights=self.class_weights,
-                )
-            agrees = (logits_a.argmax(-1) == logits_b.argmax(-1)).float()
-            parts = {"loss": total, "ce": ce, "kl": kl, "agree": _mean_or_sum(agrees, weights)}
-
-        # See the module's docstring. The parts without weights are means over `rows`, with weights sums.
+        # See the module's docstring. The parts without weights are means over the rows, with weights sums.
+        total = parts["loss"]
         if weights is None:
-            self.meter.add(rows, tokens, **parts)
+            self.meter.add(len(labels), tokens, **parts)
             if num_items_in_batch is not None:
-                total = total * (rows * self.accelerator.num_processes / num_items_in_batch)
+                total = total * (len(labels) * self.accelerator.num_processes / num_items_in_batch)
         else:
             counted = weights.sum()
             self.meter.add_sums(counted, tokens, **parts)
@@ -168,6 +152,30 @@ class RDropTrainer(MicroBatches):
             else:
                 total = total / counted.clamp(min=1)
         return (total, outputs) if return_outputs else total
+
+    def _training_parts(
+        self, model: nn.Module, features: dict[str, Any], labels: Tensor, weights: Tensor | None
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """The model's outputs (of the first pass), and the loss with its parts; sums instead of means with weights."""
+        if not self.two_passes:
+            outputs, total = self._one_pass(model, features, labels, weights)
+            return outputs, {"loss": total, "ce": total}
+        if self.noise:
+            outputs, logits_a, logits_b, (total, ce, kl) = self._noisy_pair(model, features, labels, weights)
+        else:
+            outputs, logits_a, logits_b = self._two_passes(model, features, len(labels))
+            total, ce, kl = rdrop_loss(
+                logits_a,
+                logits_b,
+                labels,
+                alpha=self._alpha_now(),
+                label_smoothing=self.label_smoothing,
+                ce_reduction=self.ce_reduction,
+                weights=weights,
+                class_weights=self.class_weights,
+            )
+        agrees = (logits_a.argmax(-1) == logits_b.argmax(-1)).float()
+        return outputs, {"loss": total, "ce": ce, "kl": kl, "agree": _mean_or_sum(agrees, weights)}
 
     def _alpha_now(self) -> float:
         """alpha at this step, which rises to its value during the warm-up."""

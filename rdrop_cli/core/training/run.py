@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,22 +11,18 @@ from typing import TYPE_CHECKING, Any
 from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
 from rdrop_cli import processes
-from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.best_model import is_raw, save_best
 from rdrop_cli.core.runs.history import history_row
-from rdrop_cli.core.runs.model_card import model_card
-from rdrop_cli.core.runs.outputs import library_versions, save_outputs
-from rdrop_cli.core.runs.record import data_record
-from rdrop_cli.core.storage.files import write_text
-from rdrop_cli.core.trainer.exact_length import ExactLengthTrainer
+from rdrop_cli.core.trainer.exact_length_trainer import ExactLengthTrainer
 from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
 from rdrop_cli.core.training.arguments import training_arguments
 from rdrop_cli.core.training.callbacks import KeepBest, ObserveTraining, StopOnSignal
 from rdrop_cli.core.training.diagnosis import make_diagnosis
 from rdrop_cli.core.training.failures import map_failures
 from rdrop_cli.core.training.final_evaluation import measure_best, validation_metrics
-from rdrop_cli.core.training.observer import Observer, TrainingPlan
+from rdrop_cli.core.training.observer import Observer
+from rdrop_cli.core.training.result import TrainingResult, write_result
 from rdrop_cli.core.training.resume import (
     ResumePoint,
     begin_run,
@@ -43,43 +37,7 @@ from rdrop_cli.errors import TrainingInterrupted
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
-    from rdrop_cli.core.metrics.predictions import Predictions
-    from rdrop_cli.core.runs.calibration import Calibration
     from rdrop_cli.schema import Config
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """The results of a finished run.
-
-    Attributes:
-        checkpoint: The best model's folder.
-        metrics: By split: train (a sample), validation, and test if there is such a split. Raw ones under the
-            names that `classification_metrics` gives them, and those at the temperature.
-        calibration: The temperature that best/ has; None: `train.calibrate` is none.
-        seconds: Training time of this session.
-        examples_per_second: Training rate of this session.
-        steps: Optimizer steps of the whole run.
-        planned_steps: What they would have been without early stopping.
-        first_step: The steps that had been done when this session began.
-        best_epoch: The epoch of the best model; a fraction within an epoch.
-    """
-
-    run: Path
-    checkpoint: Path
-    metrics: dict[str, dict[str, Any]]
-    seconds: float
-    examples_per_second: float
-    steps: int
-    planned_steps: int
-    first_step: int
-    best_epoch: float
-    calibration: Calibration | None = None
-
-    @property
-    def stopped_early(self) -> bool:
-        """True if the validation metric ended the training before its last epoch."""
-        return self.steps < self.planned_steps
 
 
 class TrainingRun:
@@ -118,7 +76,7 @@ class TrainingRun:
     def set_up(self) -> TrainingSetup:
         """Load data and model and do everything that can fail early. Further calls return the same setup.
 
-        `plan`, `trainer` and `start` call it if necessary.
+        `trainer` and `start` call it if necessary.
 
         Raises:
             RDropError: something is wrong with data, model or configuration.
@@ -224,32 +182,15 @@ class TrainingRun:
     def _start(self, ready: TrainingSetup, trackers: Trackers) -> TrainingResult:
         run = ready.run
         begin = processes.broadcast(self._open_run(ready) if processes.is_main_process() else ResumePoint())
-        checkpoint = begin.checkpoint
         trainer = self.trainer()
         trainer.add_callback(trackers)
         trainer.damaged = begin.damaged.keys()
-        self.observer.plan(ready.plan(begin.step))
-        for path, fault in begin.damaged.items():
-            self.observer.notice(f"{path} is skipped: {fault}")
-        if checkpoint is not None:
-            for row in map(history_row, log_history(checkpoint)):
-                if "validation_accuracy" in row:
-                    self.observer.log(row)
-        set_seed(
-            processes.own_seed(ready.config.train.seed)
-        )  # different in each process, or all would draw the same masks
+        self._announce(ready, begin)
+        # Different in each process, or all would draw the same masks.
+        set_seed(processes.own_seed(ready.config.train.seed))
         began = time.perf_counter()
-        if checkpoint is None or not has_ended(checkpoint):
-            if checkpoint is not None:
-                check_random_state(ready.device.type, self.observer.notice)
-            with self.stopper.listening():
-                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            state = trainer.state
-        else:
-            state = trainer.state = trainer.state.load_from_json(str(checkpoint / layout.STATE))
-            if processes.is_main_process():
-                trainer.remove_old(checkpoint.parent)  # the session may have been killed before doing so
-        seconds = time.perf_counter() - began
+        self._train(trainer, begin.checkpoint, ready.device.type)
+        seconds, state = time.perf_counter() - began, trainer.state
         if self.stopper.agree():  # a signal may have arrived during the last evaluation
             raise TrainingInterrupted(
                 f"Stopped at step {state.global_step:,} of {state.max_steps:,} and saved",
@@ -276,36 +217,30 @@ class TrainingRun:
         )
         trackers.finish(result.metrics)
         if processes.is_main_process():
-            self._record(ready, result, best.predictions)
+            write_result(ready, result, best.predictions, time.perf_counter() - self._began)
         return result
 
-    def _record(self, ready: TrainingSetup, result: TrainingResult, predictions: dict[str, Predictions]) -> None:
-        """Write the files of a finished run; metrics.json comes last, because it marks the run as finished."""
-        cost = {
-            "seconds": result.seconds,
-            "wall_seconds": time.perf_counter() - self._began,
-            "examples_per_second": result.examples_per_second,
-            "steps": result.steps,
-            "planned_steps": result.planned_steps,
-            "resumed_from_step": result.first_step or None,
-            "best_epoch": result.best_epoch,
-            "device": devices.describe(ready.device),
-            "threads": ready.threads.count,
-            "threads_reason": ready.threads.reason,
-            "versions": library_versions(),
-        }
-        save_outputs(result.run, predictions, cost)
-        write_text(
-            result.checkpoint / layout.README,
-            model_card(
-                ready.config,
-                ready.data.labels.names,
-                data_record(ready.data),
-                result.metrics,
-                calibration=result.calibration,
-            ),
-        )
-        write_text(result.run / layout.METRICS, json.dumps(result.metrics, indent=2) + "\n")
+    def _announce(self, ready: TrainingSetup, begin: ResumePoint) -> None:
+        """Tell the observer what is going to be done, and what a resumed run has done."""
+        self.observer.plan(ready.plan(begin.step))
+        for path, fault in begin.damaged.items():
+            self.observer.notice(f"{path} is skipped: {fault}")
+        if begin.checkpoint is not None:
+            for row in map(history_row, log_history(begin.checkpoint)):
+                if "validation_accuracy" in row:
+                    self.observer.log(row)
+
+    def _train(self, trainer: RDropTrainer, checkpoint: Path | None, device: str) -> None:
+        """Train to the end, from a checkpoint if there is one; nothing is left to do if it is that of the end."""
+        if checkpoint is None or not has_ended(checkpoint):
+            if checkpoint is not None:
+                check_random_state(device, self.observer.notice)
+            with self.stopper.listening():
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            return
+        trainer.state = trainer.state.load_from_json(str(checkpoint / layout.STATE))
+        if processes.is_main_process():
+            trainer.remove_old(checkpoint.parent)  # the session may have been killed before doing so
 
     def _open_run(self, ready: TrainingSetup) -> ResumePoint:
         """Start or resume the run folder, and return where to begin."""
@@ -318,10 +253,6 @@ class TrainingRun:
         if self.resume:
             return resume_run(ready.run, ready.config, ready.data, record, self._notice)
         return begin_run(ready.run, ready.config, ready.data, record, overwrite=self.overwrite)
-
-    def plan(self, first_step: int = 0) -> TrainingPlan:
-        """What the training is going to do; `first_step` steps have already been done."""
-        return self.set_up().plan(first_step)
 
 
 def _save_best(ready: TrainingSetup, run: Path, step: int) -> None:

@@ -323,8 +323,8 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     "instant",
     [
-        "rdrop_cli.core.training.run.save_outputs",
-        "rdrop_cli.core.training.run.model_card",
+        "rdrop_cli.core.training.result.save_outputs",
+        "rdrop_cli.core.training.result.model_card",
         "rdrop_cli.core.comparison.runner._drop_checkpoints",
     ],
 )
@@ -364,7 +364,7 @@ def test_the_rest_of_an_interrupted_cell_says_nothing_about_the_time_of_whole_on
     made = compared(observer=observer, seeds=[42, 44])
     plan = replace(made.plan(made.prepare()), seconds=[1000.0, 2000.0, 3000.0])
     with monkeypatch.context() as patched:
-        patched.setattr("rdrop_cli.core.training.run.save_outputs", killed)
+        patched.setattr("rdrop_cli.core.training.result.save_outputs", killed)
         with pytest.raises(Killed), made.claimed():
             made.run(plan)
     made.run(plan)

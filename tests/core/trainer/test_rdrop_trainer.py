@@ -13,8 +13,8 @@ from rdrop_cli.core.data.tokens import TokenDataset
 from rdrop_cli.core.model.fast_path import accelerate_training
 from rdrop_cli.core.model.value_reads import ValueReads
 from rdrop_cli.core.trainer.micro_batches import missing_moments
+from rdrop_cli.core.trainer.process_shares import NO_EXAMPLE
 from rdrop_cli.core.trainer.rdrop_trainer import RDropTrainer
-from rdrop_cli.core.trainer.sampler import NO_EXAMPLE
 from trainers import collate, make_dataset, make_model, make_trainer
 
 

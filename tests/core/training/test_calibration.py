@@ -20,7 +20,7 @@ from rdrop_cli.core.runs.checkpoint import find_checkpoint
 from rdrop_cli.core.runs.outputs import load_predictions
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.training import calibration
-from rdrop_cli.core.training import run as training_run
+from rdrop_cli.core.training import result as training_result
 from rdrop_cli.core.training.observer import Observer
 from rdrop_cli.core.training.run import TrainingRun
 from training_runs import harm
@@ -142,7 +142,7 @@ def kill_before(monkeypatch, module, name):
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(calibration, "fit_temperature"), (calibration, "record_calibration"), (training_run, "save_outputs")],
+    [(calibration, "fit_temperature"), (calibration, "record_calibration"), (training_result, "save_outputs")],
     ids=["before the fit", "before the weights change", "after the weights have changed"],
 )
 def test_a_run_killed_around_its_calibration_ends_as_if_left_in_peace(run, calibrated_run, monkeypatch, module, name):

@@ -98,7 +98,7 @@ def test_a_signal_during_the_last_evaluation_stops_before_the_final_table(config
             self.steps = step
 
     settings, run = config(), tmp_path / "run"
-    last = TrainingRun(settings, run).plan().steps
+    last = TrainingRun(settings, run).set_up().plan().steps
     with pytest.raises(TrainingInterrupted, match=f"step {last} of {last}"):
         TrainingRun(settings, run, observer=InTheEnd(last)).start()
     assert not (run / "metrics.json").exists()
