@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
 
-    from rdrop_cli.core.comparison.grid import Cell, CellResult
+    from rdrop_cli.core.comparison.grid import Cell, CellOutcome
     from rdrop_cli.core.data.dataset import Prepared
 
 NO_BAR = TaskID(-1)
@@ -51,7 +51,7 @@ class LiveComparison(ComparisonObserver):
         self.steps = progress(screen.ui, MofNCompleteColumn)
         self.live: Live | None = None
         self._cells: list[Cell] = []
-        self._results: list[CellResult] = []
+        self._results: list[CellOutcome] = []
         self._running: dict[Path, _LiveTraining] = {}
         self._last: TaskID | None = None
 
@@ -82,7 +82,7 @@ class LiveComparison(ComparisonObserver):
         if self.live is not None:
             self.live.start()
 
-    def ended(self, result: CellResult, seconds_left: float) -> None:
+    def ended(self, result: CellOutcome, seconds_left: float) -> None:
         self._results.append(result)
         self._left = seconds_left
         self._remove(result.folder)

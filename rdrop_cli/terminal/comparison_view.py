@@ -18,7 +18,7 @@ from rdrop_cli.terminal.console import Screen, duration
 from rdrop_cli.terminal.descriptions import describe_micro_batch, describe_stopping, say_data
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.comparison.grid import Cell, CellResult
+    from rdrop_cli.core.comparison.grid import Cell, CellOutcome
     from rdrop_cli.core.data.dataset import Prepared
     from rdrop_cli.terminal.stages import Stages
 
@@ -70,7 +70,7 @@ class PlainComparison(ComparisonObserver):
         self._left = len(plan.cells)
         say_plan(self.screen, plan, cells)
 
-    def ended(self, result: CellResult, seconds_left: float) -> None:
+    def ended(self, result: CellOutcome, seconds_left: float) -> None:
         self._left -= 1
         done = len(self._cells) - self._left
         metrics = result.metrics["validation"]

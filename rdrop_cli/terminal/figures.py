@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.metrics.classification import LOWER_IS_BETTER, TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.terminal.console import WIDE, add_row, safe, table, without_frame
 from rdrop_cli.terminal.descriptions import describe_stopping, loss_terms, speeds
@@ -91,7 +91,7 @@ class Figures:
     @property
     def best(self) -> int | None:
         """The index of the best evaluation so far, the first of equals; None where the metric is undefined in all."""
-        sign = -1 if self.metric == "nll" else 1
+        sign = -1 if self.metric in LOWER_IS_BETTER else 1
         values = {index: row[f"validation_{self.metric}"] for index, row in enumerate(self.evaluations)}
         defined = {index: sign * value for index, value in values.items() if value is not None}
         return max(defined, key=lambda index: defined[index]) if defined else None

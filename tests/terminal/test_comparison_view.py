@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rdrop_cli.config import load_config
 from rdrop_cli.core.comparison.arms import make_arms
-from rdrop_cli.core.comparison.grid import Cell, CellResult
+from rdrop_cli.core.comparison.grid import Cell, CellOutcome
 from rdrop_cli.core.comparison.observer import ComparisonPlan
 from rdrop_cli.core.data.dataset import Prepared, Split
 from rdrop_cli.core.data.labels import LabelMap
@@ -47,7 +47,7 @@ def test_the_view_has_all_runs_this_run_and_a_row_for_each_arm_and_leaves_the_te
             view.training.stopping()
             view.training.notice("something [red]odd[/]\x1b[31m")
             view.ended(
-                CellResult(cell.arm.name, 42, cell.folder, METRICS, None, {"seconds": 61.0}), (100.0, 0.0)[index]
+                CellOutcome(cell.arm.name, 42, cell.folder, METRICS, None, {"seconds": 61.0}), (100.0, 0.0)[index]
             )
         view.training.stage("Resampling", 1, 2)
     shown = buffer.getvalue()
@@ -81,7 +81,7 @@ def test_every_figure_is_whole_on_terminals_of_any_size(width, height):
             view.training.log({**row, "epoch": 0.5, "step": step})
             view.training.log({f"validation_{name}": 0.5 for name in ("accuracy", "f1", "roc_auc", "nll")})
         view.training.evaluating(3)
-        view.ended(CellResult("rdrop+smoothing", 42, cells[3].folder, metrics, None, {"seconds": 3661.0}), 18_000.0)
+        view.ended(CellOutcome("rdrop+smoothing", 42, cells[3].folder, metrics, None, {"seconds": 3661.0}), 18_000.0)
         view.live.stop()
         screen.ui.file.truncate(0)
         screen.ui.file.seek(0)
@@ -117,7 +117,7 @@ def test_runs_in_training_at_the_same_time_are_all_shown_and_one_that_fails_is_n
         if is_live:
             screen.ui.print(view)
         view.failed(cells[1], "memory ran out")
-        view.ended(CellResult("plain", 42, cells[0].folder, METRICS, None, {"seconds": 61.0}), 0.0)
+        view.ended(CellOutcome("plain", 42, cells[0].folder, METRICS, None, {"seconds": 61.0}), 0.0)
     shown = buffer.getvalue()
     assert "To do  2 runs, 2 at a time, for a time that the first run will show; disk 1.0 GiB at most" in shown
     assert "rdrop seed 42: memory ran out" in shown

@@ -11,7 +11,7 @@ import numpy as np
 from rdrop_cli.core.comparison.calibration import (
     SHOWN,
     TESTED,
-    CalibratedCell,
+    CalibratedOutcome,
     Ensemble,
     calibrate,
     ensemble,
@@ -24,7 +24,7 @@ from rdrop_cli.core.metrics.bootstrap import METRICS, Interval, interval, number
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rdrop_cli.core.comparison.grid import CellResult
+    from rdrop_cli.core.comparison.grid import CellOutcome
     from rdrop_cli.core.progress import Progress
 
 
@@ -57,7 +57,7 @@ class Evidence:
     baseline: str
     metric: str
     seeds: list[int]
-    calibrated: list[CalibratedCell]
+    calibrated: list[CalibratedOutcome]
     ensembles: dict[str, Ensemble]
     summaries: dict[str, dict[str, SeedSummary]]
     seconds: dict[str, float | None]
@@ -65,7 +65,7 @@ class Evidence:
     verdict: list[str]
 
 
-def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress | None = None) -> Evidence:
+def weigh(outcomes: Sequence[CellOutcome], metric: str, *, on_progress: Progress | None = None) -> Evidence:
     """Analyse outcomes in which every arm has every seed.
 
     Args:
@@ -80,8 +80,8 @@ def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress 
     values = {
         arm: {
             name: [
-                cell.metrics[name] if name in SHOWN else outcome.metrics["test"][name]
-                for outcome, cell in zip(outcomes, calibrated, strict=True)
+                after.metrics[name] if name in SHOWN else outcome.metrics["test"][name]
+                for outcome, after in zip(outcomes, calibrated, strict=True)
                 if outcome.arm == arm
             ]
             for name in dict.fromkeys((*METRICS, *SHOWN))
@@ -116,7 +116,11 @@ def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress 
                 arms[0],
                 [gap for gap in differences if gap.arm == arm],
                 why_unknown(
-                    [cell for cell, outcome in zip(calibrated, outcomes, strict=True) if outcome.arm in (arms[0], arm)]
+                    [
+                        after
+                        for after, outcome in zip(calibrated, outcomes, strict=True)
+                        if outcome.arm in (arms[0], arm)
+                    ]
                 ),
             )
             for arm in arms[1:]
@@ -124,7 +128,7 @@ def weigh(outcomes: Sequence[CellResult], metric: str, *, on_progress: Progress 
     )
 
 
-def _resampled_losses(cells: Sequence[CalibratedCell], resamples: int) -> dict[str, NDArray[np.float64]]:
+def _resampled_losses(cells: Sequence[CalibratedOutcome], resamples: int) -> dict[str, NDArray[np.float64]]:
     """Each of `TESTED` on the resamples, (outcomes, resamples); NaN if it is unknown. Temperatures are held fixed."""
     return {
         name: resample_means(np.stack([cell.losses[name] for cell in cells]), resamples=resamples) for name in TESTED
@@ -132,7 +136,7 @@ def _resampled_losses(cells: Sequence[CalibratedCell], resamples: int) -> dict[s
 
 
 def _over_examples(
-    drawn: Mapping[str, NDArray[np.float64]], outcomes: Sequence[CellResult], arms: Sequence[str]
+    drawn: Mapping[str, NDArray[np.float64]], outcomes: Sequence[CellOutcome], arms: Sequence[str]
 ) -> dict[str, dict[str, Interval]]:
     """By metric and arm, the bootstrap interval over test examples of the mean difference over seeds."""
     of = {arm: np.array([outcome.arm == arm for outcome in outcomes]) for arm in arms}
@@ -150,6 +154,6 @@ def _summary(values: Sequence[float | None]) -> SeedSummary:
     return SeedSummary(len(values), float(np.mean(defined)), sd)
 
 
-def _seconds(outcomes: Sequence[CellResult]) -> float | None:
+def _seconds(outcomes: Sequence[CellOutcome]) -> float | None:
     whole = [outcome.cost["seconds"] for outcome in outcomes if not outcome.cost.get("resumed_from_step")]
     return float(np.median(whole)) if whole else None

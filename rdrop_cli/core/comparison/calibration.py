@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdrop_cli.core.metrics.calibration import (
+    CALIBRATED,
     at_temperature,
     brier_score,
     calibrated_metrics,
@@ -28,18 +29,18 @@ from rdrop_cli.core.metrics.predictions import Predictions
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rdrop_cli.core.comparison.grid import CellResult
+    from rdrop_cli.core.comparison.grid import CellOutcome
 
-CALIBRATED = ("nll_calibrated", "brier_calibrated", "ece_calibrated", "temperature")
+AFTER_TEMPERATURE = (*CALIBRATED, "temperature")
 """Null for a run that kept no predictions on validation."""
-SHOWN = ("nll", "brier", "ece", *CALIBRATED)
+SHOWN = ("nll", "brier", "ece", *AFTER_TEMPERATURE)
 """What is shown of each arm. The calibration error is not tested, because few examples bias it upwards."""
 TESTED = ("nll", "nll_calibrated", "brier", "brier_calibrated")
 """Means of a loss for each example. Their tests are a family of their own."""
 
 
 @dataclass(frozen=True)
-class CalibratedCell:
+class CalibratedOutcome:
     """A run's predictions for test, with a temperature from its validation split.
 
     Attributes:
@@ -68,7 +69,7 @@ class Ensemble:
     metrics: dict[str, float | None]
 
 
-def calibrate(test: Predictions, validation: Predictions | None) -> CalibratedCell:
+def calibrate(test: Predictions, validation: Predictions | None) -> CalibratedOutcome:
     """Measure predictions for test before and after a temperature.
 
     Args:
@@ -80,19 +81,19 @@ def calibrate(test: Predictions, validation: Predictions | None) -> CalibratedCe
         "nll": float(nll_per_example(labels, p).mean()),
         "brier": brier_score(labels, p),
         "ece": calibration_error(labels, p),
-        **dict.fromkeys(CALIBRATED),
+        **dict.fromkeys(AFTER_TEMPERATURE),
     }
     losses = {"nll": nll_per_example(labels, p), "brier": brier_per_example(labels, p)}
     if validation is None:
         unknown = np.full(len(labels), np.nan)
-        return CalibratedCell(metrics, {**losses, "nll_calibrated": unknown, "brier_calibrated": unknown})
+        return CalibratedOutcome(metrics, {**losses, "nll_calibrated": unknown, "brier_calibrated": unknown})
     fitted = fit_temperature(validation.labels, validation.probabilities)
     after = at_temperature(p, fitted.value)
     losses |= {"nll_calibrated": nll_per_example(labels, after), "brier_calibrated": brier_per_example(labels, after)}
-    return CalibratedCell({**metrics, **calibrated_metrics(labels, p, fitted.value)}, losses, fitted.reason)
+    return CalibratedOutcome({**metrics, **calibrated_metrics(labels, p, fitted.value)}, losses, fitted.reason)
 
 
-def ensemble(outcomes: Sequence[CellResult]) -> Ensemble:
+def ensemble(outcomes: Sequence[CellOutcome]) -> Ensemble:
     """The ensemble of one arm's runs."""
     test = _mean([outcome.test for outcome in outcomes])
     kept = [outcome.validation for outcome in outcomes if outcome.validation is not None]
@@ -104,7 +105,7 @@ def ensemble(outcomes: Sequence[CellResult]) -> Ensemble:
     return Ensemble(len(outcomes), float(np.mean(differ)), metrics)
 
 
-def why_unknown(cells: Sequence[CalibratedCell]) -> str | None:
+def why_unknown(cells: Sequence[CalibratedOutcome]) -> str | None:
     """Why it is not known what a temperature makes of these runs; None: it is."""
     if missing := sum(cell.metrics["temperature"] is None for cell in cells):
         return f"{_these(missing, cells)} kept no validation predictions"
@@ -113,7 +114,7 @@ def why_unknown(cells: Sequence[CalibratedCell]) -> str | None:
     return None
 
 
-def _these(number: int, cells: Sequence[CalibratedCell]) -> str:
+def _these(number: int, cells: Sequence[CalibratedOutcome]) -> str:
     return "these runs" if number == len(cells) else "some of these runs"
 
 

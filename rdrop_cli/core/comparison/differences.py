@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from rdrop_cli.core.metrics.bootstrap import Interval
 from rdrop_cli.core.metrics.significance import LEVEL, PairedT, holm, paired_t, seeds_needed
 
-LOWER_IS_BETTER = frozenset({"nll", "brier", "nll_calibrated", "brier_calibrated"})
-
 
 @dataclass(frozen=True)
 class Difference:

@@ -76,7 +76,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class CellResult:
+class CellOutcome:
     """A cell's results.
 
     Attributes:
@@ -174,7 +174,7 @@ def check_cells(cells: Sequence[Cell], folder: Path) -> None:
             )
 
 
-def load_cell(cell: Cell) -> CellResult:
+def load_cell(cell: Cell) -> CellOutcome:
     """The results of a finished cell.
 
     Raises:
@@ -196,7 +196,7 @@ def load_cell(cell: Cell) -> CellResult:
     except (CheckpointError, LookupError, TypeError, ValueError) as error:
         cause = error.message if isinstance(error, CheckpointError) else f"{cell.folder}: its results are damaged"
         raise CheckpointError(cause, f"Delete {cell.folder} and run the same command to train it again.") from error
-    return CellResult(cell.arm.name, cell.seed, cell.folder, metrics, test, cost, _environment(cell, cost), validation)
+    return CellOutcome(cell.arm.name, cell.seed, cell.folder, metrics, test, cost, _environment(cell, cost), validation)
 
 
 def _environment(cell: Cell, cost: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rdrop_cli.core.training.observer import Observer
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.comparison.grid import Cell, CellResult
+    from rdrop_cli.core.comparison.grid import Cell, CellOutcome
     from rdrop_cli.core.data.dataset import Prepared
 
 
@@ -41,7 +41,7 @@ class ComparisonObserver:
     def failed(self, cell: Cell, why: str) -> None:
         """A cell's training has failed, and the others continue."""
 
-    def ended(self, result: CellResult, seconds_left: float) -> None:
+    def ended(self, result: CellOutcome, seconds_left: float) -> None:
         """A cell has finished; the remaining ones should take `seconds_left`."""
 
 

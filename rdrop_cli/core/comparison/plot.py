@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdrop_cli.core.comparison.differences import LOWER_IS_BETTER, Difference
 from rdrop_cli.core.metrics.bootstrap import METRICS
-from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.metrics.classification import LOWER_IS_BETTER, TITLES
 from rdrop_cli.core.metrics.significance import paired_t
 from rdrop_cli.core.storage.files import writing
 
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rdrop_cli.core.comparison.analysis import Evidence
-    from rdrop_cli.core.comparison.grid import CellResult
+    from rdrop_cli.core.comparison.differences import Difference
+    from rdrop_cli.core.comparison.grid import CellOutcome
 
 _UNITS = {
     "accuracy": "share of examples",
@@ -44,7 +44,7 @@ def can_plot() -> bool:
     return True
 
 
-def draw_plot(evidence: Evidence, outcomes: Sequence[CellResult], data: str, path: Path) -> None:
+def draw_plot(evidence: Evidence, outcomes: Sequence[CellOutcome], data: str, path: Path) -> None:
     """Write the plot as PNG: the metrics of every run above, the paired differences to the first arm below.
 
     Args:
@@ -163,10 +163,10 @@ def _beside_each_other(values: NDArray[Any], close: float) -> NDArray[Any]:
     return heights
 
 
-def _values(evidence: Evidence, outcomes: Sequence[CellResult], arm: str, metric: str) -> NDArray[Any]:
+def _values(evidence: Evidence, outcomes: Sequence[CellOutcome], arm: str, metric: str) -> NDArray[Any]:
     values = [
-        (outcome.metrics["test"] if metric in METRICS else cell.metrics)[metric]
-        for outcome, cell in zip(outcomes, evidence.calibrated, strict=True)
+        (outcome.metrics["test"] if metric in METRICS else after.metrics)[metric]
+        for outcome, after in zip(outcomes, evidence.calibrated, strict=True)
         if outcome.arm == arm
     ]
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.comparison import plot
 from rdrop_cli.core.comparison.arms import Arm, Budget, shared_settings, shown_settings
-from rdrop_cli.core.comparison.calibration import CALIBRATED, SHOWN
+from rdrop_cli.core.comparison.calibration import AFTER_TEMPERATURE, SHOWN
 from rdrop_cli.core.comparison.summary import markdown
 from rdrop_cli.core.comparison.verdict import cautions
 from rdrop_cli.core.metrics.classification import SCALARS, average_of
@@ -20,7 +20,7 @@ from rdrop_cli.core.storage.files import write_text
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison.analysis import Evidence
     from rdrop_cli.core.comparison.differences import Difference
-    from rdrop_cli.core.comparison.grid import CellResult, Grid
+    from rdrop_cli.core.comparison.grid import CellOutcome, Grid
     from rdrop_cli.core.data.dataset import Prepared
 
 _COST = ("seconds", "steps", "best_epoch", "resumed_from_step")
@@ -40,7 +40,7 @@ _TESTS = {
 
 
 def write_results(
-    evidence: Evidence, outcomes: Sequence[CellResult], grid: Grid, data: Prepared
+    evidence: Evidence, outcomes: Sequence[CellOutcome], grid: Grid, data: Prepared
 ) -> tuple[dict[str, Any], list[Path]]:
     """Write all result files of a comparison.
 
@@ -63,7 +63,7 @@ def write_results(
     return content, files
 
 
-def write_cells(outcomes: Sequence[CellResult], evidence: Evidence, folder: Path, budget: Budget) -> Path:
+def write_cells(outcomes: Sequence[CellOutcome], evidence: Evidence, folder: Path, budget: Budget) -> Path:
     """Write results.csv, with a row for each cell: its cost, and its metrics on validation and test.
 
     Raises:
@@ -76,9 +76,9 @@ def write_cells(outcomes: Sequence[CellResult], evidence: Evidence, folder: Path
     columns += ["temperature" if name == "temperature" else f"test_{name}" for name in more]
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["arm", "seed", *_COST, *columns, "run"])
-    for outcome, cell in zip(outcomes, evidence.calibrated, strict=True):
+    for outcome, after in zip(outcomes, evidence.calibrated, strict=True):
         metrics = [outcome.metrics[split][name] for split in ("validation", "test") for name in SCALARS]
-        metrics += [cell.metrics[name] for name in more]
+        metrics += [after.metrics[name] for name in more]
         cost = [outcome.cost.get(key) for key in _COST]
         writer.writerow([outcome.arm, outcome.seed, *cost, *metrics, outcome.folder.relative_to(folder).as_posix()])
     write_text(path, buffer.getvalue())
@@ -114,7 +114,7 @@ def _picture_path(folder: Path, budget: Budget) -> Path:
 
 def document(
     evidence: Evidence,
-    outcomes: Sequence[CellResult],
+    outcomes: Sequence[CellOutcome],
     arms: Sequence[Arm],
     data: Prepared,
     folder: Path,
@@ -166,9 +166,9 @@ def document(
                 "run": outcome.folder.relative_to(folder).as_posix(),
                 **{key: outcome.cost.get(key) for key in _COST},
                 "metrics": outcome.metrics,
-                "calibrated": {name: cell.metrics[name] for name in CALIBRATED},
+                "calibrated": {name: after.metrics[name] for name in AFTER_TEMPERATURE},
             }
-            for outcome, cell in zip(outcomes, evidence.calibrated, strict=True)
+            for outcome, after in zip(outcomes, evidence.calibrated, strict=True)
         ],
         "environments": sorted({outcome.environment for outcome in outcomes}),
         "looks": looks,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdrop_cli.core.comparison.analysis import weigh
-from rdrop_cli.core.comparison.grid import Cell, CellResult, Grid, check_cells, load_cell
+from rdrop_cli.core.comparison.grid import Cell, CellOutcome, Grid, check_cells, load_cell
 from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPlan
 from rdrop_cli.core.comparison.plan import make_plan
 from rdrop_cli.core.comparison.results import write_results
@@ -111,7 +111,7 @@ class Comparison:
         self.cells = list(cells)
         self.folder = folder
         self.observer = observer or ComparisonObserver()
-        self._done: dict[Path, CellResult] = {}
+        self._done: dict[Path, CellOutcome] = {}
         self._data = ""
         self._weights: dict[tuple[str, str | None], tuple[str, str]] = {}
 
@@ -186,7 +186,7 @@ class Comparison:
         observer, at_once = self.observer.training, executor.slots()
         return make_plan(self.cells, data, self.folder, observer, at_once, is_here=executor.is_here)
 
-    def run(self, plan: ComparisonPlan, executor: Executor | None = None) -> list[CellResult]:
+    def run(self, plan: ComparisonPlan, executor: Executor | None = None) -> list[CellOutcome]:
         """Train the remaining cells and return the results of all, in the order of `cells`.
 
         Args:
@@ -233,7 +233,7 @@ class Comparison:
         first, weights = self._weights.get(_model_of(cell), (None, None))
         return Job(cell.name, cell.folder, cell.config, self._data, first, weights)
 
-    def _finish(self, cell: Cell) -> CellResult:
+    def _finish(self, cell: Cell) -> CellOutcome:
         """Check a cell that has just been trained, and remove its checkpoints."""
         self._check_weights(cell, read_record(cell.folder).get("model") or {})
         with only_writer(cell.folder):
@@ -253,13 +253,13 @@ class Comparison:
             check_weights(self._job(cell), weights)
             self._weights.setdefault(_model_of(cell), (cell.name, weights))
 
-    def _outcome(self, cell: Cell) -> CellResult:
+    def _outcome(self, cell: Cell) -> CellOutcome:
         if cell.folder not in self._done:
             self._done[cell.folder] = load_cell(cell)
         return self._done[cell.folder]
 
 
-def _check_labels(cell: Cell, outcome: CellResult, data: Prepared) -> None:
+def _check_labels(cell: Cell, outcome: CellOutcome, data: Prepared) -> None:
     for split, found in (("test", outcome.test), ("validation", outcome.validation)):
         if found is not None and not np.array_equal(found.labels, data.splits[split].labels):
             raise CheckpointError(

@@ -14,7 +14,7 @@ from rdrop_cli.errors import ModelError, RDropError, StorageError, TrainingInter
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rdrop_cli.core.comparison.grid import Cell, CellResult
+    from rdrop_cli.core.comparison.grid import Cell, CellOutcome
     from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPlan
     from rdrop_cli.core.executors.base import Executor, Job
 
@@ -24,7 +24,7 @@ def train_cells(
     executor: Executor,
     observer: ComparisonObserver,
     job_of: Callable[[Cell], Job],
-    finish: Callable[[Cell], CellResult],
+    finish: Callable[[Cell], CellOutcome],
 ) -> dict[str, RDropError]:
     """Train the cells of a plan, as many at a time as the executor can.
 

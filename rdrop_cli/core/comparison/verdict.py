@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.comparison.arms import Arm, shown_settings
 from rdrop_cli.core.comparison.calibration import TESTED
-from rdrop_cli.core.comparison.differences import LOWER_IS_BETTER, Difference
 from rdrop_cli.core.metrics.bootstrap import weakness
-from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.metrics.classification import LOWER_IS_BETTER, TITLES
 from rdrop_cli.core.metrics.significance import LEVEL, MOST_SEEDS
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.comparison.calibration import CalibratedCell
-    from rdrop_cli.core.comparison.grid import CellResult
+    from rdrop_cli.core.comparison.calibration import CalibratedOutcome
+    from rdrop_cli.core.comparison.differences import Difference
+    from rdrop_cli.core.comparison.grid import CellOutcome
 
 _MAKE_BATCHES = ("train.batch_size", "train.group_by_length", "model.max_length", "model.name", "model.revision")
 """Keys that affect the order of examples, or the initial weights of the head."""
 
 
 def cautions(
-    outcomes: Sequence[CellResult],
+    outcomes: Sequence[CellOutcome],
     arms: Sequence[Arm],
     looks: Sequence[Mapping[str, Any]],
-    calibrated: Sequence[CalibratedCell],
+    calibrated: Sequence[CalibratedOutcome],
 ) -> list[str]:
     """Reasons to be careful with the results, a sentence or two each.
 
@@ -63,7 +63,7 @@ def _of_looks(looks: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _of_examples(outcomes: Sequence[CellResult]) -> str:
+def _of_examples(outcomes: Sequence[CellOutcome]) -> str:
     weak = weakness([outcome.test for outcome in outcomes])
     return f"The intervals over examples are too narrow: {weak}" if weak else ""
 
@@ -79,7 +79,7 @@ def _of_batches(arm: Arm, arms: Sequence[Arm]) -> str:
     )
 
 
-def _of_environments(outcomes: Sequence[CellResult]) -> str:
+def _of_environments(outcomes: Sequence[CellOutcome]) -> str:
     environments = sorted({outcome.environment for outcome in outcomes})
     if len(environments) == 1:
         return ""
@@ -87,7 +87,7 @@ def _of_environments(outcomes: Sequence[CellResult]) -> str:
     return f"Runs were trained on different machines, numbers of threads, precisions or versions: {each}"
 
 
-def _of_temperatures(outcomes: Sequence[CellResult], calibrated: Sequence[CalibratedCell]) -> str:
+def _of_temperatures(outcomes: Sequence[CellOutcome], calibrated: Sequence[CalibratedOutcome]) -> str:
     without = sum(outcome.validation is None for outcome in outcomes)
     if without:
         return (

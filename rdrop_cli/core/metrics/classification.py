@@ -32,6 +32,7 @@ TITLES = {
     "temperature": "temperature",
 }
 """Names for display."""
+LOWER_IS_BETTER = frozenset({"nll", "brier", "ece", "nll_calibrated", "brier_calibrated", "ece_calibrated"})
 
 
 def average_of(labels: Sequence[str], positive: int = 1) -> str:

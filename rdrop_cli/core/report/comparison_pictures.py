@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdrop_cli.core.comparison.differences import LOWER_IS_BETTER
-from rdrop_cli.core.metrics.classification import TITLES
+from rdrop_cli.core.metrics.classification import LOWER_IS_BETTER, TITLES
 from rdrop_cli.core.metrics.significance import paired_t
 from rdrop_cli.core.report import drawing, words
 from rdrop_cli.core.report.parts import Picture, Table
@@ -16,7 +15,6 @@ from rdrop_cli.core.report.parts import Picture, Table
 if TYPE_CHECKING:
     from rdrop_cli.core.report.comparison_documents import Results
 
-LOWER = LOWER_IS_BETTER | {"nll", "brier", "ece", "nll_calibrated", "brier_calibrated", "ece_calibrated"}
 _ROW = 34
 """Units of height for each arm."""
 
@@ -34,7 +32,7 @@ def seeds(results: Results, metric: str, prefix: str) -> Picture | None:
     if not any(arms.values()):
         return None
     name = f"{prefix}seeds-{metric.replace('_', '-')}"
-    better = "lower is better" if metric in LOWER else "higher is better"
+    better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
     with drawing.sheet(name, below=better, height=_height(len(arms))) as sheet:
         for index, values in enumerate(arms.values()):
             _strip(sheet, np.array(values), index)
@@ -80,7 +78,7 @@ def forest(results: Results, metric: str, prefix: str) -> Picture | None:
     if not both or not others:
         return None
     name = f"{prefix}difference-{metric}"
-    direction = "lower" if metric in LOWER else "higher"
+    direction = "lower" if metric in LOWER_IS_BETTER else "higher"
     better = f"difference to {words.label(results.content['baseline'], 18)}; {direction} is better"
     rows = []
     with drawing.sheet(name, below=better, height=_height(len(others)) + (24 if len(both) > 1 else 0)) as sheet:

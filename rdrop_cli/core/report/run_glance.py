@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.metrics.bootstrap import interval, p_value
 from rdrop_cli.core.metrics.calibration import brier_score, calibrated_metrics, calibration_error
-from rdrop_cli.core.metrics.classification import TITLES, average_of
+from rdrop_cli.core.metrics.classification import LOWER_IS_BETTER, TITLES, average_of
 from rdrop_cli.core.metrics.example_intervals import resampled_means
 from rdrop_cli.core.metrics.head_to_head import CheckpointDifference
 from rdrop_cli.core.metrics.losses import brier_per_example, nll_per_example
@@ -27,7 +27,6 @@ LARGE = ("accuracy", "f1", "roc_auc", "nll", "brier", "ece")
 _OTHERS = ("precision", "recall", "mcc")
 _CALIBRATED = frozenset({"nll", "brier", "ece"})
 """Metrics that a temperature changes."""
-LOWER = frozenset({"nll", "brier", "ece"})
 
 
 def at_a_glance(view: RunView) -> Section:
@@ -128,7 +127,7 @@ def measured(run: RunDocuments, split: str) -> dict[str, Any]:
 def _detail(view: RunView, name: str) -> str:
     found = view.intervals.get(name)
     if found is None or found.low is None:
-        return "lower is better" if name in LOWER else ""
+        return "lower is better" if name in LOWER_IS_BETTER else ""
     return words.interval(found.low, found.high, 3)
 
 

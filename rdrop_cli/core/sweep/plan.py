@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.config import dump_config, override, validate
 from rdrop_cli.core.comparison.grid import default_folder
+from rdrop_cli.core.metrics.classification import LOWER_IS_BETTER
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.resolve import check_configuration
 from rdrop_cli.core.runs.trackers import check_trackers
@@ -77,7 +78,7 @@ class SweepPlan:
     @property
     def maximizes(self) -> bool:
         """True if a higher metric is better."""
-        return self.metric != "nll"
+        return self.metric not in LOWER_IS_BETTER
 
 
 def parse_duration(text: str) -> float:

@@ -9,6 +9,7 @@ import torch
 from transformers import TrainingArguments
 
 from rdrop_cli import processes
+from rdrop_cli.core.metrics.classification import LOWER_IS_BETTER
 from rdrop_cli.core.runs import layout
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def training_arguments(
         save_strategy="epoch",
         save_total_limit=train.keep_checkpoints,
         metric_for_best_model=train.metric,
-        greater_is_better=train.metric != "nll",
+        greater_is_better=train.metric not in LOWER_IS_BETTER,
         logging_steps=train.log_steps,
         logging_nan_inf_filter=False,
         bf16=precision == "bfloat16",

@@ -7,7 +7,7 @@ from rdrop_cli.core.comparison import analysis
 from rdrop_cli.core.comparison.analysis import weigh
 from rdrop_cli.core.comparison.differences import Difference, corrected
 from rdrop_cli.core.comparison.differences import compare_arms as uncorrected
-from rdrop_cli.core.comparison.grid import CellResult
+from rdrop_cli.core.comparison.grid import CellOutcome
 from rdrop_cli.core.comparison.verdict import verdict
 from rdrop_cli.core.metrics.bootstrap import Interval
 from rdrop_cli.core.metrics.classification import classification_metrics
@@ -51,7 +51,7 @@ def test_with_four_arms_that_do_not_differ_any_is_told_apart_in_five_of_a_hundre
     assert np.mean([min(gap.test.p_value for gap in gaps) < 0.05 for gaps in found]) > 0.08, "what Holm corrects"
 
 
-def outcome(arm: str, seed: int, shift: float, labels=None, cost=None) -> CellResult:
+def outcome(arm: str, seed: int, shift: float, labels=None, cost=None) -> CellOutcome:
     """A cell of a model that is the better the higher its shift."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(200) % 2) if labels is None else labels
@@ -60,13 +60,13 @@ def outcome(arm: str, seed: int, shift: float, labels=None, cost=None) -> CellRe
     test = Predictions(labels, np.column_stack([1 - p, p]))
     metrics = classification_metrics(test.labels, test.probabilities)
     splits = {"test": metrics, "validation": metrics}
-    return CellResult(arm, seed, None, splits, test, cost or {"seconds": 10.0 + seed}, validation=test)
+    return CellOutcome(arm, seed, None, splits, test, cost or {"seconds": 10.0 + seed}, validation=test)
 
 
 LABELS = np.arange(200) % 2
 
 
-def outcomes(shifts: dict[str, float], seeds: int) -> list[CellResult]:
+def outcomes(shifts: dict[str, float], seeds: int) -> list[CellOutcome]:
     return [outcome(arm, seed, shift, LABELS) for seed in range(seeds) for arm, shift in shifts.items()]
 
 

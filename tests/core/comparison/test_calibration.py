@@ -9,7 +9,7 @@ import pytest
 from rdrop_cli.core.comparison.analysis import weigh
 from rdrop_cli.core.comparison.calibration import calibrate, ensemble, why_unknown
 from rdrop_cli.core.comparison.differences import compare_arms, corrected
-from rdrop_cli.core.comparison.grid import CellResult
+from rdrop_cli.core.comparison.grid import CellOutcome
 from rdrop_cli.core.comparison.verdict import verdict
 from rdrop_cli.core.metrics.calibration import at_temperature, brier_score, fit_temperature
 from rdrop_cli.core.metrics.classification import classification_metrics
@@ -24,7 +24,7 @@ SCORES = {
 }  # fmt: skip
 
 
-def cell(arm: str, seed: int, sharper: float = 1.0, better: float = 0.0, *, old: bool = False) -> CellResult:
+def cell(arm: str, seed: int, sharper: float = 1.0, better: float = 0.0, *, old: bool = False) -> CellOutcome:
     """A run whose logits are `sharper` times those of another, and shifted to the true class by `better`."""
     made = {}
     for split, labels in LABELS.items():
@@ -32,7 +32,7 @@ def cell(arm: str, seed: int, sharper: float = 1.0, better: float = 0.0, *, old:
         made[split] = Predictions(labels, softmax(np.column_stack([-score, score])))
     metrics = {split: classification_metrics(found.labels, found.probabilities) for split, found in made.items()}
     validation = None if old else made["validation"]
-    return CellResult(arm, seed, Path("run"), metrics, made["test"], {"seconds": 1.0}, validation=validation)
+    return CellOutcome(arm, seed, Path("run"), metrics, made["test"], {"seconds": 1.0}, validation=validation)
 
 
 def test_a_temperature_comes_from_validation_and_is_applied_to_test():

@@ -7,7 +7,7 @@ import pytest
 
 from rdrop_cli.core.comparison import plot
 from rdrop_cli.core.comparison.analysis import weigh
-from rdrop_cli.core.comparison.grid import CellResult
+from rdrop_cli.core.comparison.grid import CellOutcome
 from rdrop_cli.core.comparison.plot import draw_plot
 from rdrop_cli.core.metrics.classification import classification_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
@@ -20,7 +20,7 @@ def outcomes(arms, seeds, alike=False):
             rng = np.random.default_rng(0 if alike else 100 * seed + index)
             p = 1 / (1 + np.exp(-(rng.normal(size=100) + (1 + index / 4) * (2 * labels - 1))))
             test = Predictions(labels, np.column_stack([1 - p, p]))
-            yield CellResult(
+            yield CellOutcome(
                 arm, seed, None, {"test": classification_metrics(labels, test.probabilities)}, test, {"seconds": 1}
             )
 

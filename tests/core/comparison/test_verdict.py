@@ -9,7 +9,7 @@ import pytest
 from rdrop_cli.config import load_config
 from rdrop_cli.core.comparison.arms import make_arms
 from rdrop_cli.core.comparison.calibration import calibrate
-from rdrop_cli.core.comparison.grid import CellResult
+from rdrop_cli.core.comparison.grid import CellOutcome
 from rdrop_cli.core.comparison.verdict import cautions
 from rdrop_cli.core.metrics.predictions import Predictions
 
@@ -20,10 +20,10 @@ _P = np.where((np.arange(100) % 4 == 0) ^ (_IS_POSITIVE == 1), 0.8, 0.2)  # righ
 VALIDATION = Predictions(_IS_POSITIVE, np.column_stack([1 - _P, _P]))
 
 
-def outcome(labels=None, p=None) -> CellResult:
+def outcome(labels=None, p=None) -> CellOutcome:
     labels = np.arange(200) % 2 if labels is None else np.asarray(labels)
     p = np.linspace(0, 1, len(labels)) if p is None else np.asarray(p)
-    return CellResult(
+    return CellOutcome(
         "plain",
         42,
         Path("run"),
