@@ -24,7 +24,7 @@ ALLOWED = {
     "core.progress": set(),
     "core.loss": set(),
     "core.metrics": set(),
-    "core.storage": BASE,
+    "core.storage": {*BASE, "core.progress"},
     "core.data": {*BASE, "core.storage", "core.progress"},
     "core.model": {*BASE, "core.data", "core.storage", "core.progress", "processes", "threads"},
     "core.doctor": {*BASE, "core.model", "core.storage", "processes", "threads"},
@@ -45,7 +45,7 @@ ALLOWED["core.exporting"] = {*ALLOWED["core.inference"], "core.inference"}
 ALLOWED["core.training"] = {*ALLOWED["core.inference"], "core.inference", "core.trainer", "core.loss"}
 ALLOWED["core.executors"] = {
     *BASE, "config", "large_imports", "threads", "processes", "core.training", "core.inference", "core.runs",
-    "core.data", "core.model", "core.storage",
+    "core.data", "core.model", "core.storage", "core.progress",
 }  # fmt: skip
 ALLOWED["core.comparison"] = {
     *BASE, "config", "core.executors", "core.training", "core.runs", "core.model", "core.data", "core.storage",

@@ -122,11 +122,12 @@ def _fail(exported: ExportResult) -> Any:
 def export_trained(screen: Screen, run: Path, *, trust_remote_code: bool) -> Attempt:
     """Export a run that `rdrop train` has finished, and say in a line what it cost or why there is no export."""
     from rdrop_cli.core.exporting.after_training import export_after_training
+    from rdrop_cli.core.progress import no_progress
     from rdrop_cli.core.storage import shell
     from rdrop_cli.terminal.export_view import cost_of
 
     with screen.stages() as stages:
-        progress = stages.update if screen.is_live else lambda stage, done, total: None
+        progress = stages.update if screen.is_live else no_progress
         attempt = export_after_training(run, trust_remote_code=trust_remote_code, on_progress=progress)
     if attempt.exported is not None:
         screen.say(cost_of(attempt.exported))

@@ -20,12 +20,12 @@ from rdrop_cli.core.comparison.calibration import (
 from rdrop_cli.core.comparison.differences import Difference, compare_arms, corrected
 from rdrop_cli.core.comparison.verdict import verdict
 from rdrop_cli.core.metrics.bootstrap import METRICS, Interval, interval, number_of_resamples, resample, resample_means
+from rdrop_cli.core.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rdrop_cli.core.comparison.grid import CellOutcome
-    from rdrop_cli.core.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Evidence:
     verdict: list[str]
 
 
-def weigh(outcomes: Sequence[CellOutcome], metric: str, *, on_progress: Progress | None = None) -> Evidence:
+def weigh(outcomes: Sequence[CellOutcome], metric: str, *, on_progress: Progress = no_progress) -> Evidence:
     """Analyse outcomes in which every arm has every seed.
 
     Args:
@@ -73,7 +73,6 @@ def weigh(outcomes: Sequence[CellOutcome], metric: str, *, on_progress: Progress
         metric: The metric of the verdict, one of `METRICS`.
         on_progress: Called with the stage, the number of resamples done and the total.
     """
-    progress = on_progress or (lambda stage, done, total: None)
     arms = list(dict.fromkeys(outcome.arm for outcome in outcomes))
     seeds = list(dict.fromkeys(outcome.seed for outcome in outcomes))
     calibrated = [calibrate(outcome.test, outcome.validation) for outcome in outcomes]
@@ -89,7 +88,7 @@ def weigh(outcomes: Sequence[CellOutcome], metric: str, *, on_progress: Progress
         for arm in arms
     }
     models = [outcome.test for outcome in outcomes]
-    drawn = resample(models, on_progress=lambda done, total: progress("Resampling", done, total))
+    drawn = resample(models, on_progress=lambda done, total: on_progress("Resampling", done, total))
     drawn |= _resampled_losses(calibrated, number_of_resamples(models))
     examples = _over_examples(drawn, outcomes, arms)
     by_metric = {

@@ -26,13 +26,13 @@ from rdrop_cli.core.data.reading import Example, Reading, read_source
 from rdrop_cli.core.data.sources import WHOLE, Source, open_source
 from rdrop_cli.core.data.splits import stratified_sample, stratified_split
 from rdrop_cli.core.data.tokens import tokenizer_fingerprint
+from rdrop_cli.core.progress import Progress, counting, no_progress
 from rdrop_cli.core.storage import starter
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import DataError
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.labels import LabelMap
-    from rdrop_cli.core.progress import Progress
     from rdrop_cli.schema import Config, DataConfig
 
 _DIFFERENT = object()
@@ -46,7 +46,7 @@ def prepare_data(
     strict: bool = False,
     overwrite: bool = False,
     columns: Mapping[str, str | None] | None = None,
-    on_progress: Progress | None = None,
+    on_progress: Progress = no_progress,
 ) -> Prepared:
     """Read, check, split and save the configured data, or load it if it was prepared before with the same settings.
 
@@ -61,7 +61,6 @@ def prepare_data(
             something else.
         StorageError: the folder cannot be written.
     """
-    progress = on_progress or (lambda stage, done, total: None)
     folder = user_path(config.data.source)
     if is_prepared(folder):
         return load_prepared(folder)
@@ -71,7 +70,7 @@ def prepare_data(
     existing = _existing(target, key, replaceable=overwrite or out is None)
     if existing is not None and not (strict and existing.rejected):
         return existing
-    data = read_and_split(source, config.data, strict=strict, columns=columns, on_progress=progress)
+    data = read_and_split(source, config.data, strict=strict, columns=columns, on_progress=on_progress)
     data.source["key"] = key
     # Look again: another process may have prepared the same data meanwhile and be writing its tokens there.
     return _existing(target, key, replaceable=overwrite or out is None) or data.save(target)
@@ -157,18 +156,11 @@ def _refuse_empty_classes(labels: LabelMap, train: list[int], config: DataConfig
         raise DataError(f"{config.source}: class {missing[0]!r} has no training row", hint)
 
 
-def tokenize_splits(data: Prepared, config: Config, tokenizer: Any, *, on_progress: Progress | None = None) -> Prepared:
+def tokenize_splits(data: Prepared, config: Config, tokenizer: Any, *, on_progress: Progress = no_progress) -> Prepared:
     """Tokenize every split, once for each tokenizer and length, and add token statistics to the report."""
     statistics = {}
     for name, split in data.splits.items():
-        done = 0
-
-        def advance(count: int, name: str = name, total: int = len(split)) -> None:
-            nonlocal done
-            done += count
-            if on_progress is not None:
-                on_progress(f"Tokenizing {name}", done, total)
-
+        advance = counting(on_progress, f"Tokenizing {name}", len(split))
         tokens = data.tokens(name, tokenizer, max_length=config.model.max_length, on_progress=advance)
         statistics[name] = audit.token_statistics(tokens)
     report = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from rdrop_cli import threads
 from rdrop_cli.core.executors import ray_cluster
 from rdrop_cli.core.executors.part_cluster import Cluster, gpus_of_a_worker, room_for_workers
 from rdrop_cli.core.executors.part_worker import NAME, PartWorker, WorkerReady
+from rdrop_cli.core.progress import Notice, no_notice
 from rdrop_cli.errors import ConfigError, DataError, ModelError, RDropError, one_line
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class PartsOnRay:
         reading: PartReading,
         *,
         most: int,
-        notice: Callable[[str], None] = lambda message: None,
+        notice: Notice = no_notice,
     ) -> None:
         self.cluster, self.most, self.notice = cluster, most, notice
         self._checkpoint, self._opening, self._reading = _absolute(checkpoint), opening, reading

@@ -23,6 +23,7 @@ from rdrop_cli.core.inference.examples import examples_of_run
 from rdrop_cli.core.inference.measuring import true_classes
 from rdrop_cli.core.model import probes, torch_threads
 from rdrop_cli.core.model.cpu import describe_cpu
+from rdrop_cli.core.progress import Progress, no_progress
 from rdrop_cli.core.runs import onnx_export
 from rdrop_cli.core.runs.onnx_export import FLOAT32, INT8, OnnxExport, TextInput
 from rdrop_cli.core.storage import extras, integrity
@@ -30,7 +31,6 @@ from rdrop_cli.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.examples import Examples
-    from rdrop_cli.core.progress import Progress
     from rdrop_cli.core.runs.checkpoint import Checkpoint
 
 MOST_TEXTS = 1000
@@ -78,7 +78,7 @@ def export_run(
     out: Path | None = None,
     most_texts: int = MOST_TEXTS,
     trust_remote_code: bool = False,
-    on_progress: Progress = lambda stage, done, total: None,
+    on_progress: Progress = no_progress,
 ) -> ExportResult:
     """Export a run's best model, and check it against PyTorch on the run's validation texts.
 

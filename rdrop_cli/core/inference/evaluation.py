@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from rdrop_cli.core.inference.seen import SeenCounts, count_seen
 from rdrop_cli.core.metrics.bootstrap import Interval, interval, resample
 from rdrop_cli.core.metrics.calibration import calibrated_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.progress import Notice, Progress, no_notice, no_progress
 from rdrop_cli.core.runs.checkpoint import Checkpoint, find_checkpoint, trained_on_the_same
 from rdrop_cli.schema import HubConfig, Precision
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from rdrop_cli.core.inference.decisions import Choose, Decisions
     from rdrop_cli.core.inference.measuring import Measurement
     from rdrop_cli.core.metrics.head_to_head import HeadToHead
-    from rdrop_cli.core.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ def evaluate(
     device: str = "auto",
     batch_size: int | None = None,
     trust_remote_code: bool = False,
-    notice: Callable[[str], None] = lambda message: None,
-    on_progress: Progress = lambda stage, done, total: None,
+    notice: Notice = no_notice,
+    on_progress: Progress = no_progress,
 ) -> Evaluation:
     """Measure a checkpoint as `rdrop evaluate` does.
 

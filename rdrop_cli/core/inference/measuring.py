@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +12,15 @@ from rdrop_cli.core.data.label_column import read_labels_as
 from rdrop_cli.core.metrics.calibration import at_temperature, calibrated_metrics
 from rdrop_cli.core.metrics.classification import classification_metrics, confusion_matrix
 from rdrop_cli.core.metrics.predictions import Predictions
+from rdrop_cli.core.progress import Progress, counting, no_progress
 from rdrop_cli.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rdrop_cli.core.data.labels import LabelMap
-    from rdrop_cli.core.data.tokens import TokenDataset
     from rdrop_cli.core.inference.classifier import Classifier
     from rdrop_cli.core.inference.examples import Examples
-    from rdrop_cli.core.progress import Progress
     from rdrop_cli.core.runs.calibration import Calibration
 
 
@@ -55,7 +54,7 @@ def measure(
     positive_label: str | None = None,
     label_map: Mapping[str, str] | None = None,
     label_ids: Mapping[str, str] | None = None,
-    on_progress: Progress | None = None,
+    on_progress: Progress = no_progress,
 ) -> Measurement:
     """Classify labelled examples and measure.
 
@@ -128,7 +127,7 @@ def true_classes(
 def classify(
     classifier: Classifier,
     examples: Examples,
-    on_progress: Progress | None = None,
+    on_progress: Progress = no_progress,
     of: str = "",
 ) -> NDArray[np.float64]:
     """A checkpoint's raw probabilities for examples, before any calibration, (examples, classes).
@@ -136,19 +135,9 @@ def classify(
     Args:
         of: Text to append to the names of stages, such as the checkpoint's name.
     """
-    progress = on_progress or (lambda stage, done, total: None)
     total = len(examples.texts)
-    done = {"Tokenizing": 0, "Classifying": 0}
-
-    def advance(stage: str) -> Callable[[int], None]:
-        def add(count: int) -> None:
-            done[stage] += count
-            progress(stage + of, done[stage], total)
-
-        return add
-
-    dataset: TokenDataset = classifier.encode(examples.texts, examples.pairs, advance("Tokenizing"))
-    probabilities = classifier.probabilities(dataset, advance("Classifying"))
+    dataset = classifier.encode(examples.texts, examples.pairs, counting(on_progress, f"Tokenizing{of}", total))
+    probabilities = classifier.probabilities(dataset, counting(on_progress, f"Classifying{of}", total))
     if classifier.temperature == 1.0:
         return probabilities
     return at_temperature(probabilities, 1 / classifier.temperature)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from rdrop_cli.core.inference.backends.choice import open_classifier
+from rdrop_cli.core.progress import Notice, Progress, no_notice, no_progress
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.backends.base import BackendChoice
     from rdrop_cli.core.inference.classifier import Classifier
-    from rdrop_cli.core.progress import Progress
     from rdrop_cli.core.runs.checkpoint import Checkpoint
     from rdrop_cli.schema import Precision
 
@@ -37,8 +36,8 @@ class Opening:
         self,
         checkpoint: Checkpoint,
         *,
-        notice: Callable[[str], None] = lambda message: None,
-        on_progress: Progress | None = None,
+        notice: Notice = no_notice,
+        on_progress: Progress = no_progress,
     ) -> Classifier:
         """Load a checkpoint.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rdrop_cli.core.progress import Progress, no_progress
 from rdrop_cli.core.storage import hub, starter
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import ModelError
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.progress import Progress
     from rdrop_cli.schema import HubConfig, ModelConfig
 
 
@@ -36,7 +36,7 @@ def locate_model(config: ModelConfig, hub_config: HubConfig) -> str:
     raise ModelError(f"model {config.name}: no such folder", "Give a folder, a hub id (OWNER/NAME), or `starter`.")
 
 
-def fetch_model(name: str, revision: str | None, on_progress: Progress | None = None) -> str:
+def fetch_model(name: str, revision: str | None, on_progress: Progress = no_progress) -> str:
     """The folder of a model that `locate_model` found; a model on the hub is downloaded first.
 
     Raises:

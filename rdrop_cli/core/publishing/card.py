@@ -10,6 +10,7 @@ from rdrop_cli.core.metrics.bootstrap import weakness
 from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.example_intervals import metric_intervals
 from rdrop_cli.core.metrics.formatting import number
+from rdrop_cli.core.progress import Progress, no_progress
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.finding import recorded_config
 from rdrop_cli.core.runs.outputs import load_predictions
@@ -20,7 +21,6 @@ from rdrop_cli.errors import CheckpointError
 if TYPE_CHECKING:
     from rdrop_cli.core.metrics.bootstrap import Interval
     from rdrop_cli.core.metrics.predictions import Predictions
-    from rdrop_cli.core.progress import Progress
     from rdrop_cli.core.publishing.local_paths import LocalPaths
 
 _SHOWN = ("accuracy", "f1", "roc_auc", "nll", "brier", "ece")
@@ -28,7 +28,7 @@ _SHOWN = ("accuracy", "f1", "roc_auc", "nll", "brier", "ece")
 
 
 def published_card(
-    run: Path, repository: str, card: Mapping[str, Any], paths: LocalPaths, on_progress: Progress | None = None
+    run: Path, repository: str, card: Mapping[str, Any], paths: LocalPaths, on_progress: Progress = no_progress
 ) -> str:
     """The model card of a run as its readers on a hub need it. The run's own card stays as it is.
 
@@ -53,7 +53,7 @@ def _own_text(run: Path, repository: str, paths: LocalPaths) -> str:
         raise CheckpointError(f"{path}: is not UTF-8 text", "Correct it, or remove it.") from error
 
 
-def _results(run: Path, on_progress: Progress | None) -> str:
+def _results(run: Path, on_progress: Progress) -> str:
     """The results on test with their intervals, and what they do not say."""
     config, metrics = recorded_config(run), read_metrics(run)
     chosen = f"The best epoch was selected on validation, by {config.train.metric}"
@@ -70,9 +70,8 @@ def _results(run: Path, on_progress: Progress | None) -> str:
     return "\n".join(["## Results on test", "", *lines])  # runs of earlier versions kept no predictions
 
 
-def _table(found: Predictions, metrics: Mapping[str, Any], on_progress: Progress | None) -> list[str]:
-    tell = on_progress or (lambda stage, done, total: None)
-    known = metric_intervals(found, on_progress=lambda done, total: tell("Resampling", done, total))
+def _table(found: Predictions, metrics: Mapping[str, Any], on_progress: Progress) -> list[str]:
+    known = metric_intervals(found, on_progress=lambda done, total: on_progress("Resampling", done, total))
     rows = [
         f"| {TITLES[name]} | {number(metrics[name])} | {_bounds(known[name])} |"
         for name in _SHOWN

@@ -6,17 +6,15 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rdrop_cli.core.progress import Progress, no_progress
 from rdrop_cli.core.publishing.card import published_card
 from rdrop_cli.core.publishing.local_paths import LocalPaths
 from rdrop_cli.core.runs import layout, onnx_export, verification
 from rdrop_cli.core.storage import integrity
 from rdrop_cli.core.storage.lock import has_writer
 from rdrop_cli.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from rdrop_cli.core.progress import Progress
 
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 _TOKENIZER = frozenset(
@@ -82,7 +80,7 @@ def may_be_published(path: str) -> bool:
     return is_listed or _WEIGHTS.fullmatch(name) is not None
 
 
-def gather(run: Path, repository: str, on_progress: Progress | None = None) -> Contents:
+def gather(run: Path, repository: str, on_progress: Progress = no_progress) -> Contents:
     """Everything that is published of a run, after a check that its model is intact.
 
     Args:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import __version__
+from rdrop_cli.core.progress import Progress, no_progress
 from rdrop_cli.core.publishing import hub_answers
 from rdrop_cli.core.publishing.contents import Contents, gather, may_be_published
 from rdrop_cli.core.runs.finding import named_run
@@ -21,7 +22,6 @@ from rdrop_cli.schema import HubConfig
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from rdrop_cli.core.progress import Progress
 
 MESSAGE = f"Model trained with rdrop {__version__}"
 """The commit's message, unless the user gives one."""
@@ -113,7 +113,7 @@ class Push:
         if not (self._token.isascii() and self._token.isprintable()):  # an HTTP library would quote it in its error
             raise HubError("the token has characters that no token has", "Set HF_TOKEN again, or: hf auth login.")
 
-    def plan(self, on_progress: Progress | None = None) -> PushPlan:
+    def plan(self, on_progress: Progress = no_progress) -> PushPlan:
         """What is to be sent, and what it replaces. Nothing is changed.
 
         Raises:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rdrop_cli.core.model.locate import check_model_folder
+from rdrop_cli.core.progress import Progress, no_progress
 from rdrop_cli.core.runs import layout, onnx_export, remedy
 from rdrop_cli.core.runs.finding import find_runs, name_in, named_run, recorded_config
 from rdrop_cli.core.runs.outputs import load_cost, load_predictions
@@ -23,7 +24,6 @@ from rdrop_cli.errors import CheckpointError, ConfigError, ModelError, StorageEr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rdrop_cli.core.progress import Progress
 
 Outcome = Literal["intact", "not checked", "damaged", "unreadable", "in use"]
 _STAGE = "Verifying files"
@@ -65,7 +65,7 @@ class RunVerification:
 
 
 def verify_runs(
-    names: Sequence[str] = (), folder: Path = layout.RUNS, on_progress: Progress | None = None
+    names: Sequence[str] = (), folder: Path = layout.RUNS, on_progress: Progress = no_progress
 ) -> list[RunVerification]:
     """Verify the named runs, or all in a folder.
 
@@ -80,7 +80,7 @@ def verify_runs(
 class _Meter:
     """Tells of files that are done; a folder counts intact when it is done, whatever was read of it."""
 
-    def __init__(self, total: int, tell: Progress | None) -> None:
+    def __init__(self, total: int, tell: Progress) -> None:
         self.total, self.tell = total, tell
         self._folders = self._files = 0
 
@@ -93,8 +93,7 @@ class _Meter:
         self._say(self._folders)
 
     def _say(self, done: int) -> None:
-        if self.tell is not None:
-            self.tell(_STAGE, min(done, self.total), self.total)
+        self.tell(_STAGE, min(done, self.total), self.total)
 
 
 def _files_of(run: Path) -> int:

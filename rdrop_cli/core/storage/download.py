@@ -6,10 +6,10 @@ import hashlib
 import io
 import math
 import string
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rdrop_cli.core.progress import Progress, no_progress
 from rdrop_cli.core.storage import hub
 from rdrop_cli.core.storage.integrity import sha256_of
 from rdrop_cli.errors import HubError, one_line
@@ -18,9 +18,7 @@ _WANTED = ["*.json", "*.txt", "*.model", "*.jinja", "*.py", "*.safetensors"]
 """Configuration, tokenizer and weights. Pickled weights are never downloaded."""
 
 
-def download_model(
-    repo_id: str, revision: str | None, on_progress: Callable[[str, int, int | None], None] | None = None
-) -> Path:
+def download_model(repo_id: str, revision: str | None, on_progress: Progress = no_progress) -> Path:
     """Download a model unless it is cached, and return its folder in the cache.
 
     Args:
@@ -126,7 +124,7 @@ def _is_what_was_sent(path: Path) -> bool:
     return digest in (of_git.hexdigest(), hashlib.sha1(content, usedforsecurity=False).hexdigest())
 
 
-def _reporting(on_progress: Callable[[str, int, int | None], None] | None) -> Any:
+def _reporting(on_progress: Progress) -> Any:
     """A progress bar that shows nothing itself and reports the bytes."""
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
@@ -137,7 +135,7 @@ def _reporting(on_progress: Callable[[str, int, int | None], None] | None) -> An
 
         def update(self, n: float | None = 1) -> bool | None:
             shown: bool | None = super().update(n)
-            if on_progress is not None and self.unit == "B":
+            if self.unit == "B":
                 total = math.ceil(self.total / 1e6) if self.total else None
                 on_progress("Downloading MB", math.ceil(self.n / 1e6), total)
             return shown

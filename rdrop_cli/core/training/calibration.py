@@ -22,6 +22,7 @@ from rdrop_cli.core.metrics.predictions import softmax
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model.head_scaling import divide_in_files, scaling_weights
 from rdrop_cli.core.model.loading import map_loading_errors
+from rdrop_cli.core.progress import Notice, no_notice
 from rdrop_cli.core.runs.best_model import record_calibration
 from rdrop_cli.core.runs.calibration import Calibration
 from rdrop_cli.errors import ModelError
@@ -47,7 +48,7 @@ def calibrate_best(
     predictions: Predictions,
     *,
     trust_remote_code: bool = False,
-    notice: Callable[[str], None] = lambda message: None,
+    notice: Notice = no_notice,
 ) -> Calibration:
     """Fit a temperature, and record it in best/. All processes must call this; the main one does the work.
 

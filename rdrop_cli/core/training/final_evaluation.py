@@ -13,6 +13,7 @@ from rdrop_cli.core.inference.backends.choice import open_classifier
 from rdrop_cli.core.metrics.calibration import calibrated_metrics
 from rdrop_cli.core.metrics.classification import SCALARS, classification_metrics
 from rdrop_cli.core.metrics.predictions import Predictions, softmax
+from rdrop_cli.core.progress import counting
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.best_model import checkpoint_card
 from rdrop_cli.core.runs.checkpoint import Checkpoint
@@ -90,13 +91,7 @@ def measure_best(
     metrics: dict[str, dict[str, Any]] = {}
     predictions: dict[str, Predictions] = {}
     for split, dataset in chosen.items():
-        done = 0
-
-        def advance(count: int, split: str = split, total: int = len(dataset)) -> None:
-            nonlocal done
-            done += count
-            observer.stage(f"Evaluating {split}", done, total)
-
+        advance = counting(observer.stage, f"Evaluating {split}", len(dataset))
         found = Predictions(dataset.targets, classifier.probabilities(dataset, advance))
         metrics[split] = classification_metrics(found.labels, found.probabilities)
         predictions[split] = found

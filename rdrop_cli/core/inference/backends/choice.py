@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdrop_cli import processes
+from rdrop_cli.core.progress import Notice, Progress, no_notice, no_progress
 from rdrop_cli.core.runs import onnx_export
 from rdrop_cli.core.runs.checkpoint import Checkpoint, verify_checkpoint
 from rdrop_cli.core.runs.layout import CARD
@@ -19,7 +20,6 @@ from rdrop_cli.large_imports import large_imports
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.backends.base import Backend, BackendChoice
     from rdrop_cli.core.inference.classifier import Classifier
-    from rdrop_cli.core.progress import Progress
     from rdrop_cli.core.runs.onnx_export import OnnxExport
     from rdrop_cli.schema import Precision
 
@@ -36,10 +36,10 @@ def open_classifier(
     device: str = "auto",
     batch_size: int | None = None,
     trust_remote_code: bool = False,
-    notice: Callable[[str], None] = lambda message: None,
+    notice: Notice = no_notice,
     memory_hint: str = "Use a smaller --batch-size.",
     set_threads: bool = False,
-    on_progress: Progress | None = None,
+    on_progress: Progress = no_progress,
 ) -> Classifier:
     """Load a checkpoint with a backend.
 

@@ -21,13 +21,13 @@ from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.model.loading import map_loading_errors, quiet_transformers
 from rdrop_cli.core.model.locate import fetch_model
 from rdrop_cli.core.model.tokenizer import load_tokenizer
+from rdrop_cli.core.progress import Notice, Progress, no_notice, no_progress
 from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rdrop_cli.core.progress import Progress
     from rdrop_cli.core.runs.checkpoint import Checkpoint
     from rdrop_cli.schema import Precision
 
@@ -62,9 +62,9 @@ class TorchBackend:
         precision: Precision | None = None,
         device: str = "auto",
         trust_remote_code: bool = False,
-        notice: Callable[[str], None] = lambda message: None,
+        notice: Notice = no_notice,
         memory_hint: str = "Use a smaller --batch-size.",
-        on_progress: Progress | None = None,
+        on_progress: Progress = no_progress,
     ) -> None:
         quiet_transformers()
         from transformers import AutoConfig, AutoModelForSequenceClassification
