@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import threads
 from rdrop_cli.core.data.prepare import prepare_data
-from rdrop_cli.core.executors import ray_cluster
+from rdrop_cli.core.executors import ray_capacity, ray_cluster
 from rdrop_cli.core.executors.archive import pack, unpack
 from rdrop_cli.core.executors.base import Job, JobResult
 from rdrop_cli.core.executors.messages import error_from_message, job_as_text, pass_on
@@ -22,7 +22,7 @@ from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import claim_run
 from rdrop_cli.core.storage.files import unwritable, writing_folder
 from rdrop_cli.core.storage.lock import LOCK
-from rdrop_cli.errors import ConfigError, DataError, ProcessLost, RDropError, TrainingInterrupted, one_line
+from rdrop_cli.errors import DataError, ProcessLost, RDropError, TrainingInterrupted, one_line
 
 if TYPE_CHECKING:
     from rdrop_cli.core.training.observer import Observer
@@ -73,14 +73,13 @@ class RayTasks:
         Raises:
             ConfigError: Ray is missing or does not answer, versions differ, or no node is large enough.
         """
-        if self.gpus is not None and self.gpus > 1 and self.gpus != int(self.gpus):
-            raise ConfigError(f"--gpus-per-run {self.gpus:g}: give a whole number, or less than one")
+        ray_capacity.check_gpus(self.gpus, "--gpus-per-run")
         self._ray = ray_cluster.require_ray()
         ray_cluster.connect(self.address)
         if self.gpus is None:
-            self.gpus = 1.0 if any(node["Resources"].get("GPU") for node in self._nodes()) else 0.0
+            self.gpus = 1.0 if any(node.get("GPU") for node in self._nodes()) else 0.0
         if not self.slots():
-            raise self._too_small()
+            raise ray_capacity.no_room(self.cpus, self.gpus, self._nodes(), "run")
         self._progress = ProgressOfRuns(self._ray)
         ray_cluster.check_versions()
         self._progress.wait_for_start()
@@ -90,7 +89,8 @@ class RayTasks:
 
     def slots(self) -> int:
         """How many runs the nodes that are there can train at the same time."""
-        return sum(self._room(node["Resources"]) for node in self._nodes())
+        assert self.gpus is not None, "it has not been opened"
+        return ray_capacity.room(self.cpus, self.gpus, self._nodes())
 
     def submit(self, job: Job, observer: Observer) -> None:
         """Send the job to the cluster; model and data only once.
@@ -154,22 +154,9 @@ class RayTasks:
         self._sent.clear()
         ray_cluster.shutdown()
 
-    def _nodes(self) -> list[dict[str, Any]]:
-        return [node for node in self._ray.nodes() if node["Alive"]]
-
-    def _room(self, resources: dict[str, float]) -> int:
-        """How many runs a node can train at the same time."""
-        room = int(resources.get("CPU", 0) // self.cpus)
-        return min(room, int(resources.get("GPU", 0) / self.gpus + 1e-9)) if self.gpus else room
-
-    def _too_small(self) -> ConfigError:
-        each = [node["Resources"] for node in self._nodes()]
-        cpus, gpus = (max((node.get(name, 0) for node in each), default=0) for name in ("CPU", "GPU"))
-        wanted = f"--cpus-per-run {self.cpus}" + (f", --gpus-per-run {self.gpus:g}" if self.gpus else "")
-        return ConfigError(
-            f"{wanted}: no node of the Ray cluster has so many (CPUs: {cpus:g} at most, GPUs: {gpus:g})",
-            "Ask for less, or add a larger node.",
-        )
+    def _nodes(self) -> list[dict[str, float]]:
+        """The resources of the nodes that are there."""
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
     def _inputs(self, job: Job) -> tuple[Any, Any, str]:
         """Model and data in the cluster's object store, and where the data is here."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rdrop_cli.core.executors import ray_capacity
 from rdrop_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ class Cluster:
         Raises:
             ConfigError: a share of more than one GPU.
         """
-        if self.gpus is not None and not self.gpus <= 1 and self.gpus % 1:
-            raise ConfigError(f"--gpus-per-worker {self.gpus:g}: give a whole number, or less than one")
+        ray_capacity.check_gpus(self.gpus, "--gpus-per-worker")
 
 
 def parse_cluster(text: str) -> str | None:
@@ -69,14 +69,7 @@ def room_for_workers(cpus: int, gpus: float, nodes: Sequence[Mapping[str, float]
     Raises:
         ConfigError: for none.
     """
-    by_node = [int(node.get("CPU", 0) // cpus) for node in nodes]
-    if gpus:
-        by_node = [min(room, int(node.get("GPU", 0) / gpus + 1e-9)) for room, node in zip(by_node, nodes, strict=True)]
-    if not sum(by_node):
-        most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
-        wanted = f"--cpus-per-worker {cpus}" + (f", --gpus-per-worker {gpus:g}" if gpus else "")
-        raise ConfigError(
-            f"{wanted}: no node of the Ray cluster has so many (CPUs: {most['CPU']:g} at most, GPUs: {most['GPU']:g})",
-            "Ask for less, or add a larger node.",
-        )
-    return sum(by_node)
+    workers = ray_capacity.room(cpus, gpus, nodes)
+    if not workers:
+        raise ray_capacity.no_room(cpus, gpus, nodes, "worker")
+    return workers
