@@ -11,10 +11,11 @@ import rdrop_cli
 from conftest import heavy_imports
 
 PACKAGE = Path(rdrop_cli.__file__).parent
-BASE = {"errors", "schema"}
+BASE = {"errors", "schema", "wording"}
 ALLOWED = {
     "errors": set(),
     "schema": set(),
+    "wording": set(),
     "processes": {"errors"},
     "large_imports": set(),
     "threads": {"processes"},
@@ -63,7 +64,7 @@ ALLOWED["core.sweep"] = {
     "core.data", "core.storage", "core.metrics",
 }  # fmt: skip
 ALLOWED["terminal"] = {
-    *("processes", "schema", "key_reference", "core.comparison", "core.training", "core.runs", "core.data"),
+    *("processes", "schema", "wording", "key_reference", "core.comparison", "core.training", "core.runs", "core.data"),
     *("core.doctor", "core.exporting", "core.metrics", "core.model", "core.publishing", "core.sweep"),
 }
 ALLOWED["commands"] = {

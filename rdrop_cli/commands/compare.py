@@ -10,8 +10,9 @@ from rich.text import Text
 from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, next_steps, options
 from rdrop_cli.large_imports import large_imports
-from rdrop_cli.terminal.console import Screen, count, safe
+from rdrop_cli.terminal.console import Screen, safe
 from rdrop_cli.threads import set_thread_limits
+from rdrop_cli.wording import count, listed
 
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison.runner import ComparisonResult
@@ -173,8 +174,7 @@ def show_result(screen: Screen, result: ComparisonResult) -> None:
     for caution in document["cautions"]:
         screen.show(Text(safe(caution), style="yellow"))
     if others := result.others:
-        more = f" and {len(others) - 5:,} more" if len(others) > 5 else ""
-        screen.say(f"Also trained here, but not compared now: {', '.join(others[:5])}{more}", style="yellow")
+        screen.say(f"Also trained here, but not compared now: {listed(others, 5)}", style="yellow")
     screen.say(f"Results: {files[0].parent}: {', '.join(path.name for path in files)}")
     if files[-1].suffix != ".png":
         screen.say("For a picture: pip install matplotlib, and the same command again (nothing is trained again)")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rdrop_cli.terminal.console import Screen, count
+from rdrop_cli.terminal.console import Screen
+from rdrop_cli.wording import count
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.decisions import Decisions, ThresholdChoice

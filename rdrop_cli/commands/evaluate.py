@@ -8,8 +8,9 @@ import typer
 
 from rdrop_cli.commands import help_pages, options
 from rdrop_cli.commands.decisions import show_decisions
-from rdrop_cli.terminal.console import Screen, count
+from rdrop_cli.terminal.console import Screen
 from rdrop_cli.threads import set_thread_limits
+from rdrop_cli.wording import count
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.evaluation import Evaluation, Rival

@@ -10,8 +10,9 @@ import typer
 from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, options
 from rdrop_cli.large_imports import large_imports
-from rdrop_cli.terminal.console import Screen, duration
+from rdrop_cli.terminal.console import Screen
 from rdrop_cli.threads import set_thread_limits
+from rdrop_cli.wording import duration
 
 if TYPE_CHECKING:
     from rdrop_cli.core.exporting.after_training import Attempt

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.commands import predictions
 from rdrop_cli.errors import DataError
-from rdrop_cli.terminal.console import Screen, count
+from rdrop_cli.terminal.console import Screen
+from rdrop_cli.wording import count, listed
 
 if TYPE_CHECKING:
     from rdrop_cli.commands.prediction_parts import PartsRequest
@@ -82,9 +83,8 @@ def fail(outcomes: list[Outcome]) -> None:
     failed = sorted((outcome.part.name for outcome in outcomes if outcome.record is None), key=_natural)
     if not failed:
         return
-    names = ", ".join(failed[:_NAMED]) + (f" and {len(failed) - _NAMED:,} more" if len(failed) > _NAMED else "")
     raise DataError(
-        f"{len(failed):,} of {count(len(outcomes), 'part')} could not be predicted: {names}",
+        f"{len(failed):,} of {count(len(outcomes), 'part')} could not be predicted: {listed(failed, _NAMED)}",
         "The others are finished; correct these, and give the same command again.",
     )
 

@@ -10,7 +10,8 @@ import typer
 
 from rdrop_cli import processes
 from rdrop_cli.commands import part_summary
-from rdrop_cli.terminal.console import Screen, count, size
+from rdrop_cli.terminal.console import Screen
+from rdrop_cli.wording import count, size
 
 if TYPE_CHECKING:
     from rdrop_cli.core.executors.part_cluster import Cluster

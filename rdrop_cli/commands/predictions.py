@@ -9,7 +9,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdrop_cli.terminal.console import Screen, count, json_text, safe
+from rdrop_cli.terminal.console import Screen, json_text, safe
+from rdrop_cli.wording import count
 
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.classifier import Classifier

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from rdrop_cli.commands import help_pages, options
-from rdrop_cli.terminal.console import Screen, count, safe
+from rdrop_cli.terminal.console import Screen, safe
+from rdrop_cli.wording import count
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared

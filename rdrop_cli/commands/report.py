@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from rdrop_cli.commands import help_pages, options
-from rdrop_cli.terminal.console import Screen, size
+from rdrop_cli.terminal.console import Screen
+from rdrop_cli.wording import size
 
 if TYPE_CHECKING:
     from rdrop_cli.core.report.build import WrittenReport

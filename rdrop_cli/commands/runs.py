@@ -10,7 +10,8 @@ from rich.text import Text
 
 from rdrop_cli.commands import asking, options
 from rdrop_cli.commands.help_pages import EVERYDAY, Command, Group
-from rdrop_cli.terminal.console import Screen, count, safe
+from rdrop_cli.terminal.console import Screen, safe
+from rdrop_cli.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

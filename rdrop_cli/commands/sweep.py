@@ -9,8 +9,9 @@ import typer
 from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, options
 from rdrop_cli.large_imports import large_imports
-from rdrop_cli.terminal.console import Screen, count
+from rdrop_cli.terminal.console import Screen
 from rdrop_cli.threads import set_thread_limits
+from rdrop_cli.wording import count
 
 if TYPE_CHECKING:
     from pathlib import Path

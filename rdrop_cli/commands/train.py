@@ -12,8 +12,9 @@ from rdrop_cli import processes
 from rdrop_cli.commands import help_pages, next_steps, options
 from rdrop_cli.commands.export import document_of, export_trained
 from rdrop_cli.large_imports import large_imports
-from rdrop_cli.terminal.console import Screen, count, duration, size
+from rdrop_cli.terminal.console import Screen
 from rdrop_cli.threads import set_thread_limits
+from rdrop_cli.wording import count, duration, size
 
 if TYPE_CHECKING:
     from rdrop_cli.core.training.result import TrainingResult

@@ -17,10 +17,11 @@ from rdrop_cli.core.metrics.classification import TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
 from rdrop_cli.terminal.comparison_plan import named, say_plan
-from rdrop_cli.terminal.console import WIDE, Screen, add_row, duration, safe, table, without_frame
+from rdrop_cli.terminal.console import WIDE, Screen, add_row, safe, table, without_frame
 from rdrop_cli.terminal.descriptions import describe_micro_batch, say_data
 from rdrop_cli.terminal.figures import Figures, stopping_rows
 from rdrop_cli.terminal.stages import Stages, progress
+from rdrop_cli.wording import duration
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.comparison.arms import Arm, shown_settings
-from rdrop_cli.terminal.console import Screen, count, duration, size
 from rdrop_cli.terminal.descriptions import LABEL
+from rdrop_cli.wording import count, duration, size
 
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison.grid import Cell
     from rdrop_cli.core.comparison.observer import ComparisonPlan
+    from rdrop_cli.terminal.console import Screen
 
 
 def describe_plan(plan: ComparisonPlan, cells: Sequence[Cell]) -> list[str]:

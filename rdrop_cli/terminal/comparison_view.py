@@ -14,12 +14,13 @@ from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
 from rdrop_cli.terminal.comparison_live import SHOWN, LiveComparison
 from rdrop_cli.terminal.comparison_plan import named, say_plan
-from rdrop_cli.terminal.console import Screen, duration
 from rdrop_cli.terminal.descriptions import describe_micro_batch, describe_stopping, say_data
+from rdrop_cli.wording import duration
 
 if TYPE_CHECKING:
     from rdrop_cli.core.comparison.grid import Cell, CellOutcome
     from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.terminal.console import Screen
     from rdrop_cli.terminal.stages import Stages
 
 

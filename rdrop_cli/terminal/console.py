@@ -47,28 +47,6 @@ def safe(value: object, limit: int | None = None) -> str:
     return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-def count(number_of: int, noun: str) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{number_of:,} {noun}" + ("" if number_of == 1 else "s")
-
-
-def duration(seconds: float) -> str:
-    """`44 s`, `9 min 05 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def size(count: int) -> str:
-    """Bytes as `12 KiB`, `316 MiB` or `2.8 GiB`."""
-    if count >= 2**30:
-        return f"{count / 2**30:.1f} GiB"
-    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
-
-
 def json_text(content: Any, indent: int | None = None) -> str:
     """JSON in which nothing can act on a terminal: readable characters as they are, all others escaped.
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import processes
-from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.columns import in_words
 from rdrop_cli.core.data.notes import data_notes
 from rdrop_cli.core.model.device import device_in_use
 from rdrop_cli.core.model.memory import peak_memory
-from rdrop_cli.terminal.console import count
+from rdrop_cli.wording import count, listed
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
@@ -57,7 +56,7 @@ def say_plan(screen: Screen, plan: TrainingPlan) -> None:
 
 def say_data(screen: Screen, data: Prepared) -> None:
     """Show the data of several trainings, before the first of them begins."""
-    classes = class_balance(data.splits["train"].labels.tolist(), data.labels)
+    classes = data.class_counts("train")
     screen.say(f"Data   columns: {in_words(data.columns)}", label=LABEL)
     screen.say(f"Labels {describe_classes(classes)}", label=LABEL)
     for note in data_notes(data):
@@ -71,21 +70,19 @@ def describe_classes(classes: Mapping[str, int]) -> str:
         classes: Training examples by class, in the order of the ids.
     """
     names = list(classes)
-    shown = ", ".join(f"{name}: {classes[name]:,}" for name in names[:_CLASSES])
-    more = f" and {len(names) - _CLASSES:,} more" if len(names) > _CLASSES else ""
+    shown = listed([f"{name}: {number:,}" for name, number in classes.items()], _CLASSES)
     if len(names) == 2:
         about = f"F1 is about {names[1]!r}, the second (data.positive_label chooses)"
     else:
         about = f"F1 is the macro average of the {len(names)} classes, as far as a split has them"
-    return f"{shown}{more}; {about}"
+    return f"{shown}; {about}"
 
 
 def _describe_weights(plan: TrainingPlan) -> str:
     weights = plan.class_weights or {}
-    shown = ", ".join(f"{name} {weights[name]:.3g}" for name in list(weights)[:_CLASSES])
-    more = f" and {len(weights) - _CLASSES:,} more" if len(weights) > _CLASSES else ""
+    shown = listed([f"{name} {weight:.3g}" for name, weight in weights.items()], _CLASSES)
     how = "balanced" if plan.balanced else "as given, scaled to a mean of 1 over the examples"
-    return f"Class weights: {shown}{more} ({how})"
+    return f"Class weights: {shown} ({how})"
 
 
 def _micro_batches(plan: TrainingPlan) -> str:

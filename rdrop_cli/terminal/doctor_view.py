@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from rdrop_cli.core.doctor.report import Finding, Section, problems
-from rdrop_cli.terminal.console import count, safe
+from rdrop_cli.terminal.console import safe
+from rdrop_cli.wording import count
 
 _NAME = 16
 """Characters of a name; longer ones of a section widen it."""

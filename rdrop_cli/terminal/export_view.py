@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.runs.onnx_export import FLOAT32, INT8
-from rdrop_cli.terminal.console import add_row, count, duration, size, table
+from rdrop_cli.terminal.console import add_row, table
+from rdrop_cli.wording import count, duration, size
 
 if TYPE_CHECKING:
     from rich.table import Table

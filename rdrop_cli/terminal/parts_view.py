@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rdrop_cli.terminal.console import Screen, duration
 from rdrop_cli.terminal.stages import progress
+from rdrop_cli.wording import duration
+
+if TYPE_CHECKING:
+    from rdrop_cli.terminal.console import Screen
 
 _MOMENT = 0.2
 """Seconds between two updates of the bar."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rdrop_cli.terminal.console import add_row, count, size, table
+from rdrop_cli.terminal.console import add_row, table
+from rdrop_cli.wording import count, listed, size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,8 +43,7 @@ def remarks(plan: PushPlan) -> Iterator[str]:
         parts = (f"{', '.join(paths)} ({reason})" for reason, paths in reasons.items())
         yield f"Left out of best/: {'; '.join(parts)}"
     if plan.kept:
-        more = f" and {len(plan.kept) - _MOST:,} more" if len(plan.kept) > _MOST else ""
-        yield f"Stays on the hub as it is: {', '.join(plan.kept[:_MOST])}{more}"
+        yield f"Stays on the hub as it is: {listed(plan.kept, _MOST)}"
 
 
 def question(plan: PushPlan) -> str:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rdrop_cli.terminal.console import add_row, count, size, table
+from rdrop_cli.terminal.console import add_row, table
+from rdrop_cli.wording import count, size
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -18,7 +18,8 @@ from rdrop_cli.core.metrics.classification import HEADLINE, TITLES
 from rdrop_cli.core.metrics.formatting import number
 from rdrop_cli.core.runs.threshold import Threshold
 from rdrop_cli.terminal.class_tables import MANY_CLASSES
-from rdrop_cli.terminal.console import add_row, count, duration, safe, size, table
+from rdrop_cli.terminal.console import add_row, safe, table
+from rdrop_cli.wording import count, duration, listed, size
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -125,7 +126,7 @@ def _subjects(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Data", run["data"] or ""
     yield "Splits", ", ".join(f"{name} {examples:,}" for name, examples in (run["splits"] or {}).items())
     yield "Columns", in_words(run["columns"]) if run["columns"] else ""
-    yield "Labels", _labels(run["labels"] or [])
+    yield "Labels", listed(run["labels"] or [], MANY_CLASSES)
     yield "Model", f"{run['model']}, at most {run['max_length']} tokens" if run["model"] else ""
     if run["alpha"] is not None:
         rdrop = f"alpha {run['alpha']:g}, cross-entropy {run['ce_reduction']}"
@@ -142,11 +143,6 @@ def _subjects(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Device", ", ".join(str(run[key]) for key in ("device", "precision") if run[key])
     yield "Versions", ", ".join(f"{name} {version}" for name, version in (run["versions"] or {}).items())
     yield "Disk", ", ".join(f"{part} {size(held)}" for part, held in run["disk"].items() if held)
-
-
-def _labels(labels: Sequence[str]) -> str:
-    more = f" and {len(labels) - MANY_CLASSES:,} more" if len(labels) > MANY_CLASSES else ""
-    return ", ".join(labels[:MANY_CLASSES]) + more
 
 
 def _time(run: Mapping[str, Any]) -> str:

@@ -15,8 +15,9 @@ from rdrop_cli.core.sweep.observer import SweepObserver
 from rdrop_cli.core.sweep.results import mean, ranked, short_name, spread
 from rdrop_cli.core.training.observer import Observer, TrainingPlan
 from rdrop_cli.terminal.comparison_plan import named
-from rdrop_cli.terminal.console import Screen, add_row, count, duration, table
+from rdrop_cli.terminal.console import Screen, add_row, table
 from rdrop_cli.terminal.descriptions import describe_micro_batch, describe_stopping, say_data
+from rdrop_cli.wording import count, duration
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from rdrop_cli.core.metrics.formatting import number
-from rdrop_cli.terminal.console import Screen, add_row, duration, json_text, safe, table
+from rdrop_cli.terminal.console import Screen, add_row, json_text, safe, table
+from rdrop_cli.wording import duration
 
 
 @pytest.mark.parametrize(

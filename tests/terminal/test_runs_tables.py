@@ -8,8 +8,9 @@ from rich.console import Console
 
 from rdrop_cli.config import load_config
 from rdrop_cli.core.runs.summary import Summary
-from rdrop_cli.terminal.console import Screen, size
+from rdrop_cli.terminal.console import Screen
 from rdrop_cli.terminal.runs_tables import RunsTable, age
+from rdrop_cli.wording import size
 
 DEFAULT = "rotten-tomatoes-starter-alpha5-seed42"
 NUMBERS = ("5", "42", "0.7612", "0.7598", "0.8441", "1.2 GiB", "59 min")

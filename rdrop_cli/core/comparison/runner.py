@@ -21,7 +21,6 @@ from rdrop_cli.core.comparison.observer import ComparisonObserver, ComparisonPla
 from rdrop_cli.core.comparison.plan import make_plan
 from rdrop_cli.core.comparison.results import write_results
 from rdrop_cli.core.comparison.training import no_results, train_cells
-from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.class_weights import class_weights
 from rdrop_cli.core.data.notes import check_rejects
 from rdrop_cli.core.data.prepare import prepare_data
@@ -148,7 +147,7 @@ class Comparison:
         config = self.cells[0].arm.config
         data = prepare_data(config, on_progress=self.observer.training.stage)
         check_rejects(data, config)
-        counts = class_balance(data.splits["train"].labels.tolist(), data.labels)
+        counts = data.class_counts("train")
         for cell in self.cells:
             class_weights(cell.config.train.class_weights, counts)
         for split in ("validation", "test"):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from rdrop_cli.wording import listed
+
 if TYPE_CHECKING:
     from rdrop_cli.core.data.labels import LabelMap
     from rdrop_cli.core.data.tokens import Tokens
@@ -95,12 +97,11 @@ def rare_class_advice(counts: Mapping[str, int]) -> str | None:
     rare = rare_classes(counts)
     if not rare:
         return None
-    shown = ", ".join(f"'{name}' {share:.1%}" for name, share in list(rare.items())[:_NAMED])
-    more = f" and {len(rare) - _NAMED:,} more" if len(rare) > _NAMED else ""
+    shown = listed([f"'{name}' {share:.1%}" for name, share in rare.items()], _NAMED)
     ways = "--set train.class_weights=balanced"
     if len(counts) == 2:
         ways += ", or a threshold chosen after training with rdrop evaluate RUN --choose-threshold f1"
-    return f"Rare in train: {shown}{more} of the examples. If finding such texts matters most, try {ways}"
+    return f"Rare in train: {shown} of the examples. If finding such texts matters most, try {ways}"
 
 
 def token_statistics(tokens: Tokens) -> dict[str, Any]:

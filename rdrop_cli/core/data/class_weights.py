@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from rdrop_cli.errors import ConfigError
+from rdrop_cli.wording import listed
 
 _NAMED = 10
 """Classes that a message names."""
@@ -45,7 +46,7 @@ def class_weights(
 
 
 def _check_names(chosen: Mapping[str, float], counts: Mapping[str, int]) -> None:
-    classes = _listed(list(counts))
+    classes = listed([repr(name) for name in counts], _NAMED)
     unknown = [name for name in chosen if name not in counts]
     if unknown:
         near = difflib.get_close_matches(unknown[0], counts, n=1)
@@ -54,10 +55,6 @@ def _check_names(chosen: Mapping[str, float], counts: Mapping[str, int]) -> None
     missing = [name for name in counts if name not in chosen]
     if missing:
         raise ConfigError(
-            f"train.class_weights: no weight for {_listed(missing)}", "Give every class a weight; 1 is a neutral one."
+            f"train.class_weights: no weight for {listed([repr(name) for name in missing], _NAMED)}",
+            "Give every class a weight; 1 is a neutral one.",
         )
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(map(repr, names[:_NAMED])) + more

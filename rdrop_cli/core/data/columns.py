@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rdrop_cli.core.data.labels import canonical, is_whole_number
 from rdrop_cli.core.data.sniffing import is_valid_text
 from rdrop_cli.errors import DataError
+from rdrop_cli.wording import listed
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.readers import Row
@@ -89,7 +90,7 @@ def resolve_columns(
 
     def missing(role: str, wanted: str | None, candidates: Sequence[str]) -> DataError:
         what = f"no column {wanted!r}" if wanted is not None else f"no {role} column ({', '.join(candidates)}, ...)"
-        has = ", ".join(repr(name[:40]) for name in names[:20]) + (f" and {len(names) - 20:,} more" * (len(names) > 20))
+        has = listed([repr(name[:40]) for name in names], 20)
         hint = f"Name it with --{role}-column."
         if wanted is None and any(is_whole_number(name) or len(name) > _LONGEST_NAME for name in names):
             hint = "Is line 1 data? The first line must name the columns, such as label,text."

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.core.data.tables import load_tokens, read_table, save_tokens, write_table
 from rdrop_cli.core.data.tokens import Tokens, encode, tokenizer_fingerprint
@@ -90,6 +91,14 @@ class Prepared:
         if name not in self.splits:
             raise DataError(f"this data has no {name} split", f"It has: {', '.join(self.splits)}.")
         return self.splits[name]
+
+    def class_counts(self, split: str) -> dict[str, int]:
+        """How many examples of each class a split has, in the order of the ids.
+
+        Raises:
+            DataError: there is no split of that name.
+        """
+        return class_balance(self.split(split).labels.tolist(), self.labels)
 
     def save(self, folder: Path) -> Prepared:
         """Write the folder, replacing an earlier prepared one.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.data import left_out
 from rdrop_cli.core.data.dataset import REJECTED
+from rdrop_cli.wording import listed
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
@@ -41,6 +42,6 @@ def _single_example_classes(report: Mapping[str, Any]) -> list[str]:
     rare = [name for name, count in train.items() if count == 1 and not any(split.get(name) for split in others)]
     if not rare:
         return []
-    shown = ", ".join(f"'{name}'" for name in rare[:5]) + (f" and {len(rare) - 5:,} more" if len(rare) > 5 else "")
+    shown = listed([f"'{name}'" for name in rare], 5)
     which = "Class" if len(rare) == 1 else "Classes"
     return [f"{which} with a single example: {shown}. If that is a typing mistake: --label-map '{rare[0]}=CLASS'"]

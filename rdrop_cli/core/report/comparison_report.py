@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdrop_cli import __version__
+from rdrop_cli import __version__, wording
 from rdrop_cli.config import flatten, load_config
 from rdrop_cli.core.comparison.arms import CLASSIC, RIVALS, without_factor
 from rdrop_cli.core.report import comparison_pictures as pictures
@@ -56,7 +56,7 @@ def report_comparison(folder: Path) -> Report:
         ]
     first = every[0].content
     data = Path(str(first["data"].get("source"))).name
-    summary = f"{words.in_words(every[0].arms)} on {data}, {words.count(len(first['seeds']), 'paired seed')}."
+    summary = f"{words.in_words(every[0].arms)} on {data}, {wording.count(len(first['seeds']), 'paired seed')}."
     foot = f"rdrop {__version__}, from {words.in_words([results.file for results in every])} in {folder}"
     return Report(folder.name, "Comparison", summary, sections, foot)
 
@@ -272,7 +272,7 @@ def _cells(results: Results) -> Table:
                 str(cell["seed"]),
                 words.number(value),
                 "–" if epoch is None else f"{epoch:g}",
-                words.duration(cell.get("seconds")),
+                wording.duration(cell.get("seconds")),
             ]
         )
     heads = ["arm", "run", "seed", f"test {pictures.title_of(metric)}", "best epoch", "time"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdrop_cli import wording
 from rdrop_cli.core.data import left_out
 from rdrop_cli.core.data.columns import in_words
 from rdrop_cli.core.report import drawing, words
@@ -60,9 +61,11 @@ def _facts(run: RunDocuments) -> list[tuple[str, str | Sequence[str]]]:
         rows.append(("Labels", [f"{label} → {name}" if label != name else name for label, name in ids.items()]))
     report = run.data.report if run.data else {}
     if report.get("repeats") is not None:
-        said = f"{words.count(report['repeats'], 'row')} with a text of an earlier row" if report["repeats"] else "none"
+        said = (
+            f"{wording.count(report['repeats'], 'row')} with a text of an earlier row" if report["repeats"] else "none"
+        )
         if conflicts := report.get("conflicts"):
-            said += f"; {words.count(conflicts, 'text')} with several labels"
+            said += f"; {wording.count(conflicts, 'text')} with several labels"
         rows.append(("Repeats", said))
     omitted = left_out.sentences(record.get("left_out") or {})
     rows.append(("Left out", omitted or "no rows"))

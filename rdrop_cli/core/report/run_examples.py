@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdrop_cli import wording
 from rdrop_cli.core.metrics.example_intervals import wilson
 from rdrop_cli.core.report import drawing, words
 from rdrop_cli.core.report.parts import Example, Examples, Facts, Notes, Picture, Section, SideBySide, Table
@@ -114,7 +115,7 @@ def errors(view: RunView) -> Section:
         remarks = [f"{view.split} example {row + 1:,}"]
         if lengths is not None:
             is_cut = view.run.max_length is not None and lengths[row] > view.run.max_length
-            remarks.append(f"{words.count(int(lengths[row]), 'token')}{', truncated' if is_cut else ''}")
+            remarks.append(f"{wording.count(int(lengths[row]), 'token')}{', truncated' if is_cut else ''}")
         shown.append(
             Example(
                 [_cut(text) for text in texts],
@@ -126,7 +127,7 @@ def errors(view: RunView) -> Section:
         )
     which = "calibrated" if model.is_calibrated else "raw"
     lead = (
-        f"{words.count(len(wrong), 'example')} of {view.split} labelled wrongly; these are the ones with the highest"
+        f"{wording.count(len(wrong), 'example')} of {view.split} labelled wrongly; these are the ones with the highest"
         f" {which} confidence. Some may be labelled wrongly in the data."
     )
     return Section("errors", title, [Examples(shown)], lead)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rdrop_cli import wording
 from rdrop_cli.core.metrics.bootstrap import interval, p_value
 from rdrop_cli.core.metrics.calibration import brier_score, calibrated_metrics, calibration_error
 from rdrop_cli.core.metrics.classification import LOWER_IS_BETTER, TITLES, average_of
@@ -44,7 +45,7 @@ def at_a_glance(view: RunView) -> Section:
     undefined = own.get("undefined") or {}
     missing += [f"{title_of(name)} is undefined: {reason}." for name, reason in undefined.items() if name in TITLES]
     lead = (
-        f"On {words.count(own.get('examples') or 0, f'{split} example')}. F1, precision and recall:"
+        f"On {wording.count(own.get('examples') or 0, f'{split} example')}. F1, precision and recall:"
         f" {_average(view.labels)}. The best epoch was chosen on validation; test was measured once, at the end."
         f"{' The small figures are 95 % intervals.' if view.intervals else ''}"
     )
@@ -65,7 +66,7 @@ def against(view: RunView, compared: HeadToHead, caution: str | None) -> Section
     table = Table("Both runs on the same test examples", ["", "A", "B", "A − B", "95 %", "p"], rows)
     test = compared.mcnemar
     said = [
-        f"Only A is right on {words.count(test.only_first, 'example')}, only B on {test.only_second:,}. p: McNemar's"
+        f"Only A is right on {wording.count(test.only_first, 'example')}, only B on {test.only_second:,}. p: McNemar's"
         " exact test for accuracy, paired bootstrap for the others; not corrected for their number.",
         "This compares two checkpoints. To compare two ways of training takes several seeds: rdrop compare.",
     ]
@@ -170,7 +171,7 @@ def _facts(run: RunDocuments) -> list[tuple[str, str]]:
     if cost.get("steps"):
         epoch = cost.get("best_epoch")
         best = f"; the checkpoint is from epoch {epoch:g}" if epoch is not None else ""
-        rows.append(("Training", f"{cost['steps']:,} steps in {words.duration(cost.get('seconds'))}{best}"))
+        rows.append(("Training", f"{cost['steps']:,} steps in {wording.duration(cost.get('seconds'))}{best}"))
     if cost.get("device"):
         rows.append(("Device", f"{cost['device']}{f', {config.train.precision}' if config else ''}"))
     rows.append(("Checkpoint", str(run.folder / layout.BEST)))

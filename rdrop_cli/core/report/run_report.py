@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdrop_cli import __version__
+from rdrop_cli import __version__, wording
 from rdrop_cli.core.metrics.bootstrap import resample, weakness
 from rdrop_cli.core.metrics.example_intervals import metric_intervals
 from rdrop_cli.core.metrics.head_to_head import head_to_head
-from rdrop_cli.core.report import words
 from rdrop_cli.core.report.parts import Report, Section
 from rdrop_cli.core.report.run_calibration import calibration
 from rdrop_cli.core.report.run_classes import confusion
@@ -106,5 +105,5 @@ def _summary(view: RunView) -> str:
         return f"{len(view.labels)} classes."
     method = describe_method(config)
     compared = f", beside {view.other.name}" if view.other else ""
-    classes = words.count(len(view.labels), "class", "classes")
+    classes = wording.count(len(view.labels), "class", "classes")
     return f"{config.model.name} on {config.data.source}: {method}, {classes}, seed {config.train.seed}{compared}."

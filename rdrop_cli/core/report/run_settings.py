@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from rdrop_cli import wording
 from rdrop_cli.config import flatten, load_config
-from rdrop_cli.core.report import words
 from rdrop_cli.core.report.parts import Command, Facts, Section, Table
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.storage import shell
@@ -76,8 +76,8 @@ def _facts(run: RunDocuments) -> list[tuple[str, str]]:
         rows.append(("Device", str(cost["device"])))
     if cost.get("seconds") is not None:
         wall = cost.get("wall_seconds")
-        whole = f", {words.duration(wall)} with evaluations and saving" if wall else ""
-        rows.append(("Time", f"{words.duration(cost['seconds'])} of training{whole}"))
+        whole = f", {wording.duration(wall)} with evaluations and saving" if wall else ""
+        rows.append(("Time", f"{wording.duration(cost['seconds'])} of training{whole}"))
     if cost.get("examples_per_second"):
         rows.append(("Speed", f"{cost['examples_per_second']:.0f} examples per second"))
     if cost.get("planned_steps") and cost.get("steps") != cost["planned_steps"]:

@@ -71,23 +71,6 @@ def signed_interval(low: float | None, high: float | None, digits: int = 4) -> s
     return "–" if low is None or high is None else f"{signed(low, digits)} to {signed(high, digits)}"
 
 
-def count(number_of: int, noun: str, plural: str | None = None) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{number_of:,} " + (noun if number_of == 1 else plural or f"{noun}s")
-
-
-def duration(seconds: float | None) -> str:
-    """`44 s`, `9 min 05 s`, `2 h 10 min`."""
-    if seconds is None:
-        return "–"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def in_words(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import __version__
-from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.class_weights import class_weights
 from rdrop_cli.core.runs import calibration as calibrations
 from rdrop_cli.core.runs import layout, onnx_export
@@ -47,9 +46,7 @@ def checkpoint_card(config: Config, data: Prepared) -> dict[str, Any]:
         "alpha": config.rdrop.alpha,
         "ce_reduction": config.rdrop.ce_reduction,
         "label_smoothing": config.train.label_smoothing,
-        "class_weights": class_weights(
-            config.train.class_weights, class_balance(data.splits["train"].labels.tolist(), data.labels)
-        ),
+        "class_weights": class_weights(config.train.class_weights, data.class_counts("train")),
         "seed": config.train.seed,
         "max_length": config.model.max_length,
         "precision": config.train.precision,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import processes
-from rdrop_cli.core.data import audit
 from rdrop_cli.core.data.class_weights import class_weights
 from rdrop_cli.core.data.dataset import Prepared, is_prepared, load_prepared
 from rdrop_cli.core.data.notes import check_rejects, data_notes
@@ -107,7 +106,7 @@ class TrainingSetup:
             balanced=config.train.class_weights == "balanced",
             metric=config.train.metric,
             columns=data.columns,
-            classes=_train_classes(data),
+            classes=data.class_counts("train"),
             data_notes=data_notes(data),
         )
 
@@ -146,7 +145,7 @@ def set_up_training(
     with processes.main_process_first():
         data = load_prepared(inputs.prepared) if inputs else _load_data(config, recorded, resume, observer)
         check_splits(data, config)
-        weights = class_weights(config.train.class_weights, _train_classes(data))
+        weights = class_weights(config.train.class_weights, data.class_counts("train"))
         data = tokenize_splits(data, config, tokenizer, on_progress=observer.stage)
     datasets = {
         split: TokenDataset(data.tokens(split, tokenizer, max_length=config.model.max_length), examples.labels)
@@ -216,11 +215,6 @@ def _load_data(config: Config, recorded: Mapping[str, Any], resume: bool, observ
     if not resume:
         check_rejects(data, config)
     return data
-
-
-def _train_classes(data: Prepared) -> dict[str, int]:
-    """Training examples of each class."""
-    return audit.class_balance(data.splits["train"].labels.tolist(), data.labels)
 
 
 def _pad_token_id(recorded: Mapping[str, Any], tokenizer: Any) -> int:
