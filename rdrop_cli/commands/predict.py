@@ -19,7 +19,7 @@ from rdrop_cli.threads import set_thread_limits
 if TYPE_CHECKING:
     from rdrop_cli.core.inference.classifier import Classifier
     from rdrop_cli.core.inference.inputs import Inputs
-    from rdrop_cli.core.inference.opening import Opening
+    from rdrop_cli.core.inference.load_options import LoadOptions
     from rdrop_cli.core.runs.checkpoint import Checkpoint
 
 EXAMPLES = """[bold]Examples[/]
@@ -111,13 +111,13 @@ def predict(
     from rdrop_cli.core.data.columns import ColumnNames
     from rdrop_cli.core.inference import option_values
     from rdrop_cli.core.inference.inputs import Inputs
-    from rdrop_cli.core.inference.opening import Opening
+    from rdrop_cli.core.inference.load_options import LoadOptions
     from rdrop_cli.core.inference.part_prediction import PartReading
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
 
     set_thread_limits(threads)
     _check_usage(texts, input_, output, json_output)
-    opening = Opening(
+    load_options = LoadOptions(
         option_values.parse_backend(backend, "auto"),
         option_values.parse_precision(precision),
         option_values.parse_device(device),
@@ -133,7 +133,7 @@ def predict(
         cluster = prediction_parts.choose_cluster(on, cpus_per_worker, gpus_per_worker)
         parts, share = prediction_parts.choose(input_, output, input_format, shard)
         reading = PartReading(input_format, named, chosen.columns, abstain_below)
-        many = prediction_parts.PartsRequest(chosen, opening, reading, parts, share, overwrite, cluster)
+        many = prediction_parts.PartsRequest(chosen, load_options, reading, parts, share, overwrite, cluster)
         prediction_parts.predict_many(screen, many)
     else:
         prediction_parts.refuse_options(
@@ -142,11 +142,16 @@ def predict(
         serves = input_ == output == STREAM
         columns = {"named": named, "defaults": chosen.columns}
         rows = Inputs(texts or None, input_, input_format=input_format or ("jsonl" if serves else None), **columns)
-        _predict_one(screen, chosen, opening, rows, output, abstain_below)
+        _predict_one(screen, chosen, load_options, rows, output, abstain_below)
 
 
 def _predict_one(
-    screen: Screen, chosen: Checkpoint, opening: Opening, rows: Inputs, output: str | None, abstain_below: float | None
+    screen: Screen,
+    chosen: Checkpoint,
+    load_options: LoadOptions,
+    rows: Inputs,
+    output: str | None,
+    abstain_below: float | None,
 ) -> None:
     """Classify texts, or the rows of one file or of stdin."""
     source = rows.source if rows.texts is None else None
@@ -154,7 +159,7 @@ def _predict_one(
     file = _checked(output, source) if output not in (None, STREAM) else None
     rows.check(wait=not serves)
     _warn_of_files(screen, rows.texts or [])
-    classifier = _load(screen, chosen, opening)
+    classifier = _load(screen, chosen, load_options)
     tally = predictions.Tally(abstain_below)
     if serves:
         _serve(screen, classifier, rows, tally)
@@ -201,10 +206,10 @@ def _warn_of_files(screen: Screen, texts: Iterable[str]) -> None:
             screen.say(f"{text} is taken as text; to classify the rows of that file: --input {text}", style="yellow")
 
 
-def _load(screen: Screen, checkpoint: Checkpoint, opening: Opening) -> Classifier:
+def _load(screen: Screen, checkpoint: Checkpoint, load_options: LoadOptions) -> Classifier:
     """The checkpoint's classifier; its threshold is said."""
     with screen.stages() as stages:
-        classifier = opening.open(
+        classifier = load_options.open(
             checkpoint, notice=lambda text: screen.say(text, style="yellow"), on_progress=stages.update
         )
     if classifier.threshold is not None:

@@ -15,7 +15,7 @@ from rdrop_cli.wording import count, size
 
 if TYPE_CHECKING:
     from rdrop_cli.core.executors.part_cluster import Cluster
-    from rdrop_cli.core.inference.opening import Opening
+    from rdrop_cli.core.inference.load_options import LoadOptions
     from rdrop_cli.core.inference.part_prediction import Outcome, PartReading, PartsPlan
     from rdrop_cli.core.inference.parts import Part, Parts, Shard
     from rdrop_cli.core.runs.checkpoint import Checkpoint
@@ -33,7 +33,7 @@ class PartsRequest:
     """
 
     checkpoint: Checkpoint
-    opening: Opening
+    load_options: LoadOptions
     reading: PartReading
     parts: Parts
     shard: Shard | None
@@ -115,7 +115,7 @@ def _here(screen: Screen, many: PartsRequest, outcomes: list[Outcome]) -> dict[s
     from rdrop_cli.core.inference.part_prediction import PartPredictor, begin, predict_parts
 
     with screen.stages() as stages:
-        classifier = many.opening.open(
+        classifier = many.load_options.open(
             many.checkpoint, notice=lambda text: screen.say(text, style="yellow"), on_progress=stages.update
         )
     predictor = PartPredictor(classifier, many.checkpoint, many.parts, many.reading)
@@ -139,7 +139,7 @@ def _on_ray(screen: Screen, many: PartsRequest, outcomes: list[Outcome]) -> dict
     with PartsOnRay(
         many.cluster,
         many.checkpoint,
-        many.opening,
+        many.load_options,
         many.parts,
         many.reading,
         most=len(many.chosen),

@@ -211,7 +211,7 @@ def test_without_ray_the_extra_is_named(rdrop, here, monkeypatch):
 
 def test_a_node_without_the_files_says_so(here, monkeypatch):
     from rdrop_cli.core.executors.part_worker import PartWorker
-    from rdrop_cli.core.inference.opening import Opening
+    from rdrop_cli.core.inference.load_options import LoadOptions
     from rdrop_cli.core.inference.part_prediction import PartReading
     from rdrop_cli.core.inference.parts import Parts
     from rdrop_cli.core.runs.checkpoint import newest_finished
@@ -220,7 +220,7 @@ def test_a_node_without_the_files_says_so(here, monkeypatch):
         monkeypatch.setenv(name, "1")
     found, worker = newest_finished(), PartWorker(1, True)
     parts = Parts(Path("parts").absolute(), Path("out").absolute(), ())
-    error = worker.open(replace(found, name="/gone/best"), Opening(), parts, PartReading())
+    error = worker.open(replace(found, name="/gone/best"), LoadOptions(), parts, PartReading())
     assert "/gone/best: is not there on Ray node" in str(error)
-    error = worker.open(found, Opening(), replace(parts, root=Path("/gone/parts")), PartReading())
+    error = worker.open(found, LoadOptions(), replace(parts, root=Path("/gone/parts")), PartReading())
     assert "/gone/parts: is not there on Ray node" in str(error)

@@ -10,7 +10,7 @@ from rdrop_cli.core.executors import ray_capacity
 from rdrop_cli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.inference.opening import Opening
+    from rdrop_cli.core.inference.load_options import LoadOptions
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def parse_cluster(text: str) -> str | None:
     return address or None
 
 
-def gpus_of_a_worker(cluster: Cluster, opening: Opening, nodes: Sequence[Mapping[str, float]]) -> float:
+def gpus_of_a_worker(cluster: Cluster, load_options: LoadOptions, nodes: Sequence[Mapping[str, float]]) -> float:
     """How many GPUs each worker has.
 
     Args:
@@ -56,7 +56,7 @@ def gpus_of_a_worker(cluster: Cluster, opening: Opening, nodes: Sequence[Mapping
     """
     if cluster.gpus is not None:
         return cluster.gpus
-    can_use_one = opening.device != "cpu" and opening.backend in ("auto", "torch")
+    can_use_one = load_options.device != "cpu" and load_options.backend in ("auto", "torch")
     return 1.0 if can_use_one and any(node.get("GPU") for node in nodes) else 0.0
 
 

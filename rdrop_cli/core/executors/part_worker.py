@@ -13,7 +13,7 @@ from rdrop_cli.core.storage.files import staging_of
 from rdrop_cli.errors import CheckpointError, DataError, RDropError
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.inference.opening import Opening
+    from rdrop_cli.core.inference.load_options import LoadOptions
     from rdrop_cli.core.inference.part_prediction import PartPredictor, PartReading
     from rdrop_cli.core.inference.part_records import PartRecord
     from rdrop_cli.core.inference.parts import Part, Parts
@@ -58,7 +58,7 @@ class PartWorker:
         self._predictor: PartPredictor | None = None
 
     def open(
-        self, checkpoint: Checkpoint, opening: Opening, parts: Parts, reading: PartReading
+        self, checkpoint: Checkpoint, load_options: LoadOptions, parts: Parts, reading: PartReading
     ) -> WorkerReady | RDropError:
         """Load the checkpoint.
 
@@ -70,7 +70,7 @@ class PartWorker:
         notices: list[str] = []
         try:
             self._look_for(Path(checkpoint.name), parts.root)
-            classifier = opening.open(checkpoint, notice=notices.append)
+            classifier = load_options.open(checkpoint, notice=notices.append)
             self._predictor = PartPredictor(classifier, checkpoint, parts, reading)
         except RDropError as error:
             return error

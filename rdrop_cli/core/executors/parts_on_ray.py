@@ -22,7 +22,7 @@ from rdrop_cli.core.progress import Notice, no_notice
 from rdrop_cli.errors import ConfigError, DataError, ModelError, RDropError, one_line
 
 if TYPE_CHECKING:
-    from rdrop_cli.core.inference.opening import Opening
+    from rdrop_cli.core.inference.load_options import LoadOptions
     from rdrop_cli.core.inference.part_prediction import Outcome, PartReading, PartsPlan
     from rdrop_cli.core.inference.part_records import PartRecord
     from rdrop_cli.core.inference.parts import Part, Parts
@@ -63,7 +63,7 @@ class PartsOnRay:
         self,
         cluster: Cluster,
         checkpoint: Checkpoint,
-        opening: Opening,
+        load_options: LoadOptions,
         parts: Parts,
         reading: PartReading,
         *,
@@ -71,7 +71,7 @@ class PartsOnRay:
         notice: Notice = no_notice,
     ) -> None:
         self.cluster, self.most, self.notice = cluster, most, notice
-        self._checkpoint, self._opening, self._reading = _absolute(checkpoint), opening, reading
+        self._checkpoint, self._load_options, self._reading = _absolute(checkpoint), load_options, reading
         self._parts = replace(parts, root=parts.root.absolute(), output=parts.output.absolute(), all=())
         self._ray = ray_cluster.require_ray()
         self._workers: list[_Worker] = []
@@ -140,9 +140,9 @@ class PartsOnRay:
         ray_cluster.connect(self.cluster.address)
         ray_cluster.check_versions()
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        self._gpus = gpus_of_a_worker(self.cluster, self._opening, nodes)
-        if not self._gpus and self._opening.device == "auto":
-            self._opening = replace(self._opening, device="cpu")
+        self._gpus = gpus_of_a_worker(self.cluster, self._load_options, nodes)
+        if not self._gpus and self._load_options.device == "auto":
+            self._load_options = replace(self._load_options, device="cpu")
         room = room_for_workers(self.cluster.cpus, self._gpus, nodes)
         self._kind = self._ray.remote(num_cpus=self.cluster.cpus, num_gpus=self._gpus)(PartWorker)
         for _ in range(min(room, self.most)):
@@ -150,7 +150,7 @@ class PartsOnRay:
 
     def _add(self) -> None:
         actor = self._kind.remote(threads.requested_threads() or self.cluster.cpus, self._gpus > 0)
-        answer = actor.open.remote(self._checkpoint, self._opening, self._parts, self._reading)
+        answer = actor.open.remote(self._checkpoint, self._load_options, self._parts, self._reading)
         self._workers.append(_Worker(actor, answer))
 
     def _hand_out(self, worker: _Worker, part: Part) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from rdrop_cli.core.executors.part_cluster import Cluster, gpus_of_a_worker, parse_cluster, room_for_workers
-from rdrop_cli.core.inference.opening import Opening
+from rdrop_cli.core.inference.load_options import LoadOptions
 from rdrop_cli.errors import ConfigError
 
 NODES = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 3.0}]
@@ -20,12 +20,12 @@ def test_a_cluster_is_named_by_its_address():
 
 
 def test_a_worker_has_a_gpu_where_there_are_some_that_the_model_can_use():
-    assert gpus_of_a_worker(Cluster(), Opening(), NODES) == 1
-    assert gpus_of_a_worker(Cluster(), Opening(), NODES[1:]) == 0
-    assert gpus_of_a_worker(Cluster(), Opening(device="cpu"), NODES) == 0
-    assert gpus_of_a_worker(Cluster(), Opening(backend="onnx"), NODES) == 0
-    assert gpus_of_a_worker(Cluster(gpus=0), Opening(), NODES) == 0
-    assert gpus_of_a_worker(Cluster(gpus=0.5), Opening(), NODES) == 0.5
+    assert gpus_of_a_worker(Cluster(), LoadOptions(), NODES) == 1
+    assert gpus_of_a_worker(Cluster(), LoadOptions(), NODES[1:]) == 0
+    assert gpus_of_a_worker(Cluster(), LoadOptions(device="cpu"), NODES) == 0
+    assert gpus_of_a_worker(Cluster(), LoadOptions(backend="onnx"), NODES) == 0
+    assert gpus_of_a_worker(Cluster(gpus=0), LoadOptions(), NODES) == 0
+    assert gpus_of_a_worker(Cluster(gpus=0.5), LoadOptions(), NODES) == 0.5
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Opening:
+class LoadOptions:
     """The settings of `open_classifier`, and of the threshold.
 
     Attributes:
