@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rdrop_cli.core.report.run_documents import read_history
 from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.history import read_history
 from rdrop_cli.errors import CheckpointError, RDropError
 
 _NEEDED = {"arms", "baseline", "data", "differences", "metric", "seeds", "verdict"}

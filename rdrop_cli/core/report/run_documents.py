@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -17,10 +15,11 @@ from rdrop_cli.core.metrics.calibration import at_temperature, fit_temperature
 from rdrop_cli.core.report.lengths import token_lengths
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.finding import recorded_config
+from rdrop_cli.core.runs.history import read_history
 from rdrop_cli.core.runs.outputs import load_cost, load_predictions
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.runs.summary import is_there, read_metrics
-from rdrop_cli.errors import CheckpointError, RDropError, one_line
+from rdrop_cli.errors import CheckpointError, RDropError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -168,28 +167,6 @@ def open_run(run: Path, name: str | None = None) -> RunDocuments:
         predictions={split: found for split, found in predictions.items() if found is not None},
         faults=reading.faults,
     )
-
-
-def read_history(run: Path) -> list[dict[str, float | None]]:
-    """The rows of a run's history.csv.
-
-    Raises:
-        CheckpointError: it is missing or damaged.
-    """
-    path = run / layout.HISTORY
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            return [{key: _figure(row[key]) for key in reader.fieldnames or ()} for row in reader]
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: file not found") from error
-    except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
-        raise CheckpointError(f"{path}: cannot be read ({one_line(error)})") from error
-
-
-def _figure(text: str | None) -> float | None:
-    value = float(text) if text else None
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _predictions(run: Path, split: str, classes: int | None) -> Predictions:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rdrop_cli.core.metrics.classification import SCALARS
+from rdrop_cli.core.runs import layout
 from rdrop_cli.core.storage.files import write_text
+from rdrop_cli.errors import CheckpointError, one_line
 
 HISTORY_COLUMNS = (
     "step",
@@ -52,3 +54,25 @@ def write_history(path: Path, log_history: Iterable[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(row for row in map(history_row, log_history) if row)
     write_text(path, buffer.getvalue())
+
+
+def read_history(run: Path) -> list[dict[str, float | None]]:
+    """The rows of a run's history.csv.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    path = run / layout.HISTORY
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            return [{key: _figure(row[key]) for key in reader.fieldnames or ()} for row in reader]
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: file not found") from error
+    except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
+        raise CheckpointError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def _figure(text: str | None) -> float | None:
+    value = float(text) if text else None
+    return value if value is not None and math.isfinite(value) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.finding import find_runs, name_in, recorded_config
+from rdrop_cli.core.runs.history import read_history
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage.lock import has_writer
 from rdrop_cli.core.storage.numbered import numbered_checkpoints, step_of
@@ -182,11 +182,11 @@ def _size(path: Path) -> int:
 def _logged(run: Path) -> tuple[int | None, float | None]:
     """Step and epoch of the newest entry in history.csv."""
     try:
-        with (run / layout.HISTORY).open(encoding="utf-8", newline="") as stream:
-            *_, last = csv.DictReader(stream)
-        return int(last["step"]), float(last["epoch"])
-    except (OSError, ValueError, LookupError, TypeError, csv.Error):
+        last = read_history(run)[-1]
+    except (CheckpointError, IndexError):
         return None, None
+    step, epoch = last.get("step"), last.get("epoch")
+    return (int(step), epoch) if step is not None and epoch is not None else (None, None)
 
 
 def _saved(run: Path) -> tuple[int | None, float | None]:
