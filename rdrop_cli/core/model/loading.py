@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from rdrop_cli.core.data.labels import LabelMap
     from rdrop_cli.schema import ModelConfig
 
+_OF_HEADS = ("classif", "qa_", "pooler", "cls_", "summary", "head", "layerdrop")
+"""Parts of the names of dropout keys that are not the encoder's."""
+_FROM_THE_DATA = ("num_labels", "id2label", "label2id", "problem_type", "model_type", "architectures")
+"""Keys of a model's configuration that users cannot set."""
+
 
 def load_classifier(
     name: str, config: ModelConfig, labels: LabelMap, *, seed: int, pad_token_id: int | None = None
@@ -82,10 +87,6 @@ def _apply_overrides(model_config: Any, overrides: Mapping[str, Any]) -> None:
             setattr(model_config, key, value)
         except Exception as error:  # each model type has its own checks and exceptions
             raise ConfigError(f"model.config.{key}: {one_line(error)}") from error
-
-
-_OF_HEADS = ("classif", "qa_", "pooler", "cls_", "summary", "head", "layerdrop")
-_FROM_THE_DATA = ("num_labels", "id2label", "label2id", "problem_type", "model_type", "architectures")
 
 
 def dropout_keys(model_config: Any) -> list[str]:

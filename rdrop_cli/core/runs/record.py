@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
     from rdrop_cli.schema import Config
 
+_NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+"""Keys of a model's configuration that do not affect what it computes."""
+
 
 def read_record(run: Path) -> dict[str, Any]:
     """Read a run's record of its data and model.
@@ -48,10 +51,6 @@ def data_record(data: Prepared) -> dict[str, Any]:
         "classes": data.report.get("classes", {}),
         "left_out": left_out.record(data.report),
     }
-
-
-_NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
-"""Keys of a model's configuration that do not affect what it computes."""
 
 
 def model_record(folder: Path, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> dict[str, Any]:

@@ -26,6 +26,16 @@ from rdrop_cli.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     from rdrop_cli.schema import Config
 
+_CHANGEABLE = (
+    "train.micro_batch_size",
+    "train.gradient_checkpointing",
+    "train.eval_batch_size",
+    "train.num_workers",
+    "train.device",
+    "train.report_to",
+)
+"""Keys that may change when a run resumes, for instance after it ran out of memory: the mathematics stays the same."""
+
 
 def check_configuration(config: Config) -> Config:
     """Check what can be checked quickly about data and model: that they exist, and the columns.
@@ -59,17 +69,6 @@ def check_data(config: Config) -> Config:
             named_columns(row, config.data)
             break
     return config
-
-
-MEMORY_ONLY = (
-    "train.micro_batch_size",
-    "train.gradient_checkpointing",
-    "train.eval_batch_size",
-    "train.num_workers",
-    "train.device",
-    "train.report_to",
-)
-"""Keys that may change when a run resumes, for instance after it ran out of memory: the mathematics stays the same."""
 
 
 def open_run(
@@ -130,7 +129,7 @@ def as_recorded(run: Path, wanted: Config) -> tuple[Config, list[str]]:
 
     Equivalent are: `auto` and the precision that it chose, a setting and the fallback that the run recorded for it,
     two paths to the same data, and the settings of prepared data in either form. The rule for repeats and
-    `allow_rejects` are not compared: the fingerprint shows whether the data is the same. Neither are `MEMORY_ONLY`, nor
+    `allow_rejects` are not compared: the fingerprint shows whether the data is the same. Neither are `_CHANGEABLE`, nor
     `train.calibrate`, which changes nothing of a training or of raw probabilities.
     """
     recorded = load_recorded(run / layout.CONFIG)
@@ -147,7 +146,7 @@ def as_recorded(run: Path, wanted: Config) -> tuple[Config, list[str]]:
     same = wanted.model_copy(update={"train": train, "data": data})
     if is_prepared(user_path(data.source)):
         same = adopt_settings(same)
-    return same, differences(recorded, same, aside_from=MEMORY_ONLY)
+    return same, differences(recorded, same, aside_from=_CHANGEABLE)
 
 
 def _fallbacks(run: Path) -> dict[str, Any]:
