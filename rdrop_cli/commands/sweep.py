@@ -110,8 +110,8 @@ def sweep(
 ) -> None:
     """Search for good settings on validation.
 
-    Each trial is trained with several seeds, and given up after four if it is worse than the best one. The test split
-    is not looked at before --confirm.
+    Each trial is trained with several seeds, and given up after four if it is worse than the best one. The search
+    reads validation only; --confirm compares on test.
 
     After an interruption the same command resumes. With more --trials the search continues.
     """
