@@ -113,8 +113,9 @@ def load_trials(folder: Path) -> list[Trial]:
     for path in sorted((folder / TRIALS).glob(f"[0-9]*/{TRIAL}")):
         document = layout.read_json(path)
         values, state, number = document.get("values"), document.get("state"), document.get("number")
-        if not isinstance(values, dict) or state not in get_args(State) or number != len(trials):
-            raise CheckpointError(f"{path}: damaged, or a trial before it is missing", f"Restore {path.parent.parent}.")
         seconds = document.get("seconds", 0.0)  # earlier versions did not record them
+        is_sound = isinstance(seconds, int | float) and state in get_args(State)
+        if not isinstance(values, dict) or not is_sound or number != len(trials):
+            raise CheckpointError(f"{path}: damaged, or a trial before it is missing", f"Restore {path.parent.parent}.")
         trials.append(Trial(number, path.parent, values, cast("State", state), document.get("reason"), float(seconds)))
     return trials
