@@ -63,9 +63,9 @@ class Trial:
                 break
             try:
                 value = layout.read_json(path)["validation"][metric]
-            except (LookupError, TypeError) as error:
+                found.append(0.0 if value is None else float(value))
+            except (LookupError, TypeError, ValueError) as error:
                 raise CheckpointError(f"{path}: damaged", f"Delete {path.parent} to train it again.") from error
-            found.append(0.0 if value is None else float(value))
         return found
 
     def ended(self, state: State, reason: str | None, seconds: float) -> Trial:
