@@ -18,8 +18,10 @@ from rdrop_cli.core.comparison.summary import (
     has_calibration,
     means_table,
     verdict_list,
+    what_is_equal,
 )
 from rdrop_cli.core.metrics.classification import TITLES as METRICS
+from rdrop_cli.schema import RDropConfig
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "benchmarks" / "results" / "comparisons"
@@ -71,7 +73,14 @@ def titles() -> dict[str, str]:
 def load_kept(name: str) -> dict[str, Any]:
     """The document of a kept comparison."""
     kept: dict[str, Any] = json.loads((KEPT / f"{name}.json").read_text(encoding="utf-8"))
+    for arm in kept["arms"].values():
+        arm.setdefault("passes", _passes(arm["settings"]))  # earlier versions did not say
     return kept
+
+
+def _passes(settings: dict[str, Any]) -> int:
+    keys = {key.removeprefix("rdrop."): value for key, value in settings.items() if key.startswith("rdrop.")}
+    return RDropConfig(**keys).passes_per_example
 
 
 def make_page() -> str:
@@ -94,6 +103,7 @@ def make_section(name: str) -> str:
             means_table(kept),
             *_calibration(kept),
             *_robustness(name),
+            what_is_equal(kept),
             verdict_list(kept),
             *(f"{caution}." for caution in kept["cautions"]),
             f"![{WRITTEN_DOWN[name]}: each seed a point, each arm a strip, with intervals](images/{name}.png)",

@@ -152,6 +152,7 @@ def compare(
 
 def show_result(screen: Screen, result: ComparisonResult) -> None:
     """Show a comparison's tables, verdict, cautions and files."""
+    from rdrop_cli.core.comparison.summary import what_is_equal
     from rdrop_cli.terminal.comparison_plan import describe_disagreement
     from rdrop_cli.terminal.tables import calibration_table, difference_table, ensemble_table, summary_table
 
@@ -169,6 +170,7 @@ def show_result(screen: Screen, result: ComparisonResult) -> None:
         screen.show(difference_table(rows), title=f"{arm} against {document['baseline']}")
     for line in LEGEND:
         screen.say(line)
+    screen.say(what_is_equal(document))
     for sentence in document["verdict"]:
         screen.show(Text(safe(sentence), style="bold"))
     for caution in document["cautions"]:

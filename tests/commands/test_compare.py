@@ -56,6 +56,8 @@ def test_a_comparison_ends_with_tables_a_verdict_and_its_files(rdrop, args):
     assert "| arm | its settings | accuracy | F1 | ROC-AUC | NLL | time a run |" in report
     assert "| rdrop+smoothing | rdrop.alpha 5.0, train.label_smoothing 0.1 | " in report
     document = json.loads((folder / "results.json").read_text())
+    passes = "passes over each example (1: plain; 2: rdrop+smoothing); rdrop compare --budget compute makes that equal."
+    assert passes in report and passes in shown
     assert f"\n* {document['verdict'][0]}\n" in report
     assert document["verdict"][0] in shown.splitlines()
 

@@ -145,6 +145,7 @@ def document(
         "arms": {
             arm.name: {
                 "settings": shown_settings(arm, arms),
+                "passes": arm.passes,
                 "seconds": evidence.seconds[arm.name],
                 "metrics": {
                     name: {"n": summary.n, "mean": summary.mean, "sd": summary.sd}

@@ -39,12 +39,33 @@ def markdown(document: Mapping[str, Any]) -> str:
         "Results on test: means ± standard deviations over seeds; time is the median training time of a run.",
         means_table(document),
         *_calibration(document),
+        what_is_equal(document),
         verdict_list(document),
         *(f"**Note:** {caution}." for caution in document["cautions"]),
         differences_table(document),
         "\n".join(f"* {title}: {document['tests'][name]}" for name, title in _TITLES.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def what_is_equal(document: Mapping[str, Any]) -> str:
+    """What all arms have the same number of, and what not: without it, a verdict may be that of more compute."""
+    if document.get("budget") == "compute":
+        return (
+            "All arms make the same number of passes over examples (equal compute): those of fewer train more epochs."
+        )
+    by_passes: dict[int, list[str]] = {}
+    for name, arm in document["arms"].items():
+        if "passes" not in arm:  # earlier versions did not say
+            return "All arms take the same number of optimizer steps."
+        by_passes.setdefault(arm["passes"], []).append(name)
+    if len(by_passes) == 1:
+        return "All arms take the same number of optimizer steps and make the same number of passes over examples."
+    each = "; ".join(f"{passes}: {', '.join(names)}" for passes, names in sorted(by_passes.items()))
+    return (
+        "All arms take the same number of optimizer steps, but not the same number of passes over each example"
+        f" ({each}); rdrop compare --budget compute makes that equal."
+    )
 
 
 def means_table(document: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rdrop_cli import __version__, wording
 from rdrop_cli.config import flatten, load_config
 from rdrop_cli.core.comparison.arms import CLASSIC, RIVALS, without_factor
+from rdrop_cli.core.comparison.summary import what_is_equal
 from rdrop_cli.core.report import comparison_pictures as pictures
 from rdrop_cli.core.report import words
 from rdrop_cli.core.report.comparison_documents import Results, open_results, run_of
@@ -75,10 +76,7 @@ def _glance(results: Results, prefix: str, after: str) -> Section:
             "Chosen metric",
             f"{pictures.title_of(content['metric'])}, on validation for the best epoch, on test for the verdict",
         ),
-        (
-            "Budget",
-            f"the same number of {'passes' if content.get('budget') == 'compute' else 'optimizer steps'} for every arm",
-        ),
+        ("Budget", what_is_equal(content)),
     ]
     average = content.get("f1_average")
     after_temperature = [name for name in results.metrics if name.endswith("_calibrated") or name == "temperature"]
