@@ -69,14 +69,14 @@ def compare(
         TrainingInterrupted: a signal stopped the comparison; the same call resumes it.
         RDropError: as `Comparison`; the hint says what to do.
     """
-    told = observer or ComparisonObserver()
+    observer = observer or ComparisonObserver()
     executor = executor or InProcess()
-    comparison = Comparison(grid.cells, grid.folder, told)
+    comparison = Comparison(grid.cells, grid.folder, observer)
     with comparison.claimed(), contextlib.closing(executor):
         executor.open()
         data = comparison.prepare()
         outcomes = comparison.run(comparison.plan(data, executor), executor)
-        evidence = weigh(outcomes, grid.arms[0].config.train.metric, on_progress=told.stage)
+        evidence = weigh(outcomes, grid.arms[0].config.train.metric, on_progress=observer.stage)
         document, files = write_results(evidence, outcomes, grid, data)
     return ComparisonResult(document, files, comparison.others())
 

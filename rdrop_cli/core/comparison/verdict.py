@@ -114,16 +114,16 @@ def verdict(metric: str, baseline: str, differences: Sequence[Difference], unkno
     others = [
         gap for gap in differences if gap is not chosen and gap.metric not in TESTED and _holds_on_other_examples(gap)
     ]
-    said = _judgement(chosen, baseline)
+    sentence = _judgement(chosen, baseline)
     if others:
         each = "; ".join(
             f"{TITLES[gap.metric]} {gap.mean:+.4f} ({_direction(gap)}, p = {gap.p_holm:.2g})" for gap in others
         )
-        said += f" Among the other metrics, corrected for their {others[0].tests} tests: {each}."
+        sentence += f" Among the other metrics, corrected for their {others[0].tests} tests: {each}."
     by_metric = {gap.metric: gap for gap in differences}
     if "nll" in by_metric and "nll_calibrated" in by_metric:
-        said += _what_a_temperature_leaves(by_metric["nll"], by_metric["nll_calibrated"], unknown)
-    return said
+        sentence += _what_a_temperature_leaves(by_metric["nll"], by_metric["nll_calibrated"], unknown)
+    return sentence
 
 
 def _what_a_temperature_leaves(raw: Difference, calibrated: Difference, unknown: str | None) -> str:
@@ -136,20 +136,20 @@ def _what_a_temperature_leaves(raw: Difference, calibrated: Difference, unknown:
         return ""
     assert raw.mean is not None and raw.p_holm is not None
     direction = f"{_direction(raw)}, " if raw.p_holm < LEVEL else ""
-    said = f" Test NLL: {raw.mean:+.4f} ({direction}p = {raw.p_holm:.2g})"
+    sentence = f" Test NLL: {raw.mean:+.4f} ({direction}p = {raw.p_holm:.2g})"
     if unknown:
-        return f"{said}; what a temperature would leave of it is not known, because {unknown}."
+        return f"{sentence}; what a temperature would leave of it is not known, because {unknown}."
     if calibrated.mean is None or calibrated.p_holm is None:
-        return f"{said}; what a temperature leaves of it differs by the same with every seed and cannot be tested."
-    said += f"; after a temperature for each run, {calibrated.mean:+.4f} (p = {calibrated.p_holm:.2g}"
+        return f"{sentence}; what a temperature leaves of it differs by the same with every seed and cannot be tested."
+    sentence += f"; after a temperature for each run, {calibrated.mean:+.4f} (p = {calibrated.p_holm:.2g}"
     if raw.tests == calibrated.tests:
-        said += f"; both corrected for {raw.tests} tests"
+        sentence += f"; both corrected for {raw.tests} tests"
     if raw.mean >= 0 or raw.p_holm >= LEVEL:
-        return f"{said})."
+        return f"{sentence})."
     if calibrated.p_holm >= LEVEL:
-        return f"{said}), so there is no evidence that anything of that gain is left."
+        return f"{sentence}), so there is no evidence that anything of that gain is left."
     left = max(0.0, calibrated.mean / raw.mean)
-    return f"{said}), so {left:.0%} of that gain is left."
+    return f"{sentence}), so {left:.0%} of that gain is left."
 
 
 def _judgement(gap: Difference, baseline: str) -> str:
@@ -170,15 +170,15 @@ def _judgement(gap: Difference, baseline: str) -> str:
         f" paired t-test, p = {test.p_value:.2g}{correction})"
     )
     if gap.p_holm >= LEVEL:
-        said = f"No evidence of a difference in test {name} between {gap.arm} and {baseline}: {figures}."
-        return said + _what_it_would_take(gap)
-    said = f"{gap.arm} is {_direction(gap)} than {baseline} in test {name}: {figures}."
+        sentence = f"No evidence of a difference in test {name} between {gap.arm} and {baseline}: {figures}."
+        return sentence + _what_it_would_take(gap)
+    sentence = f"{gap.arm} is {_direction(gap)} than {baseline} in test {name}: {figures}."
     low, high = gap.examples.low, gap.examples.high
     if low is None or high is None:
-        said += " This may not hold for other test examples: too few of a class to give an interval over examples."
+        sentence += " This may not hold for other test examples: too few of a class to give an interval over examples."
     elif low <= 0 <= high:
-        said += f" This may not hold for other test examples: the interval over them is {low:+.4f} to {high:+.4f}."
-    return said
+        sentence += f" This may not hold for other test examples: the interval over them is {low:+.4f} to {high:+.4f}."
+    return sentence
 
 
 def _what_it_would_take(gap: Difference) -> str:

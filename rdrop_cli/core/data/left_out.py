@@ -43,22 +43,22 @@ def sentences(omissions: Mapping[str, Any]) -> list[str]:
     Args:
         omissions: As `record` gives it; empty if an earlier version recorded nothing.
     """
-    said = []
+    sentences = []
     for split, reasons in omissions.get("rejected", {}).items():
         if reasons:
             rows = omissions["rows"].get(split)
             of = f" of {rows:,} rows" if rows else " rows"
             where = "" if split == "all" else f" of {split}"
-            said.append(f"Left out{where}: {sum(reasons.values()):,}{of} ({listed(reasons)})")
+            sentences.append(f"Left out{where}: {sum(reasons.values()):,}{of} ({listed(reasons)})")
     for split, rows in omissions.get("unlabelled", {}).items():
-        said.append(f"The {split} split was left out: none of its {rows:,} rows has a label")
+        sentences.append(f"The {split} split was left out: none of its {rows:,} rows has a label")
     if omissions.get("crossing"):
-        said.append(
+        sentences.append(
             f"Dropped from train or validation: {omissions['crossing']:,} rows whose text is also in test or validation"
         )
     if omissions.get("passed_over"):
-        said.append(f"Not used: {', '.join(omissions['passed_over'])}")
-    return said
+        sentences.append(f"Not used: {', '.join(omissions['passed_over'])}")
+    return sentences
 
 
 def listed(reasons: Mapping[str, int]) -> str:

@@ -160,20 +160,20 @@ def _probe(address: str) -> None:
     command = [sys.executable, "-c", _PROBE, address]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as asking:
         try:
-            _, said = asking.communicate(timeout=max(end - time.monotonic(), 1.0))
+            _, errors = asking.communicate(timeout=max(end - time.monotonic(), 1.0))
         except subprocess.TimeoutExpired as error:
             asking.kill()
             raise _no_cluster(address, f"no answer within {_SECONDS:g} seconds") from error
     if asking.returncode:
-        raise _no_cluster(address, _cause(said))
+        raise _no_cluster(address, _cause(errors))
 
 
 def _cause(text: str) -> str:
     """The last error of a traceback with the lines that belong to it."""
     lines = text.strip().splitlines()
     starts = [index for index, line in enumerate(lines) if line[:1].isalpha() and "Error: " in line]
-    said = " ".join(" ".join(lines[starts[-1] :]).split()) if starts else (lines or ["no reason was given"])[-1]
-    return said.partition("Error: ")[2] or said
+    reason = " ".join(" ".join(lines[starts[-1] :]).split()) if starts else (lines or ["no reason was given"])[-1]
+    return reason.partition("Error: ")[2] or reason
 
 
 def _no_cluster(address: str, cause: str) -> ConfigError:

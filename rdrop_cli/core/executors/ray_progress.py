@@ -21,16 +21,16 @@ class Collector:
     """The actor's class."""
 
     def __init__(self) -> None:
-        self._told: list[tuple[str, dict[str, Any]]] = []
+        self._messages: list[tuple[str, dict[str, Any]]] = []
 
     def tell(self, run: str, message: dict[str, Any]) -> None:
         """Keep a message of a run until it is taken."""
-        self._told.append((run, message))
+        self._messages.append((run, message))
 
     def take(self) -> list[tuple[str, dict[str, Any]]]:
         """The messages since the last call, each with its run."""
-        told, self._told = self._told, []
-        return told
+        messages, self._messages = self._messages, []
+        return messages
 
 
 class ProgressOfRun:

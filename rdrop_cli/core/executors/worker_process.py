@@ -85,12 +85,12 @@ class WorkerProcess:
         if self._errors.closed:
             return ""
         self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        errors = self._errors.read().decode(errors="replace").strip().splitlines()
         self._errors.close()
         if code < 0:
             with contextlib.suppress(ValueError):
                 return f"was ended by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}" + (f" ({said[-1].strip()})" if said else "")
+        return f"ended with exit code {code}" + (f" ({errors[-1].strip()})" if errors else "")
 
 
 def environment(threads: int, **more: str) -> dict[str, str]:

@@ -54,8 +54,8 @@ def check_positions(model: Any, tokenizer: Any, collate: Collate, max_length: in
     Raises:
         ConfigError: `max_length` is too large; the message has the largest possible value.
     """
-    said = said_positions(model.config)
-    usable = probes.usable_length(model, tokenizer, collate, min(max_length, said or max_length))
+    positions = configured_positions(model.config)
+    usable = probes.usable_length(model, tokenizer, collate, min(max_length, positions or max_length))
     if 0 < usable < max_length:
         raise ConfigError(
             f"model.max_length {max_length} exceeds the model's {usable} positions",
@@ -63,7 +63,7 @@ def check_positions(model: Any, tokenizer: Any, collate: Collate, max_length: in
         )
 
 
-def said_positions(model_config: Any) -> int | None:
+def configured_positions(model_config: Any) -> int | None:
     """The number of positions in a model's configuration, some of which may be unusable; None: no limit."""
     positions = getattr(model_config, "max_position_embeddings", None)
     return positions if isinstance(positions, int) and positions > 0 else None

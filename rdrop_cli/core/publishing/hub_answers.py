@@ -56,8 +56,8 @@ def refusal(error: Exception, repository: str, token: str) -> HubError:
 def _of_status(error: object, repository: str, token: str) -> HubError:
     response = getattr(error, "response")  # noqa: B009 - its type is the hub library's own
     status = response.status_code
-    said = without_secrets(" ".join(str(getattr(error, "server_message", None) or "").split()), token)[:_LONGEST]
-    reason = f": {said}" if said else ""
+    answer = without_secrets(" ".join(str(getattr(error, "server_message", None) or "").split()), token)[:_LONGEST]
+    reason = f": {answer}" if answer else ""
     if status == 401:
         return HubError(f"{repository}: {_place()} does not accept your token (401)", _LOGIN)
     if status == 403:

@@ -43,8 +43,8 @@ def seeds(results: Results, metric: str, prefix: str) -> Picture | None:
         if values
     ]
     table = Table(f"{title_of(metric)} on test, over seeds", ["arm", "mean", "sd", "lowest", "highest", "seeds"], rows)
-    said = "; ".join(f"{arm} {np.mean(values):.4f}" for arm, values in arms.items() if values)
-    return Picture(name, title_of(metric), sheet.svg, f"Points for each arm; means: {said}.", table)
+    description = "; ".join(f"{arm} {np.mean(values):.4f}" for arm, values in arms.items() if values)
+    return Picture(name, title_of(metric), sheet.svg, f"Points for each arm; means: {description}.", table)
 
 
 def _strip(sheet: drawing.Sheet, values: Any, index: int) -> None:
@@ -96,8 +96,8 @@ def forest(results: Results, metric: str, prefix: str) -> Picture | None:
         sheet.legend(2)
     heads = ["arm", "metric", "difference", "95 % over seeds", "95 % over examples", "p", "p (Holm)"]
     table = Table(f"{title_of(metric)}: differences to {results.content['baseline']}", heads, rows, texts=2)
-    said = "; ".join(f"{row[0]} {row[1]} {row[2]} ({row[3]})" for row in rows)
-    return Picture(name, title_of(metric), sheet.svg, f"Differences with intervals over seeds: {said}.", table)
+    description = "; ".join(f"{row[0]} {row[1]} {row[2]} ({row[3]})" for row in rows)
+    return Picture(name, title_of(metric), sheet.svg, f"Differences with intervals over seeds: {description}.", table)
 
 
 def _difference(sheet: drawing.Sheet, gap: Any, at: float, which: int, label: str | None) -> None:
@@ -185,9 +185,9 @@ def cost(results: Results, prefix: str) -> Picture | None:
         drawing.rows(sheet.axes, words.labels(results.arms, 18))
         sheet.axes.set_xlim(left=0)
     table = Table("Seconds of training of a run", ["arm", "median", "lowest", "highest"], rows)
-    said = "; ".join(f"{row[0]} {row[1]} s" for row in rows)
+    description = "; ".join(f"{row[0]} {row[1]} s" for row in rows)
     note = "Bars are medians of the runs that were not interrupted; points are runs."
-    return Picture(name, "Training time of a run", sheet.svg, f"Bars: {said}.", table, note)
+    return Picture(name, "Training time of a run", sheet.svg, f"Bars: {description}.", table, note)
 
 
 def _spread(values: Sequence[float]) -> tuple[str, str]:

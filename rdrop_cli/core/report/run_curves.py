@@ -66,10 +66,10 @@ def _loss(rows: Sequence[Mapping[str, float | None]]) -> Picture:
             _line(sheet, rows, key, index, name)
         sheet.axes.set_ylim(bottom=0)
         sheet.legend(2)
-    said = "; ".join(f"{name} from {_ends(rows, key)}" for key, name in shown.items())
+    description = "; ".join(f"{name} from {_ends(rows, key)}" for key, name in shown.items())
     table = _table("The loss in the course of the training", rows, shown)
     note = "What lies between the lines is the KL term: alpha times the KL divergence of the two passes."
-    return Picture("loss", "Loss", sheet.svg, f"Lines over the steps: {said}.", table, note if has_kl else "")
+    return Picture("loss", "Loss", sheet.svg, f"Lines over the steps: {description}.", table, note if has_kl else "")
 
 
 def _kl(rows: Sequence[Mapping[str, float | None]]) -> Picture:
@@ -78,9 +78,9 @@ def _kl(rows: Sequence[Mapping[str, float | None]]) -> Picture:
         _line(sheet, rows, "kl", 2, "KL divergence")
         sheet.axes.set_ylim(bottom=0)
     table = _table("The KL divergence of the two passes, before alpha", rows, shown)
-    said = f"A line over the steps: KL from {_ends(rows, 'kl')}."
+    description = f"A line over the steps: KL from {_ends(rows, 'kl')}."
     note = "How far two passes with different dropout masks disagree, before alpha is multiplied."
-    return Picture("kl", "KL divergence", sheet.svg, said, table, note)
+    return Picture("kl", "KL divergence", sheet.svg, description, table, note)
 
 
 def _share(rows: Sequence[Mapping[str, float | None]]) -> Picture:
@@ -91,10 +91,10 @@ def _share(rows: Sequence[Mapping[str, float | None]]) -> Picture:
         sheet.axes.set_ylim(0, 1.02)
         drawing.percent(sheet.axes.yaxis)
         sheet.legend(2)
-    said = "; ".join(f"{name} from {_ends(rows, key)}" for key, name in shown.items())
+    description = "; ".join(f"{name} from {_ends(rows, key)}" for key, name in shown.items())
     table = _table("KL's share of the loss, and examples on which both passes give the same label", rows, shown)
     note = "How much of the loss is the KL term, and on how many examples both passes give the same label."
-    return Picture("share", "Share of the KL term", sheet.svg, f"Lines over the steps: {said}.", table, note)
+    return Picture("share", "Share of the KL term", sheet.svg, f"Lines over the steps: {description}.", table, note)
 
 
 def _validation(rows: Sequence[Mapping[str, float | None]]) -> Picture:
@@ -104,9 +104,9 @@ def _validation(rows: Sequence[Mapping[str, float | None]]) -> Picture:
             _line(sheet, rows, key, index, name, over="epoch")
         sheet.axes.locator_params(axis="x", integer=True)
         sheet.legend(3)
-    said = "; ".join(f"{name} from {_ends(rows, key)}" for key, name in shown.items())
+    description = "; ".join(f"{name} from {_ends(rows, key)}" for key, name in shown.items())
     table = _table("Validation after each epoch", rows, shown, over="epoch")
-    return Picture("validation", "Validation", sheet.svg, f"Lines over the epochs: {said}.", table)
+    return Picture("validation", "Validation", sheet.svg, f"Lines over the epochs: {description}.", table)
 
 
 def _validation_nll(rows: Sequence[Mapping[str, float | None]]) -> Picture:
@@ -115,10 +115,10 @@ def _validation_nll(rows: Sequence[Mapping[str, float | None]]) -> Picture:
         _line(sheet, rows, "validation_nll", 3, "NLL", over="epoch")
         sheet.axes.locator_params(axis="x", integer=True)
         sheet.axes.margins(y=0.25)
-    said = f"A line over the epochs: NLL from {_ends(rows, 'validation_nll')}."
+    description = f"A line over the epochs: NLL from {_ends(rows, 'validation_nll')}."
     note = "Where it rises while accuracy does not fall, the model becomes too sure of itself."
     table = _table("NLL on validation after each epoch", rows, shown, over="epoch")
-    return Picture("validation-nll", "Validation NLL", sheet.svg, said, table, note)
+    return Picture("validation-nll", "Validation NLL", sheet.svg, description, table, note)
 
 
 def _line(

@@ -61,12 +61,12 @@ def _facts(run: RunDocuments) -> list[tuple[str, str | Sequence[str]]]:
         rows.append(("Labels", [f"{label} → {name}" if label != name else name for label, name in ids.items()]))
     report = run.data.report if run.data else {}
     if report.get("repeats") is not None:
-        said = (
+        text = (
             f"{wording.count(report['repeats'], 'row')} with a text of an earlier row" if report["repeats"] else "none"
         )
         if conflicts := report.get("conflicts"):
-            said += f"; {wording.count(conflicts, 'text')} with several labels"
-        rows.append(("Repeats", said))
+            text += f"; {wording.count(conflicts, 'text')} with several labels"
+        rows.append(("Repeats", text))
     omitted = left_out.sentences(record.get("left_out") or {})
     rows.append(("Left out", omitted or "no rows"))
     if fingerprint := record.get("fingerprint"):

@@ -59,7 +59,7 @@ def decisions(view: RunView) -> Section:
 
 
 def _risk(models: Sequence[Model], split: str) -> Picture:
-    columns, said = [], []
+    columns, descriptions = [], []
     with drawing.sheet("risk", title="share of errors", below="coverage: share of examples that get a label") as sheet:
         for index, each in enumerate(models):
             found = each.best
@@ -77,7 +77,9 @@ def _risk(models: Sequence[Model], split: str) -> Picture:
             columns.append([_at(share, risk, confidence) for share in _COVERAGES])
             area = aurc(found.labels, found.probabilities)
             who = f"{each.name}: " if each.name else ""
-            said.append(f"{who}{risk[-1]:.1%} of all, {_risk_at(risk, 0.5):.1%} of the surest half, area {area:.4f}")
+            descriptions.append(
+                f"{who}{risk[-1]:.1%} of all, {_risk_at(risk, 0.5):.1%} of the surest half, area {area:.4f}"
+            )
         sheet.axes.set(xlim=(0, 1.02))
         sheet.axes.set_ylim(bottom=0)
         sheet.axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
@@ -94,7 +96,7 @@ def _risk(models: Sequence[Model], split: str) -> Picture:
         for row, share in enumerate(_COVERAGES)
     ]
     table = Table(f"The most confident examples of {split}", ["coverage", *heads], rows)
-    text = f"The share of errors over the share of examples that get a label: {'; '.join(said)}."
+    text = f"The share of errors over the share of examples that get a label: {'; '.join(descriptions)}."
     note = "Further left, fewer examples get a label: only those that the model is surest of."
     return Picture("risk", "Risk against coverage", sheet.svg, text, table, note)
 

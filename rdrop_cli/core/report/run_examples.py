@@ -79,10 +79,10 @@ def _picture(lengths: NDArray[Any], is_right: NDArray[Any], groups: list[NDArray
         sheet.axes.set_xlim(-0.5, len(places) - 0.5)
         sheet.axes.grid(axis="x", visible=False)
         drawing.percent(sheet.axes.yaxis)
-    said = ", ".join(f"{name} tokens {share:.1%}" for name, share in zip(names, shares, strict=True))
+    description = ", ".join(f"{name} tokens {share:.1%}" for name, share in zip(names, shares, strict=True))
     table = Table(f"Examples of {split} by length", ["tokens", "examples", "right", "accuracy", "95 %"], rows)
     note = "Bars are 95 % intervals; the dotted line is the accuracy of all."
-    return Picture("lengths-accuracy", "Accuracy by length", sheet.svg, f"Points: {said}.", table, note)
+    return Picture("lengths-accuracy", "Accuracy by length", sheet.svg, f"Points: {description}.", table, note)
 
 
 def _truncated(lengths: NDArray[Any], is_right: NDArray[Any], limit: int, split: str) -> Table:

@@ -65,13 +65,13 @@ def against(view: RunView, compared: HeadToHead, caution: str | None) -> Section
         rows.append([title, words.number(own), words.number(other), words.signed(difference), between, p])
     table = Table("Both runs on the same test examples", ["", "A", "B", "A − B", "95 %", "p"], rows)
     test = compared.mcnemar
-    said = [
+    notes = [
         f"Only A is right on {wording.count(test.only_first, 'example')}, only B on {test.only_second:,}. p: McNemar's"
         " exact test for accuracy, paired bootstrap for the others; not corrected for their number.",
         "This compares two checkpoints. To compare two ways of training takes several seeds: rdrop compare.",
+        "What follows is about A, unless it names both.",
     ]
-    said.append("What follows is about A, unless it names both.")
-    blocks: list[Block] = [Facts([("A", view.run.name), ("B", view.other.name)]), table, Notes(said)]
+    blocks: list[Block] = [Facts([("A", view.run.name), ("B", view.other.name)]), table, Notes(notes)]
     if caution:
         blocks.append(Notes([caution], "caution"))
     return Section("against", "A against B", blocks)

@@ -71,14 +71,14 @@ def _tasks(models: Sequence[Model], labels: Sequence[str]) -> list[_Task]:
 def _roc(tasks: Sequence[_Task]) -> Picture:
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    columns, said = [], []
+    columns, descriptions = [], []
     with drawing.sheet("roc", title="true-positive rate (recall)", below="false-positive rate", height=300) as sheet:
         sheet.axes.plot([0, 1], [0, 1], color=drawing.MUTED, linewidth=1, linestyle=(0, (2, 3)))
         for index, task in enumerate(tasks):
             false, true, _ = roc_curve(task.is_positive, task.scores)
             area = float(roc_auc_score(task.is_positive, task.scores))
             _curve(sheet, false, true, index, of(task.name, f"AUC {area:.3f}"))
-            said.append(of(task.name, f"area {area:.3f}"))
+            descriptions.append(of(task.name, f"area {area:.3f}"))
             columns.append([words.number(float(np.interp(at, false, true)), 3) for at in _FALSE_POSITIVES])
         _square(sheet)
         sheet.legend(1 if len(tasks) < 3 else 2)
@@ -86,20 +86,20 @@ def _roc(tasks: Sequence[_Task]) -> Picture:
     table = Table(
         "True-positive rate at a false-positive rate", ["false positives", *_heads(tasks, "true positives")], rows
     )
-    text = f"The true-positive rate over the false-positive rate: {'; '.join(said)}. Chance is the diagonal."
+    text = f"The true-positive rate over the false-positive rate: {'; '.join(descriptions)}. Chance is the diagonal."
     return Picture("roc", "ROC curve", sheet.svg, text, table, "The dotted diagonal is what guessing gives.")
 
 
 def _precision_recall(tasks: Sequence[_Task]) -> Picture:
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
-    columns, said = [], []
+    columns, descriptions = [], []
     with drawing.sheet("precision-recall", title="precision", below="recall", height=300) as sheet:
         for index, task in enumerate(tasks):
             precision, recall, _ = precision_recall_curve(task.is_positive, task.scores)
             area = float(average_precision_score(task.is_positive, task.scores))
             _curve(sheet, recall[::-1][1:], precision[::-1][1:], index, of(task.name, f"AP {area:.3f}"))
-            said.append(of(task.name, f"average precision {area:.3f}"))
+            descriptions.append(of(task.name, f"average precision {area:.3f}"))
             columns.append([words.number(float(precision[recall >= at].max()), 3) for at in _RECALLS])
         if len(tasks) == 1:
             base = float(tasks[0].is_positive.mean())
@@ -108,7 +108,7 @@ def _precision_recall(tasks: Sequence[_Task]) -> Picture:
         sheet.legend(1 if len(tasks) < 3 else 2)
     rows = [[words.percent(at, 0), *(column[row] for column in columns)] for row, at in enumerate(_RECALLS)]
     table = Table("The best precision at a recall of at least", ["recall", *_heads(tasks, "precision")], rows)
-    text = f"Precision over recall: {'; '.join(said)}."
+    text = f"Precision over recall: {'; '.join(descriptions)}."
     note = "The dotted line is the class's share of the examples." if len(tasks) == 1 else ""
     return Picture("precision-recall", "Precision-recall curve", sheet.svg, text, table, note)
 

@@ -93,14 +93,14 @@ def sweep(
         ModelError: the first trials all failed, or ten in a row later.
         RDropError: data, model or folder are not as they should be.
     """
-    told = observer or SweepObserver()
+    observer = observer or SweepObserver()
     executor = executor or InProcess()
     make_folder(plan.folder)
     with only_writer(plan.folder), contextlib.closing(executor):
         executor.open()
         save_record(plan)
-        trainer = TrialTrainer(plan, told, executor)
-        found = [_SearchRunner(plan, search, trainer, told).run() for search in plan.searches]
+        trainer = TrialTrainer(plan, observer, executor)
+        found = [_SearchRunner(plan, search, trainer, observer).run() for search in plan.searches]
     compared = _confirm(plan, found, comparison_observer, executor) if plan.confirm else None
     return SweepResult(plan, found, compared)
 

@@ -102,8 +102,8 @@ class TorchBackend:
 
     def _default_max_length(self) -> int:
         """For a checkpoint that records none: its tokenizer's limit, or its number of positions if that is smaller."""
-        said = trial.said_positions(self.model.config) or DEFAULT_MAX_LENGTH
-        upper = min(int(self.tokenizer.model_max_length), said, _LONGEST_BY_DEFAULT)
+        positions = trial.configured_positions(self.model.config) or DEFAULT_MAX_LENGTH
+        upper = min(int(self.tokenizer.model_max_length), positions, _LONGEST_BY_DEFAULT)
         usable = probes.usable_length(self.model, self.tokenizer, self.collate, upper)
         return usable or upper  # a model that accepts no input fails in the trial, with the reason
 
