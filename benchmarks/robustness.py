@@ -56,12 +56,12 @@ def finished(arm: Path) -> list[Path]:
 def measure(run: Path, texts: dict[str, tuple[list[str], np.ndarray]]) -> list[dict[str, Any]]:
     """The metrics of a run's model under each condition; probabilities are at its temperature."""
     classifier = load(run)
+    distinct = list(dict.fromkeys(text for given, _ in texts.values() for text in given))
+    predictions = dict(zip(distinct, classifier.predict(distinct), strict=True))
     rows = []
     for condition, (given, labels) in texts.items():
         changed = sum(text != before for text, before in zip(given, texts["test"][0], strict=False))
-        scores = np.array(
-            [[prediction.probabilities[name] for name in classifier.labels] for prediction in classifier.predict(given)]
-        )
+        scores = np.array([[predictions[text].probabilities[name] for name in classifier.labels] for text in given])
         metrics = classification_metrics(labels, scores)
         rows.append(
             {
