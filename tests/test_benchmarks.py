@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 ROOT = Path(__file__).parent.parent
 PERFORMANCE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
@@ -254,3 +255,33 @@ def test_changes_to_sentences_are_the_same_each_time_and_small(monkeypatch):
     assert [text.lower() for text in changed["case"]] == texts
     assert changed["negation"][:2] == ["it does not work and is not bad", texts[1]]
     assert perturbed(["this is not bad"], "negation", 1) == ["this isn't bad"]
+
+
+def test_what_an_arm_loses_on_changed_sentences_is_paired_with_the_first_over_seeds(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from robustness import METRICS, summarize
+
+    random = np.random.default_rng(0)
+    values = {
+        (arm, condition): random.random((5, len(METRICS)))
+        for arm in ("plain", "rdrop")
+        for condition in ("test", "case", "imdb")
+    }
+    rows = [
+        {"arm": arm, "seed": seed, "condition": condition, **dict(zip(METRICS, each, strict=True))}
+        for (arm, condition), of_arm in values.items()
+        for seed, each in enumerate(of_arm)
+    ]
+    summary = {(entry["arm"], entry["condition"]): entry for entry in summarize(rows, ["plain", "rdrop"])}
+    lost = {key: each[:, 1] - values[key[0], "test"][:, 1] for key, each in values.items()}
+    p_values = []
+    for condition in ("case", "imdb"):
+        entry, test = summary["rdrop", condition]["f1"], ttest_rel(lost["rdrop", condition], lost["plain", condition])
+        assert entry["change"] == pytest.approx((lost["rdrop", condition] - lost["plain", condition]).mean())
+        assert (entry["low"], entry["high"]) == pytest.approx(tuple(test.confidence_interval(0.95)))
+        assert entry["mean"] == pytest.approx(values["rdrop", condition][:, 1].mean())
+        p_values.append((float(test.pvalue), entry["p"], entry["p_holm"]))
+    (first, *small), (second, *large) = sorted(p_values)
+    assert small == pytest.approx([first, min(1, 2 * first)])
+    assert large == pytest.approx([second, max(second, min(1, 2 * first))])
+    assert "p" not in summary["rdrop", "test"]["f1"] and "p" not in summary["plain", "case"]["f1"]
