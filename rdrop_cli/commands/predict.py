@@ -236,12 +236,12 @@ def _predict(
     """
     from rdrop_cli.core.inference.prediction import predict as classify
 
-    found = classify(classifier, rows, abstain_below=tally.abstain_below)
+    classified_rows = classify(classifier, rows, abstain_below=tally.abstain_below)
     if not processes.is_main_process():
-        deque(found, maxlen=0)  # its share of the work; the main process writes
+        deque(classified_rows, maxlen=0)  # its share of the work; the main process writes
         return
     with screen.stages() as stages:
-        counted = tally.of(found, stages if title is None else None)
+        counted = tally.of(classified_rows, stages if title is None else None)
         if to_output:
             predictions.write(counted, file, classifier.labels.names)
         else:
@@ -255,6 +255,6 @@ def _serve(screen: Screen, classifier: Classifier, rows: Inputs, tally: predicti
 
     screen.say("Ready: reading lines from stdin", style="dim")
     for batch in as_they_come(rows, CHUNK):
-        found = predict_batch(classifier, batch, abstain_below=tally.abstain_below)
-        predictions.write(tally.of(found), None, classifier.labels.names)
+        classified_rows = predict_batch(classifier, batch, abstain_below=tally.abstain_below)
+        predictions.write(tally.of(classified_rows), None, classifier.labels.names)
         sys.stdout.flush()

@@ -135,10 +135,10 @@ def show(
 
     screen = Screen(json_output=json_output, quiet=quiet)
     run = named_run(name, user_path(folder))
-    found = describe_run(run, name_in(user_path(folder), run))
-    _show_run(screen, found)
+    details = describe_run(run, name_in(user_path(folder), run))
+    _show_run(screen, details)
     if json_output:
-        screen.document(found)
+        screen.document(details)
 
 
 def _show_run(screen: Screen, run: dict[str, Any]) -> None:
@@ -250,23 +250,27 @@ def verify(
     folder = user_path(folder)
     with screen.stages() as stages:
         is_any = names or folder.is_dir() or folder != RUNS
-        found = verify_runs(names or (), folder, stages.update) if is_any else []
-    _show_verified(screen, found, folder)
-    damaged, unreadable = (sum(run.outcome == outcome for run in found) for outcome in ("damaged", "unreadable"))
+        verifications = verify_runs(names or (), folder, stages.update) if is_any else []
+    _show_verified(screen, verifications, folder)
+    damaged, unreadable = (
+        sum(run.outcome == outcome for run in verifications) for outcome in ("damaged", "unreadable")
+    )
     if json_output:
-        screen.document({"runs": [run.as_dict() for run in found], "damaged": damaged, "unreadable": unreadable})
+        screen.document(
+            {"runs": [run.as_dict() for run in verifications], "damaged": damaged, "unreadable": unreadable}
+        )
     if damaged or unreadable:
         raise typer.Exit(1)
 
 
-def _show_verified(screen: Screen, found: Sequence[RunVerification], folder: Path) -> None:
+def _show_verified(screen: Screen, verifications: Sequence[RunVerification], folder: Path) -> None:
     from rdrop_cli.terminal.runs_tables import verified_in_all, verified_table
 
-    if not found:
+    if not verifications:
         screen.show(f"No runs in {safe(folder)} yet. Make one with: rdrop train --alpha 5")
         return
-    screen.show(verified_table(found))
-    for run in found:
+    screen.show(verified_table(verifications))
+    for run in verifications:
         for path, fault in (run.faults or {}).items():
             screen.show(Text(safe(f"{path}: {fault}"), style="red"))
         if run.remedy:
@@ -276,4 +280,4 @@ def _show_verified(screen: Screen, found: Sequence[RunVerification], folder: Pat
                 screen.say(f"{path}: no manifest, so it could not be checked")
         if run.outcome == "in use":
             screen.say(f"{run.run}: skipped, as it is being written now", style="yellow")
-    screen.show(Text(verified_in_all(found), style="bold"))
+    screen.show(Text(verified_in_all(verifications), style="bold"))

@@ -195,16 +195,21 @@ def _show(screen: Screen, result: SweepResult, files: list[Path]) -> None:
     from rdrop_cli.terminal.sweep_view import described, trial_table
 
     plan = result.plan
-    for found in result.found:
-        shown = trial_table(found, plan.metric, maximizes=plan.maximizes)
-        screen.show(shown, title=f"Search {found.search.name}: the best of {count(len(found.trials), 'trial')}")
-        if found.best is not None:
-            screen.say(f"Best of {found.search.name}: trial {found.best.number + 1}: {described(found.best.values)}")
+    for search_result in result.searches:
+        shown = trial_table(search_result, plan.metric, maximizes=plan.maximizes)
+        screen.show(
+            shown, title=f"Search {search_result.search.name}: the best of {count(len(search_result.trials), 'trial')}"
+        )
+        if search_result.best is not None:
+            screen.say(
+                f"Best of {search_result.search.name}: trial {search_result.best.number + 1}:"
+                f" {described(search_result.best.values)}"
+            )
     screen.say("A winner's validation score is too good, since it was chosen for it", style="yellow")
     if result.comparison is not None:
         compare.show_result(screen, result.comparison)
     screen.say(f"Results: {plan.folder}: {', '.join(path.name for path in files)}")
-    best = result.found[-1]
+    best = result.searches[-1]
     if result.comparison is None and best.config is not None:
         command = shell.join(["rdrop", "train", "--config", str(recipe_path(plan.folder, best))])
         screen.say(f"Next: {command}", style="bold", to_copy=True)

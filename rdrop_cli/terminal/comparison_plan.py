@@ -45,7 +45,7 @@ def describe_settings(arm: Arm, arms: Sequence[Arm]) -> str:
 
 def describe_disagreement(ensembles: Mapping[str, Mapping[str, Any]]) -> str:
     """How often two runs of each arm give an example different labels."""
-    shares = ", ".join(f"{arm} {found['disagreement']:.1%}" for arm, found in ensembles.items())
+    shares = ", ".join(f"{arm} {ensemble['disagreement']:.1%}" for arm, ensemble in ensembles.items())
     return f"Test examples to which two runs of an arm give different labels, mean over all pairs: {shares}"
 
 

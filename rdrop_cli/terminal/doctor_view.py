@@ -35,11 +35,13 @@ def report(sections: Sequence[Section], width: int) -> Text:
 
 def summary(sections: Sequence[Section]) -> str:
     """How many problems there are, and whether any of them prevents training."""
-    found = problems(sections)
-    if not found:
+    problem_findings = problems(sections)
+    if not problem_findings:
         return "No problems found"
-    grave = sum(finding.prevents_training for _, finding in found)
-    return count(len(found), "problem") + (f", {grave} of which must be solved before training" if grave else "")
+    grave = sum(finding.prevents_training for _, finding in problem_findings)
+    return count(len(problem_findings), "problem") + (
+        f", {grave} of which must be solved before training" if grave else ""
+    )
 
 
 def _add(shown: Text, finding: Finding, name_width: int, width: int) -> None:

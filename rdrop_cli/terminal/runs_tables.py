@@ -153,21 +153,21 @@ def _time(run: Mapping[str, Any]) -> str:
     return f"{duration(run['seconds'])} of training{resumed}{whole}"
 
 
-def verified_table(found: Sequence[RunVerification]) -> Table:
+def verified_table(verifications: Sequence[RunVerification]) -> Table:
     """One row a run: how much was checked, and the result."""
     made = table("run", "checked", "result")
-    for run in found:
+    for run in verifications:
         checked = count(len(run.checked), "folder") if run.outcome in ("intact", "not checked", "damaged") else "–"
         more = f", {len(run.unsealed)} without manifest" if run.unsealed else ""
         add_row(made, run.name, checked + more, Text(run.outcome, style=_STYLES.get(run.outcome, "")))
     return made
 
 
-def verified_in_all(found: Sequence[RunVerification]) -> str:
+def verified_in_all(verifications: Sequence[RunVerification]) -> str:
     """The last line of a verification."""
-    outcomes: Counter[str] = Counter(run.outcome for run in found)
+    outcomes: Counter[str] = Counter(run.outcome for run in verifications)
     parts = [f"{outcomes[outcome]:,} {outcome}" for outcome in _OUTCOMES if outcomes[outcome]]
-    return f"{count(len(found), 'run')}: {', '.join(parts)}"
+    return f"{count(len(verifications), 'run')}: {', '.join(parts)}"
 
 
 def in_all(runs: Sequence[Summary]) -> str:

@@ -131,13 +131,13 @@ def described(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{short_name(key)} {_value(value)}" for key, value in values.items())
 
 
-def trial_table(found: SearchResult, metric: str, *, maximizes: bool) -> Table:
+def trial_table(result: SearchResult, metric: str, *, maximizes: bool) -> Table:
     """The best trials of a search, a row each."""
-    keys = list(found.search.space)
+    keys = list(result.search.space)
     title = TITLES.get(metric, metric)
     shown = table("trial", *map(short_name, keys), title, "± sd", "runs", "", names=(len(keys) + 4,))
-    for trial, scores in ranked(found, maximizes=maximizes)[:_SHOWN]:
-        is_best = trial is found.best
+    for trial, scores in ranked(result, maximizes=maximizes)[:_SHOWN]:
+        is_best = trial is result.best
         cells = [str(trial.number + 1), *(_value(trial.values.get(key)) for key in keys)]
         deviation = spread(scores)
         cells += [number(mean(scores)) if scores else "–", number(deviation) if deviation is not None else "–"]

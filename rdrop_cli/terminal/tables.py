@@ -104,10 +104,10 @@ def calibration_table(arms: Mapping[str, Mapping[str, Any]]) -> Table:
     """Two rows an arm, over the seeds: raw, and after the temperatures of its runs."""
     shown = table("arm", "temperature", *(TITLES[name] for name in _OF_PROBABILITIES))
     for name, arm in arms.items():
-        found = {key: _spread(value["mean"], value["sd"]) for key, value in arm["metrics"].items()}
+        spreads = {key: _spread(value["mean"], value["sd"]) for key, value in arm["metrics"].items()}
         temperature = arm["metrics"]["temperature"]
-        add_row(shown, name, "raw", *(found[key] for key in _OF_PROBABILITIES))
-        after = (found[f"{key}_calibrated"] for key in _OF_PROBABILITIES)
+        add_row(shown, name, "raw", *(spreads[key] for key in _OF_PROBABILITIES))
+        after = (spreads[f"{key}_calibrated"] for key in _OF_PROBABILITIES)
         add_row(shown, "", _spread(temperature["mean"], temperature["sd"], 2), *after)
     return shown
 
@@ -116,11 +116,11 @@ def ensemble_table(ensembles: Mapping[str, Mapping[str, Any]]) -> Table:
     """Two rows an ensemble: raw, and after its temperature, which changes no label."""
     of_labels = [TITLES[name] for name in HEADLINE]
     shown = table("ensemble", *of_labels, "T", *(TITLES[name] for name in _OF_PROBABILITIES))
-    for name, found in ensembles.items():
-        scores = (number(found[key]) for key in HEADLINE)
-        add_row(shown, name, *scores, "raw", *(number(found[key]) for key in _OF_PROBABILITIES))
-        after = (number(found[f"{key}_calibrated"]) for key in _OF_PROBABILITIES)
-        add_row(shown, "", *("" for _ in HEADLINE), number(found["temperature"], 2), *after)
+    for name, ensemble in ensembles.items():
+        scores = (number(ensemble[key]) for key in HEADLINE)
+        add_row(shown, name, *scores, "raw", *(number(ensemble[key]) for key in _OF_PROBABILITIES))
+        after = (number(ensemble[f"{key}_calibrated"]) for key in _OF_PROBABILITIES)
+        add_row(shown, "", *("" for _ in HEADLINE), number(ensemble["temperature"], 2), *after)
     return shown
 
 

@@ -119,4 +119,4 @@ def _these(number: int, cells: Sequence[CalibratedOutcome]) -> str:
 
 
 def _mean(predictions: Sequence[Predictions]) -> Predictions:
-    return Predictions(predictions[0].labels, np.mean([found.probabilities for found in predictions], axis=0))
+    return Predictions(predictions[0].labels, np.mean([member.probabilities for member in predictions], axis=0))

@@ -259,8 +259,8 @@ class Comparison:
 
 
 def _check_labels(cell: Cell, outcome: CellOutcome, data: Prepared) -> None:
-    for split, found in (("test", outcome.test), ("validation", outcome.validation)):
-        if found is not None and not np.array_equal(found.labels, data.splits[split].labels):
+    for split, predictions in (("test", outcome.test), ("validation", outcome.validation)):
+        if predictions is not None and not np.array_equal(predictions.labels, data.splits[split].labels):
             raise CheckpointError(
                 f"{cell.folder}: its predictions do not match this {split} split",
                 f"Delete {cell.folder} and run the same command to train it again.",

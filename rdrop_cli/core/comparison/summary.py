@@ -147,8 +147,8 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) 
 
 
 def _mean_and_sd(arm: Mapping[str, Any], metric: str) -> dict[str, float | None]:
-    found = arm["metrics"][metric]
-    return {"mean": found["mean"], "sd": found["sd"]}
+    statistics = arm["metrics"][metric]
+    return {"mean": statistics["mean"], "sd": statistics["sd"]}
 
 
 def _spread(mean: float | None, sd: float | None) -> str:

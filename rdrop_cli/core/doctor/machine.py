@@ -47,9 +47,9 @@ def devices() -> Iterator[Finding]:
 
     from rdrop_cli.core.model import device as devices
 
-    found = [_cuda_gpu(index) for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    yield from found or [_no_cuda_gpu()]
-    if found:
+    gpus = [_cuda_gpu(index) for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    yield from gpus or [_no_cuda_gpu()]
+    if gpus:
         version = torch.version.cuda or torch.version.hip
         driver = _driver()
         yield Finding(

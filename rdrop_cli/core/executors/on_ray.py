@@ -175,7 +175,7 @@ class RayTasks:
     def _receive(self, task: _Task) -> RDropError | None:
         """Put a finished run in its place; or the reason why there is none."""
         try:
-            found = self._ray.get(task.answer)
+            reply = self._ray.get(task.answer)
         except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.NodeDiedError):
             return ProcessLost(
                 f"{task.job.name}: its worker or node was lost {_LOST_NODES + 1} times",
@@ -183,12 +183,12 @@ class RayTasks:
             )
         except self._ray.exceptions.RayError as error:
             return ProcessLost(f"{task.job.name}: {one_line(error)}", "Run the same command to resume.")
-        for kind, value in found["notices"]:
+        for kind, value in reply["notices"]:
             getattr(task.observer, "micro_batch" if kind == "micro_batch" else "notice")(value)
-        if "error" in found:
-            return error_from_message(found)
+        if "error" in reply:
+            return error_from_message(reply)
         try:
-            _land(task.job, found["folder"])
+            _land(task.job, reply["folder"])
         except RDropError as error:
             return error
         return None

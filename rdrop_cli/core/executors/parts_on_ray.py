@@ -175,19 +175,19 @@ class PartsOnRay:
         """
         answer, worker.answer = worker.answer, None
         try:
-            found = self._ray.get(answer)
+            reply = self._ray.get(answer)
         except self._ray.exceptions.RayError as error:
             return self._bury(worker, _cause(error))
-        if isinstance(found, DataError) and worker.part is not None:
+        if isinstance(reply, DataError) and worker.part is not None:
             worker.part = None
-            return str(found)
-        if isinstance(found, RDropError):
-            raise found
-        if isinstance(found, WorkerReady):
-            self._welcome(worker, found)
+            return str(reply)
+        if isinstance(reply, RDropError):
+            raise reply
+        if isinstance(reply, WorkerReady):
+            self._welcome(worker, reply)
             return None
         worker.part = None
-        record: PartRecord = found
+        record: PartRecord = reply
         return record
 
     def _welcome(self, worker: _Worker, opened: WorkerReady) -> None:

@@ -97,16 +97,18 @@ def check_versions() -> None:
     for node, answer in zip(nodes, asked, strict=True):
         name = node_name(node)
         try:
-            found = ray.get(answer, timeout=60)
+            versions = ray.get(answer, timeout=60)
         except ray.exceptions.TaskUnschedulableError:  # the node has left the cluster
             continue
         except ray.exceptions.RayError as error:
             raise ConfigError(f"Ray node {name}: its versions cannot be read ({one_line(error)})") from error
         other = [
-            f"{package} {found.get(package) or 'missing'}" for package in own if found.get(package) != own[package]
+            f"{package} {versions.get(package) or 'missing'}"
+            for package in own
+            if versions.get(package) != own[package]
         ]
         if other:
-            wanted = ", ".join(f"{package} {own[package]}" for package in own if found.get(package) != own[package])
+            wanted = ", ".join(f"{package} {own[package]}" for package in own if versions.get(package) != own[package])
             raise ConfigError(
                 f"Ray node {name} has {', '.join(other)}, but this machine has {wanted}",
                 "Install the same versions on all nodes, since they change the results.",
@@ -129,17 +131,17 @@ def _reader() -> Callable[[], dict[str, str | None]]:
         import platform
         from importlib import metadata
 
-        found: dict[str, str | None] = {"Python": ".".join(platform.python_version_tuple()[:2])}
+        versions: dict[str, str | None] = {"Python": ".".join(platform.python_version_tuple()[:2])}
         try:
-            found["rdrop"] = importlib.import_module("rdrop_cli").__version__
+            versions["rdrop"] = importlib.import_module("rdrop_cli").__version__
         except ImportError:
-            found["rdrop"] = None
+            versions["rdrop"] = None
         for name in ("torch", "transformers"):
             try:
-                found[name] = metadata.version(name)
+                versions[name] = metadata.version(name)
             except metadata.PackageNotFoundError:
-                found[name] = None
-        return found
+                versions[name] = None
+        return versions
 
     return read
 

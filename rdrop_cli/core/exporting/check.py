@@ -54,7 +54,7 @@ def compare_backends(
     """
     count, turns = len(sample.texts), min(_TURNS, len(sample.texts))
     seconds = dict.fromkeys(classifiers, 0.0)
-    found: dict[str, NDArray[np.float64]] = {}
+    probabilities: dict[str, NDArray[np.float64]] = {}
     done, total = 0, count * len(classifiers)
     for classifier in classifiers.values():
         classifier.probabilities(classifier.encode(sample.texts[:1], sample.pairs and sample.pairs[:1]))  # warm up
@@ -64,19 +64,19 @@ def compare_backends(
             began = time.perf_counter()
             values = classifier.probabilities(classifier.encode(texts, pairs))
             seconds[name] += time.perf_counter() - began
-            found.setdefault(name, np.zeros((count, values.shape[1])))[turn::turns] = values
+            probabilities.setdefault(name, np.zeros((count, values.shape[1])))[turn::turns] = values
             done += len(texts)
             on_progress("Comparing with PyTorch", done, total)
-    return found, {name: count / spent for name, spent in seconds.items()}
+    return probabilities, {name: count / spent for name, spent in seconds.items()}
 
 
-def require_equal_tokens(expected: Classifier, found: Classifier, sample: Sample) -> None:
+def require_equal_tokens(expected: Classifier, exported: Classifier, sample: Sample) -> None:
     """Make sure that tokenizer.json alone gives the tokens that Transformers' tokenizer gives.
 
     Raises:
         ModelError: it does not, as where Transformers adds to a tokenizer in code.
     """
-    theirs, ours = (classifier.encode(sample.texts, sample.pairs) for classifier in (expected, found))
+    theirs, ours = (classifier.encode(sample.texts, sample.pairs) for classifier in (expected, exported))
     for index, text in enumerate(sample.texts):
         rows = [{name: list(values) for name, values in encoded[index].items()} for encoded in (theirs, ours)]
         if rows[0] != rows[1]:
@@ -86,20 +86,22 @@ def require_equal_tokens(expected: Classifier, found: Classifier, sample: Sample
             )
 
 
-def agreement(found: NDArray[np.float64], expected: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, Any]:
+def agreement(
+    probabilities: NDArray[np.float64], expected: NDArray[np.float64], labels: NDArray[np.int64]
+) -> dict[str, Any]:
     """How one classifier's probabilities relate to those of PyTorch in float32.
 
     Args:
-        found: Like `expected`, (texts, classes).
+        probabilities: Like `expected`, (texts, classes).
         labels: (texts,) class ids.
 
     Returns:
         labels_changed, as a number of texts; largest_difference of a probability; accuracy; nll in nats.
     """
-    metrics = classification_metrics(labels, found)
+    metrics = classification_metrics(labels, probabilities)
     return {
-        "labels_changed": int((found.argmax(axis=1) != expected.argmax(axis=1)).sum()),
-        "largest_difference": float(np.abs(found - expected).max()),
+        "labels_changed": int((probabilities.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+        "largest_difference": float(np.abs(probabilities - expected).max()),
         "accuracy": metrics["accuracy"],
         "nll": metrics["nll"],
     }

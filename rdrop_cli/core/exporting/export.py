@@ -181,14 +181,14 @@ def _check(
         classifiers["torch"] = Classifier(usual)
     if (export.folder / INT8).is_file():
         classifiers["onnx-int8"] = Classifier(OnnxBackend(export, quantized=True))
-    found, rates = check.compare_backends(classifiers, sample, on_progress)
+    probabilities, rates = check.compare_backends(classifiers, sample, on_progress)
     results = {
         name: {
             "precision": classifiers[name].backend.precision,
             "texts_per_second": rates[name],
-            **check.agreement(values, found["torch-float32"], sample.labels),
+            **check.agreement(values, probabilities["torch-float32"], sample.labels),
         }
-        for name, values in found.items()
+        for name, values in probabilities.items()
     }
     results.setdefault("torch", results["torch-float32"])
     _require_equal(results["onnx"]["largest_difference"], f"{SPLIT} texts")
@@ -207,7 +207,7 @@ def _check(
     }
 
 
-def _check_shapes(expected: Classifier, found: Classifier) -> None:
+def _check_shapes(expected: Classifier, exported: Classifier) -> None:
     """Compare on inputs that real texts may not cover: a short and the longest possible one, each in a batch alone.
 
     Raises:
@@ -217,7 +217,7 @@ def _check_shapes(expected: Classifier, found: Classifier) -> None:
     assert isinstance(backend, TorchBackend)
     for length in (probes.SHORT, backend.max_length):
         rows = probes.made_up(backend.tokenizer, backend.model, [min(length, backend.max_length)])
-        difference = np.abs(found.probabilities(rows) - expected.probabilities(rows)).max()
+        difference = np.abs(exported.probabilities(rows) - expected.probabilities(rows)).max()
         _require_equal(float(difference), f"an input of {length} tokens")
 
 

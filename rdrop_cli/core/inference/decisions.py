@@ -172,14 +172,14 @@ def _choose(validation: Predictions, rule: Rule, positive: int, label: str) -> t
 
 
 def _measure(
-    found: Predictions,
+    predictions: Predictions,
     threshold: Threshold | None,
     labels: tuple[str, ...],
     chosen: ThresholdChoice | None,
     *,
     is_saved: bool,
 ) -> Decisions:
-    truth, probabilities = found.labels, found.probabilities
+    truth, probabilities = predictions.labels, predictions.probabilities
     predicted: NDArray[Any] = probabilities.argmax(axis=1)
     without = at_threshold = None
     if threshold is not None:

@@ -112,14 +112,14 @@ def find_parts(source: str, output: Path, input_format: str | None = None) -> Pa
         raise DataError(f"{output}: is not a folder", "The predictions of many files need a folder as --output.")
     if output.resolve() == root.resolve():
         raise DataError(f"{output}: is the folder of the input files", "Give another --output.")
-    found = sorted(_walk(root, output) if path.is_dir() else _matches(path, root, output), key=natural)
-    names = [name for name in found if _is_part(name, input_format)]
+    all_names = sorted(_walk(root, output) if path.is_dir() else _matches(path, root, output), key=natural)
+    names = [name for name in all_names if _is_part(name, input_format)]
     if not names:
-        others = f", but {len(found):,} of other types" if found else ""
+        others = f", but {len(all_names):,} of other types" if all_names else ""
         raise DataError(f"{source}: no {', '.join(FORMATS)} files found{others}")
     parts = tuple(_part(root, name, output, input_format) for name in names)
     _check_targets(parts)
-    return Parts(root, output, parts, tuple(name for name in found if not _is_part(name, input_format)))
+    return Parts(root, output, parts, tuple(name for name in all_names if not _is_part(name, input_format)))
 
 
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -169,10 +169,10 @@ def _matches(pattern: Path, root: Path, output: Path) -> Iterator[str]:
     without = output.resolve()
     is_inside = root.resolve() in without.parents
     try:
-        found = set(root.glob(str(pattern.relative_to(root))))
+        paths = set(root.glob(str(pattern.relative_to(root))))
     except ValueError as error:
         raise DataError(f"{pattern}: not a pattern ({one_line(error)})") from error
-    for path in found:
+    for path in paths:
         below = path.relative_to(root)
         if is_inside and without in path.resolve().parents:
             continue

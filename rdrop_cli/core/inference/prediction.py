@@ -63,8 +63,8 @@ def predict_batch(
     pairs = [item.pair or "" for item in batch] if has_pairs else None
     dataset = classifier.encode([item.text for item in batch], pairs)
     names = classifier.labels.names
-    found = classifier.probabilities(dataset)
-    for item, row, chosen in zip(batch, found, classifier.decide(found), strict=True):
+    batch_probabilities = classifier.probabilities(dataset)
+    for item, row, chosen in zip(batch, batch_probabilities, classifier.decide(batch_probabilities), strict=True):
         probabilities = {name: float(value) for name, value in zip(names, row, strict=True)}
         score = float(row[chosen])
         label = names[chosen] if abstain_below is None or score >= abstain_below else None

@@ -54,9 +54,9 @@ def covered(
     """
     wrong, sure = np.asarray(labels) != np.asarray(predicted), np.asarray(confidence, dtype=np.float64)
     descending = np.sort(sure)[::-1]
-    found = []
+    points = []
     for share in coverages:
         least = float(descending[max(1, round(share * len(sure))) - 1])
         kept = sure >= least  # with those that are as confident as the last one
-        found.append(CoveragePoint(float(kept.mean()), least, int(kept.sum()), int(wrong[kept].sum())))
-    return found
+        points.append(CoveragePoint(float(kept.mean()), least, int(kept.sum()), int(wrong[kept].sum())))
+    return points

@@ -109,9 +109,9 @@ def calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> float:
     It is biased upwards with few examples: bins of n examples differ by about 0.4 / sqrt(n) by chance alone where the
     accuracy is about 0.8.
     """
-    found = reliability(labels, probabilities)
-    total = sum(group.examples for group in found)
-    return sum(group.examples * abs(group.confidence - group.accuracy) for group in found) / total
+    bins = reliability(labels, probabilities)
+    total = sum(group.examples for group in bins)
+    return sum(group.examples * abs(group.confidence - group.accuracy) for group in bins) / total
 
 
 def risk_coverage(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

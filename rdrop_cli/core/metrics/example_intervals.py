@@ -28,7 +28,7 @@ _SEED = 0
 
 
 def metric_intervals(
-    found: Predictions, *, on_progress: Callable[[int, int], None] | None = None
+    predictions: Predictions, *, on_progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Interval]:
     """95 % intervals by metric, as `resample` names them, and of `brier` and `ece`.
 
@@ -38,10 +38,10 @@ def metric_intervals(
     Args:
         on_progress: Called with the number of resamples measured so far, and of all.
     """
-    drawn = resample([found], on_progress=on_progress)
+    drawn = resample([predictions], on_progress=on_progress)
     known = {name: interval(values[0]) for name, values in drawn.items()}
-    known["brier"] = interval(resampled_means(brier_per_example(found.labels, found.probabilities)))
-    known["ece"] = _of_calibration_error(found)
+    known["brier"] = interval(resampled_means(brier_per_example(predictions.labels, predictions.probabilities)))
+    known["ece"] = _of_calibration_error(predictions)
     return known
 
 
@@ -55,17 +55,17 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
-def error_by_chance(found: Predictions) -> float | None:
+def error_by_chance(predictions: Predictions) -> float | None:
     """The calibration error that a perfectly calibrated model with these probabilities stays below 95 times in 100."""
     rng = np.random.default_rng(_SEED)
-    rounds = _rounds(len(found.labels))
+    rounds = _rounds(len(predictions.labels))
     if not rounds:
         return None
-    sums = np.cumsum(found.probabilities, axis=1)
+    sums = np.cumsum(predictions.probabilities, axis=1)
     errors = []
     for _ in range(rounds):
         drawn = (rng.random((len(sums), 1)) * sums[:, -1:] > sums).sum(axis=1)
-        errors.append(calibration_error(np.minimum(drawn, sums.shape[1] - 1), found.probabilities))
+        errors.append(calibration_error(np.minimum(drawn, sums.shape[1] - 1), predictions.probabilities))
     return float(np.percentile(errors, 95))
 
 
@@ -76,15 +76,15 @@ def resampled_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([values[rng.integers(0, len(values), len(values))].mean() for _ in range(rounds)])
 
 
-def _of_calibration_error(found: Predictions) -> Interval:
-    rounds = _rounds(len(found.labels))
+def _of_calibration_error(predictions: Predictions) -> Interval:
+    rounds = _rounds(len(predictions.labels))
     if not rounds:
         return Interval(None, None)
     rng = np.random.default_rng(_SEED)
-    size = len(found.labels)
+    size = len(predictions.labels)
     drawn = [rng.integers(0, size, size) for _ in range(rounds)]
-    errors = [calibration_error(found.labels[rows], found.probabilities[rows]) for rows in drawn]
-    value = calibration_error(found.labels, found.probabilities)
+    errors = [calibration_error(predictions.labels[rows], predictions.probabilities[rows]) for rows in drawn]
+    value = calibration_error(predictions.labels, predictions.probabilities)
     low, high = np.percentile(errors, [2.5, 97.5])
     return Interval(max(0.0, float(2 * value - high)), max(0.0, float(2 * value - low)))
 

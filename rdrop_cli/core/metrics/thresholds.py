@@ -67,8 +67,8 @@ class Curve:
     def examples_of(self, chosen: int) -> list[int]:
         """Indices of about ten points for a table: at rounded recalls, the one nearest to 0.5, and the chosen one."""
         at_half = int(np.abs(self.thresholds - 0.5).argmin())
-        found = {chosen, at_half, *(_last(self.recall >= recall) for recall in _SHOWN_RECALLS)}
-        return sorted(index for index in found if index >= 0)
+        indices = {chosen, at_half, *(_last(self.recall >= recall) for recall in _SHOWN_RECALLS)}
+        return sorted(index for index in indices if index >= 0)
 
 
 def threshold_curve(labels: ArrayLike, scores: ArrayLike) -> Curve:
@@ -152,5 +152,5 @@ def decision_metrics(labels: ArrayLike, predicted: ArrayLike, positive: int) -> 
 
 def _last(reached: NDArray[np.bool_]) -> int:
     """The index of the last True; -1 if there is none."""
-    found = np.flatnonzero(reached)
-    return int(found[-1]) if len(found) else -1
+    indices = np.flatnonzero(reached)
+    return int(indices[-1]) if len(indices) else -1

@@ -42,8 +42,8 @@ def scaling_weights(model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor
         if not weights or any(_storage(value) in shared for value in weights.values()):
             continue
         with divided(weights, _TRIED):
-            found = _logits(model, batch)
-        if torch.allclose(found * _TRIED, logits, rtol=1e-5, atol=1e-6 * float(logits.abs().max())):
+            divided_logits = _logits(model, batch)
+        if torch.allclose(divided_logits * _TRIED, logits, rtol=1e-5, atol=1e-6 * float(logits.abs().max())):
             return weights
     return {}
 

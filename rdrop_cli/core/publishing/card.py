@@ -63,15 +63,21 @@ def _results(run: Path, on_progress: Progress) -> str:
         return "\n".join(["## How far to trust the results", "", *lines])
     lines = [f"* {chosen}; the test split was used once, at the end", one_run]
     if (run / layout.PREDICTIONS["test"]).is_file():
-        found = load_predictions(run)
+        predictions = load_predictions(run)
         return "\n".join(
-            ["## Results on test", "", *_table(found, metrics["test"], on_progress), *_limits(found), *lines]
+            [
+                "## Results on test",
+                "",
+                *_table(predictions, metrics["test"], on_progress),
+                *_limits(predictions),
+                *lines,
+            ]
         )
     return "\n".join(["## Results on test", "", *lines])  # runs of earlier versions kept no predictions
 
 
-def _table(found: Predictions, metrics: Mapping[str, Any], on_progress: Progress) -> list[str]:
-    known = metric_intervals(found, on_progress=lambda done, total: on_progress("Resampling", done, total))
+def _table(predictions: Predictions, metrics: Mapping[str, Any], on_progress: Progress) -> list[str]:
+    known = metric_intervals(predictions, on_progress=lambda done, total: on_progress("Resampling", done, total))
     rows = [
         f"| {TITLES[name]} | {number(metrics[name])} | {_bounds(known[name])} |"
         for name in _SHOWN
@@ -85,12 +91,12 @@ def _bounds(interval: Interval) -> str:
     return low if low == high == number(None) else f"{low} to {high}"
 
 
-def _limits(found: Predictions) -> list[str]:
+def _limits(predictions: Predictions) -> list[str]:
     lines = [
-        f"* The intervals are a bootstrap over the {len(found.labels):,} test examples: how the results vary with the"
-        " examples, not with the seed"
+        f"* The intervals are a bootstrap over the {len(predictions.labels):,} test examples: how the results vary with"
+        " the examples, not with the seed"
     ]
-    if reason := weakness([found]):
+    if reason := weakness([predictions]):
         lines.append(f"* The intervals are too narrow: {reason}")
     return lines
 

@@ -127,8 +127,9 @@ def _check_run(run: Path) -> None:
         raise CheckpointError(f"{run}: another process is writing to this folder", "Wait until it ends.")
     best = run / layout.BEST
     if not best.is_dir() or (fault := verification.folder_fault(best)):
-        found = verification.verify_runs([str(run.absolute())])[0]  # all of it, since the remedy depends on the rest
-        raise CheckpointError(f"{best}: {fault if best.is_dir() else 'folder not found'}", found.remedy)
+        # All of it, since the remedy depends on the rest.
+        run_verification = verification.verify_runs([str(run.absolute())])[0]
+        raise CheckpointError(f"{best}: {fault if best.is_dir() else 'folder not found'}", run_verification.remedy)
     if code := next(iter(sorted(best.glob("*.py"))), None):
         raise CheckpointError(
             f"{code}: the model needs Python code of its own, which rdrop does not publish",

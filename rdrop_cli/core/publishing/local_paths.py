@@ -41,9 +41,9 @@ class LocalPaths:
     def hide(self, text: str) -> str:
         """The text with only the last part of each of these paths."""
         for path in self.whole:
-            text = re.sub(rf"(?<![\w./\\-]){re.escape(path)}(?![\w-])", lambda found: _last(found[0]), text)
+            text = re.sub(rf"(?<![\w./\\-]){re.escape(path)}(?![\w-])", lambda match: _last(match[0]), text)
         for path in self.folders:
-            text = re.sub(rf"(?<![\w.-]){re.escape(path)}(?![\w-]){_TAIL}", lambda found: _last(found[0]), text)
+            text = re.sub(rf"(?<![\w.-]){re.escape(path)}(?![\w-]){_TAIL}", lambda match: _last(match[0]), text)
         return text
 
 

@@ -124,22 +124,22 @@ class Push:
         address = without_password(hub.endpoint()).rstrip("/")
         if cause := hub.probe(hub.endpoint()):
             raise HubError(cause, "Check the network, and HF_ENDPOINT if it is set.")
-        found = self._find()
-        if found is None:
+        repo_info = self._find()
+        if repo_info is None:
             return PushPlan(contents, self.repository, address, exists=False, private=self.private)
-        if self.private and not found.private:
+        if self.private and not repo_info.private:
             raise HubError(
                 f"{self.repository}: exists and is public", "Make it private on the hub first, or leave out --private."
             )
-        present = [sibling.rfilename for sibling in found.siblings or ()]
+        present = [sibling.rfilename for sibling in repo_info.siblings or ()]
         sent = {file.path for file in contents.files}
         return PushPlan(
             contents,
             self.repository,
             address,
             exists=True,
-            private=bool(found.private),
-            head=found.sha,
+            private=bool(repo_info.private),
+            head=repo_info.sha,
             replaced=tuple(path for path in present if path in sent),
             deleted=tuple(path for path in present if path not in sent and may_be_published(path)),
             kept=tuple(path for path in present if path not in sent and not may_be_published(path)),

@@ -67,7 +67,7 @@ def open_results(folder: Path) -> list[Results]:
     Raises:
         CheckpointError: there are none, or a document cannot be read.
     """
-    found = []
+    results = []
     for file in layout.RESULTS:
         if not (folder / file).is_file():
             continue
@@ -75,10 +75,10 @@ def open_results(folder: Path) -> list[Results]:
         if not _is_whole(content):
             raise CheckpointError(f"{folder / file}: holds no results of a comparison", "Run rdrop compare again.")
         histories, fault = _histories(folder, content)
-        found.append(Results(folder, file, content, histories, fault))
-    if not found:
+        results.append(Results(folder, file, content, histories, fault))
+    if not results:
         raise CheckpointError(f"{folder}: no results of a comparison", "Resume it with the same rdrop compare command.")
-    return found
+    return results
 
 
 def run_of(folder: Path, cell: Mapping[str, Any]) -> Path | None:
@@ -112,14 +112,14 @@ def _value(cell: Mapping[str, Any], metric: str) -> float | None:
 
 
 def _histories(folder: Path, content: Mapping[str, Any]) -> tuple[dict[str, list[Any]], str | None]:
-    found: dict[str, list[Any]] = {}
+    histories: dict[str, list[Any]] = {}
     fault = None
     for cell in content.get("cells", ()):
         run = run_of(folder, cell)
         if run is None:
             continue
         try:
-            found.setdefault(cell["arm"], []).append(read_history(run))
+            histories.setdefault(cell["arm"], []).append(read_history(run))
         except RDropError as error:
             fault = fault or error.message
-    return found, fault
+    return histories, fault

@@ -154,12 +154,12 @@ def courses(results: Results, prefix: str) -> Picture | None:
 
 
 def _course(histories: Sequence[Any], key: str) -> dict[float, float]:
-    found: dict[float, list[float]] = {}
+    values_by_epoch: dict[float, list[float]] = {}
     for history in histories:
         for row in history:
             if row.get(key) is not None and row.get("epoch") is not None:
-                found.setdefault(round(row["epoch"], 2), []).append(row[key])
-    return {epoch: float(np.mean(values)) for epoch, values in sorted(found.items())}
+                values_by_epoch.setdefault(round(row["epoch"], 2), []).append(row[key])
+    return {epoch: float(np.mean(values)) for epoch, values in sorted(values_by_epoch.items())}
 
 
 def cost(results: Results, prefix: str) -> Picture | None:

@@ -98,9 +98,9 @@ def _means(results: Results, metrics: list[str], title: str) -> Table:
     for name, arm in results.content["arms"].items():
         cells = []
         for metric in metrics:
-            found = arm["metrics"].get(metric) or {}
-            spread = f" ± {found['sd']:.4f}" if found.get("sd") is not None else ""
-            cells.append(words.number(found.get("mean")) + (spread if found.get("mean") is not None else ""))
+            statistics = arm["metrics"].get(metric) or {}
+            spread = f" ± {statistics['sd']:.4f}" if statistics.get("sd") is not None else ""
+            cells.append(words.number(statistics.get("mean")) + (spread if statistics.get("mean") is not None else ""))
         rows.append([name, *cells])
     return Table(title, ["arm", *map(_head, metrics)], rows)
 
@@ -112,28 +112,28 @@ def _head(metric: str) -> str:
 def _seeds(results: Results, prefix: str, after: str) -> Section:
     shown = [name for name in (*results.metrics, *_LATER) if name != "temperature"]
     order = list(dict.fromkeys(shown))
-    found = [picture for name in order if (picture := pictures.seeds(results, name, prefix))]
+    charts = [picture for name in order if (picture := pictures.seeds(results, name, prefix))]
     lead = "Every point is a run. Below an arm's points stand their mean and its 95 % t interval."
     return Section(
         f"{prefix}seeds",
         f"Every seed{after}",
-        [SideBySide(found)] if found else [],
-        lead if found else "",
-        [] if found else ["Left out: the results name no runs with figures."],
+        [SideBySide(charts)] if charts else [],
+        lead if charts else "",
+        [] if charts else ["Left out: the results name no runs with figures."],
     )
 
 
 def _differences(results: Results, prefix: str, after: str) -> Section:
     content = results.content
     plain = list(dict.fromkeys(gap["metric"].removesuffix("_calibrated") for gap in content["differences"]))
-    found = [picture for name in plain if (picture := pictures.forest(results, name, prefix))]
-    if not found:
+    charts = [picture for name in plain if (picture := pictures.forest(results, name, prefix))]
+    if not charts:
         return Section(f"{prefix}differences", f"Differences{after}", missing=["Left out: there is only one arm."])
     lead = (
         f"Paired by seed, each arm minus {content['baseline']}. Lines are 95 % t intervals over seeds; pale bars are"
         " 95 % bootstrap intervals over test examples."
     )
-    blocks: list[Block] = [SideBySide(found)]
+    blocks: list[Block] = [SideBySide(charts)]
     if tests := content.get("tests"):
         names = {
             "p_value": "p",
@@ -174,7 +174,7 @@ def _ensembles(results: Results, prefix: str, after: str) -> list[Section]:
 
 def _cost(results: Results, prefix: str, after: str) -> Section:
     candidates = (pictures.cost(results, prefix), pictures.courses(results, prefix))
-    found: list[Picture] = [picture for picture in candidates if picture is not None]
+    charts: list[Picture] = [picture for picture in candidates if picture is not None]
     missing = []
     if candidates[0] is None:
         missing.append("No times: the results hold none.")
@@ -182,7 +182,7 @@ def _cost(results: Results, prefix: str, after: str) -> Section:
         missing.append(f"No courses: {results.fault or 'the runs have no evaluations'}.")
     elif results.fault:
         missing.append(f"Not all courses: {results.fault}.")
-    blocks: list[Block] = [SideBySide(found)] if found else []
+    blocks: list[Block] = [SideBySide(charts)] if charts else []
     return Section(f"{prefix}cost", f"Cost and course{after}", blocks, missing=missing)
 
 

@@ -228,11 +228,11 @@ def _attribute(key: str, value: str, name: str) -> str:
         value = value.replace("url(#", f"url(#{name}-")
         value = re.sub(r"font: [^;]*?([\d.]+px)[^;]*", r"font-size: \1", value)  # as matplotlib 3.9 writes it
         value = re.sub(r"font-family:[^;]*;?|font-variant:[^;]*;?", "", value)
-        return re.sub(r"#[0-9a-f]{6}", lambda found: _VARIABLES.get(found[0], found[0]), value)
+        return re.sub(r"#[0-9a-f]{6}", lambda match: _VARIABLES.get(match[0], match[0]), value)
     return value
 
 
-def _rounded(found: re.Match[str]) -> str:
+def _rounded(match: re.Match[str]) -> str:
     """A coordinate with two decimals, which is a hundredth of a pixel or so."""
-    value = float(found[0])
-    return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < _FAR else found[0]
+    value = float(match[0])
+    return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < _FAR else match[0]

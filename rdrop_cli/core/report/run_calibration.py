@@ -52,12 +52,12 @@ def calibration(view: RunView) -> Section:
 
 def _facts(view: RunView, series: Sequence[tuple[str, Predictions]]) -> list[tuple[str, str]]:
     rows = []
-    found = view.run.calibration
-    if found is not None:
-        direction = "too sure" if found.temperature > 1 else "not sure enough"
-        was = f"; raw, the model is {direction}" if abs(found.temperature - 1) > 0.02 else ""
+    fitted = view.run.calibration
+    if fitted is not None:
+        direction = "too sure" if fitted.temperature > 1 else "not sure enough"
+        was = f"; raw, the model is {direction}" if abs(fitted.temperature - 1) > 0.02 else ""
         rows.append(
-            ("Temperature of A" if view.other else "Temperature", f"{found.temperature:.3f}, {found.origin}{was}")
+            ("Temperature of A" if view.other else "Temperature", f"{fitted.temperature:.3f}, {fitted.origin}{was}")
         )
     errors = [f"{name} {calibration_error(each.labels, each.probabilities):.4f}" for name, each in series]
     rows.append(("Calibration error", "; ".join(errors)))
@@ -110,10 +110,10 @@ def _reliability(series: Sequence[tuple[str, Predictions]], split: str) -> Pictu
     return Picture("reliability", "Reliability", sheet.svg, text, table, note)
 
 
-def _confidences(found: Predictions, model: Model, split: str) -> Picture:
-    confidence = found.probabilities.max(axis=1)
-    is_right = found.probabilities.argmax(axis=1) == found.labels
-    start = float(np.floor(20 / found.probabilities.shape[1]) / 20)
+def _confidences(predictions: Predictions, model: Model, split: str) -> Picture:
+    confidence = predictions.probabilities.max(axis=1)
+    is_right = predictions.probabilities.argmax(axis=1) == predictions.labels
+    start = float(np.floor(20 / predictions.probabilities.shape[1]) / 20)
     edges = np.linspace(start, 1, min(_COLUMNS, max(2, round((1 - start) * 20))) + 1)
     right, wrong = (np.histogram(confidence[rows], edges)[0] for rows in (is_right, ~is_right))
     middle, width = (edges[:-1] + edges[1:]) / 2, 0.86 * (edges[1] - edges[0])

@@ -35,7 +35,11 @@ def data_card(view: RunView) -> Section:
         return Section("data", "Data", missing=[f"Left out: {run.no(layout.DATA)}."])
     blocks: list[Block] = [Facts(_facts(run))]
     classes = {name: counts for name, counts in (record.get("classes") or {}).items() if counts}
-    lengths = {split: found for split in SPLITS if (found := run.lengths(split)) is not None and len(found)}
+    lengths = {
+        split: split_lengths
+        for split in SPLITS
+        if (split_lengths := run.lengths(split)) is not None and len(split_lengths)
+    }
     pictures = [_balance(view.labels, classes)] if classes else []
     missing = []
     if lengths:
@@ -117,14 +121,14 @@ def _balance(names: Sequence[str], classes: Mapping[str, Mapping[str, int]]) -> 
 
 
 def _lengths(lengths: Mapping[str, NDArray[Any]], limit: int | None) -> Picture:
-    longest = max(int(np.percentile(found, 99.5)) for found in lengths.values())
-    if limit is not None and any((found > limit).any() for found in lengths.values()):
+    longest = max(int(np.percentile(split_lengths, 99.5)) for split_lengths in lengths.values())
+    if limit is not None and any((split_lengths > limit).any() for split_lengths in lengths.values()):
         longest = max(longest, limit)
     edges = np.unique(np.linspace(0, longest + 1, _BARS + 1).round().astype(int))
     rows = []
     with drawing.sheet("data-lengths", title="share of the split", below="tokens") as sheet:
-        for index, (split, found) in enumerate(lengths.items()):
-            counts = np.histogram(np.minimum(found, longest), edges)[0] / len(found)
+        for index, (split, split_lengths) in enumerate(lengths.items()):
+            counts = np.histogram(np.minimum(split_lengths, longest), edges)[0] / len(split_lengths)
             look = drawing.style(index, with_markers=False)
             sheet.axes.stairs(counts, edges, label=split, color=look["color"], linestyle=look["linestyle"], linewidth=2)
             rows.append(counts)
@@ -153,18 +157,18 @@ def _lengths(lengths: Mapping[str, NDArray[Any]], limit: int | None) -> Picture:
 
 def _length_table(lengths: Mapping[str, NDArray[Any]], limit: int | None) -> Table:
     rows = []
-    for split, found in lengths.items():
-        cut = found[found > limit] if limit is not None else found[:0]
+    for split, split_lengths in lengths.items():
+        cut = split_lengths[split_lengths > limit] if limit is not None else split_lengths[:0]
         lost = int((cut - limit).sum()) if limit is not None else 0
-        middle, long = (int(value) for value in np.percentile(found, [50, 95]))
+        middle, long = (int(value) for value in np.percentile(split_lengths, [50, 95]))
         rows.append(
             [
                 split,
                 f"{middle:,}",
                 f"{long:,}",
-                f"{int(found.max()):,}",
-                words.percent(len(cut) / len(found), 2),
-                words.percent(lost / max(1, int(found.sum())), 2),
+                f"{int(split_lengths.max()):,}",
+                words.percent(len(cut) / len(split_lengths), 2),
+                words.percent(lost / max(1, int(split_lengths.sum())), 2),
             ]
         )
     heads = ["", "median", "95 % at most", "longest", "truncated", "tokens lost"]

@@ -62,8 +62,8 @@ def _risk(models: Sequence[Model], split: str) -> Picture:
     columns, descriptions = [], []
     with drawing.sheet("risk", title="share of errors", below="coverage: share of examples that get a label") as sheet:
         for index, each in enumerate(models):
-            found = each.best
-            coverage, risk = risk_coverage(found.labels, found.probabilities)
+            predictions = each.best
+            coverage, risk = risk_coverage(predictions.labels, predictions.probabilities)
             first = max(0, min(len(risk) - 1, len(risk) // 50))  # the few most confident ones say little
             kept = np.unique(np.linspace(first, len(risk) - 1, min(len(risk) - first, _POINTS)).astype(int))
             sheet.axes.plot(
@@ -73,9 +73,9 @@ def _risk(models: Sequence[Model], split: str) -> Picture:
                 markevery=drawing.apart(index),
                 **drawing.style(index),
             )
-            confidence = np.sort(found.probabilities.max(axis=1))[::-1]
+            confidence = np.sort(predictions.probabilities.max(axis=1))[::-1]
             columns.append([_at(share, risk, confidence) for share in _COVERAGES])
-            area = aurc(found.labels, found.probabilities)
+            area = aurc(predictions.labels, predictions.probabilities)
             who = f"{each.name}: " if each.name else ""
             descriptions.append(
                 f"{who}{risk[-1]:.1%} of all, {_risk_at(risk, 0.5):.1%} of the surest half, area {area:.4f}"
@@ -110,15 +110,15 @@ def _risk_at(risk: NDArray[Any], share: float) -> float:
     return float(risk[max(1, round(share * len(risk))) - 1])
 
 
-def _thresholds(view: RunView, found: Predictions, name: str) -> Picture | str:
+def _thresholds(view: RunView, predictions: Predictions, name: str) -> Picture | str:
     """The picture; or why there is none.
 
     Args:
-        found: What the model of best/ gives on validation.
+        predictions: What the model of best/ gives on validation.
     """
     positive = view.labels[POSITIVE]
     try:
-        curve = thresholds.threshold_curve(found.labels == POSITIVE, found.probabilities[:, POSITIVE])
+        curve = thresholds.threshold_curve(predictions.labels == POSITIVE, predictions.probabilities[:, POSITIVE])
     except thresholds.Unreachable as error:
         return f"{error} ({words.label(positive)})"
     best, used = thresholds.choose(curve, thresholds.Rule("f1")), _used(view)
@@ -145,21 +145,21 @@ def _thresholds(view: RunView, found: Predictions, name: str) -> Picture | str:
     return Picture("thresholds", "Thresholds", sheet.svg, text, table, note)
 
 
-def _with_threshold(view: RunView, found: Predictions) -> Table | None:
+def _with_threshold(view: RunView, predictions: Predictions) -> Table | None:
     """What the run's threshold does to labels; None: it has none."""
     used = _used(view)
     if used is None:
         return None
     labels = {
-        "the most probable class": found.probabilities.argmax(axis=1),
+        "the most probable class": predictions.probabilities.argmax(axis=1),
         f"{words.label(view.labels[POSITIVE])} from {used:.3f} on": thresholds.labels_at(
-            found.probabilities, POSITIVE, used
+            predictions.probabilities, POSITIVE, used
         ),
     }
     metrics = ("accuracy", "f1", "precision", "recall")
     rows = []
     for name, predicted in labels.items():
-        measured = thresholds.decision_metrics(found.labels, predicted, POSITIVE)
+        measured = thresholds.decision_metrics(predictions.labels, predicted, POSITIVE)
         rows.append([name, *(words.number(measured[metric]) for metric in metrics)])
     return Table(f"With the run's threshold, on {view.split}", ["predicted", *("accuracy", "F1", *metrics[2:])], rows)
 

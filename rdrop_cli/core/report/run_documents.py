@@ -108,8 +108,8 @@ class RunDocuments:
             return ReportTemperature(float(recorded), "recorded by the training", str(reason) if reason else None, True)
         if "validation" not in self.predictions:
             return None
-        found = self.predictions["validation"]
-        fitted = fit_temperature(found.labels, found.probabilities)
+        validation = self.predictions["validation"]
+        fitted = fit_temperature(validation.labels, validation.probabilities)
         return ReportTemperature(fitted.value, "fitted for this report", fitted.reason)
 
     def calibrated(self, split: str) -> NDArray[np.float64] | None:
@@ -127,8 +127,8 @@ class RunDocuments:
     @property
     def max_length(self) -> int | None:
         """The longest input of the model, in tokens."""
-        found = self.config.model.max_length if self.config else self.card.get("max_length")
-        return found if isinstance(found, int) else None
+        length = self.config.model.max_length if self.config else self.card.get("max_length")
+        return length if isinstance(length, int) else None
 
     def no(self, *files: str) -> str:
         """Why a section without these files is left out."""
@@ -164,7 +164,11 @@ def open_run(run: Path, name: str | None = None) -> RunDocuments:
         cost=_checked(reading(layout.COST, lambda: load_cost(run)) or {}),
         card=reading(CARD, lambda: layout.read_json(run / CARD)) or {},
         history=reading(layout.HISTORY, lambda: read_history(run)) or [],
-        predictions={split: found for split, found in predictions.items() if found is not None},
+        predictions={
+            split: split_predictions
+            for split, split_predictions in predictions.items()
+            if split_predictions is not None
+        },
         faults=reading.faults,
     )
 
@@ -175,13 +179,13 @@ def _predictions(run: Path, split: str, classes: int | None) -> Predictions:
     Raises:
         CheckpointError: they are missing or damaged, or not of the classes that the run has.
     """
-    found = load_predictions(run, split)
-    rows, columns = found.probabilities.shape
+    predictions = load_predictions(run, split)
+    rows, columns = predictions.probabilities.shape
     is_sound = rows > 0 and columns > 1 and classes in (None, columns)
-    is_sound = is_sound and found.labels.min() >= 0 and found.labels.max() < columns
-    if not is_sound or not np.isfinite(found.probabilities).all() or (found.probabilities < 0).any():
+    is_sound = is_sound and predictions.labels.min() >= 0 and predictions.labels.max() < columns
+    if not is_sound or not np.isfinite(predictions.probabilities).all() or (predictions.probabilities < 0).any():
         raise CheckpointError(f"{run / layout.PREDICTIONS[split]}: damaged")
-    return found
+    return predictions
 
 
 def _checked(cost: dict[str, Any]) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def by_length(view: RunView) -> Section:
     lengths = None if why else view.run.lengths(view.split)
     if why or lengths is None:
         return Section("lengths", title, missing=[f"Left out: {why or 'the tokenizer of the run cannot be read'}."])
-    found = view.models(view.split)[0].raw
-    is_right = found.probabilities.argmax(axis=1) == found.labels
+    predictions = view.models(view.split)[0].raw
+    is_right = predictions.probabilities.argmax(axis=1) == predictions.labels
     limit = view.run.max_length or int(lengths.max())
     groups = [rows for rows in _in_groups(lengths) if len(rows)]
     parts: list[Picture | Table | Facts] = [

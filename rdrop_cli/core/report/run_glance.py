@@ -113,23 +113,23 @@ def title_of(name: str) -> str:
 def measured(run: RunDocuments, split: str) -> dict[str, Any]:
     """A split's metrics; those that a run of an earlier version did not record are computed from its predictions."""
     known: dict[str, Any] = dict(run.metrics[split])
-    found = run.predictions.get(split)
-    if found is None:
+    predictions = run.predictions.get(split)
+    if predictions is None:
         return known
     if known.get("brier") is None:
-        known["brier"] = brier_score(found.labels, found.probabilities)
+        known["brier"] = brier_score(predictions.labels, predictions.probabilities)
     if known.get("ece") is None:
-        known["ece"] = calibration_error(found.labels, found.probabilities)
+        known["ece"] = calibration_error(predictions.labels, predictions.probabilities)
     if known.get("nll_calibrated") is None and run.calibration is not None:
-        known |= calibrated_metrics(found.labels, found.probabilities, run.calibration.temperature)
+        known |= calibrated_metrics(predictions.labels, predictions.probabilities, run.calibration.temperature)
     return known
 
 
 def _detail(view: RunView, name: str) -> str:
-    found = view.intervals.get(name)
-    if found is None or found.low is None:
+    bounds = view.intervals.get(name)
+    if bounds is None or bounds.low is None:
         return "lower is better" if name in LOWER_IS_BETTER else ""
-    return words.interval(found.low, found.high, 3)
+    return words.interval(bounds.low, bounds.high, 3)
 
 
 def _table(view: RunView, values: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -138,8 +138,8 @@ def _table(view: RunView, values: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = []
     for name in (*LARGE, *_OTHERS):
         if any(values[split].get(name) is not None for split in order):
-            found = view.intervals.get(name)
-            between = words.interval(found.low, found.high) if found else "–"
+            bounds = view.intervals.get(name)
+            between = words.interval(bounds.low, bounds.high) if bounds else "–"
             rows.append(_cells(title_of(name), name, between, order, values))
         after = f"{name}_calibrated"
         if name in _CALIBRATED and any(values[split].get(after) is not None for split in order):

@@ -56,7 +56,7 @@ def _lead(view: RunView, tasks: Sequence[_Task]) -> str:
 
 def _tasks(models: Sequence[Model], labels: Sequence[str]) -> list[_Task]:
     if len(labels) == 2:
-        found = [
+        tasks = [
             _Task(each.name or "", each.raw.labels == POSITIVE, each.raw.probabilities[:, POSITIVE]) for each in models
         ]
     else:
@@ -64,8 +64,8 @@ def _tasks(models: Sequence[Model], labels: Sequence[str]) -> list[_Task]:
         sizes = np.bincount(raw.labels, minlength=len(labels))
         largest = sorted(np.argsort(-sizes, kind="stable")[:MOST_CLASSES].tolist())
         names = words.labels(labels, 14)
-        found = [_Task(names[index], raw.labels == index, raw.probabilities[:, index]) for index in largest]
-    return [task for task in found if 0 < task.is_positive.sum() < len(task.is_positive)]
+        tasks = [_Task(names[index], raw.labels == index, raw.probabilities[:, index]) for index in largest]
+    return [task for task in tasks if 0 < task.is_positive.sum() < len(task.is_positive)]
 
 
 def _roc(tasks: Sequence[_Task]) -> Picture:

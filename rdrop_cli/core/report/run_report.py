@@ -45,10 +45,12 @@ def report_run(run: RunDocuments, other: RunDocuments | None = None, *, on_progr
     """
     if other is not None:
         _check_same_test(run, other)
-    found = run.predictions.get("test") if "test" in run.metrics else None
+    predictions = run.predictions.get("test") if "test" in run.metrics else None
     intervals = {}
-    if found is not None:
-        intervals = metric_intervals(found, on_progress=lambda done, total: on_progress("Resampling", done, total))
+    if predictions is not None:
+        intervals = metric_intervals(
+            predictions, on_progress=lambda done, total: on_progress("Resampling", done, total)
+        )
     view = RunView(run, other, intervals=intervals)
     sections = [at_a_glance(view)]
     if other is not None:

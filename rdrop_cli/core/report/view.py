@@ -64,17 +64,17 @@ class RunView:
         runs = [self.run] if self.other is None else [self.run, self.other]
         if split not in self.run.predictions:
             return []
-        found: list[Model] = []
+        models: list[Model] = []
         for run, name in zip(runs, self.names, strict=True):
             if split not in run.predictions:
                 continue
             raw, calibrated = run.predictions[split], run.calibrated(split)
             best = raw if calibrated is None else Predictions(raw.labels, calibrated)
-            is_same = len(found) == 0 or np.array_equal(raw.labels, found[0].raw.labels)
+            is_same = len(models) == 0 or np.array_equal(raw.labels, models[0].raw.labels)
             if is_same:
                 is_given = run.calibration is not None and run.calibration.is_recorded
-                found.append(Model(name, raw, best, best if is_given else raw, calibrated is not None))
-        return found
+                models.append(Model(name, raw, best, best if is_given else raw, calibrated is not None))
+        return models
 
     @property
     def names(self) -> list[str]:

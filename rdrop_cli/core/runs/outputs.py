@@ -33,10 +33,12 @@ def save_outputs(run: Path, predictions: Mapping[str, Predictions], cost: dict[s
     for split, name in layout.PREDICTIONS.items():
         if split not in predictions:
             continue
-        found = predictions[split]
-        columns = {f"class_{index}": column for index, column in enumerate(found.probabilities.T)}
+        split_predictions = predictions[split]
+        columns = {f"class_{index}": column for index, column in enumerate(split_predictions.probabilities.T)}
         with writing(run / name) as staging:
-            pq.write_table(pa.table({"label": found.labels, **columns}), staging.absolute(), write_page_checksum=True)
+            pq.write_table(
+                pa.table({"label": split_predictions.labels, **columns}), staging.absolute(), write_page_checksum=True
+            )
     write_text(run / layout.COST, json.dumps(cost, indent=2) + "\n")
 
 

@@ -156,12 +156,12 @@ def _are_metrics(values: object) -> bool:
 
 def disk_use(run: Path) -> dict[str, int]:
     """Bytes of a run's files by part; what links lead to is not counted, nor what cannot be read."""
-    found = dict.fromkeys((*PARTS, "other"), 0)
+    sizes = dict.fromkeys((*PARTS, "other"), 0)
     for folder, _, names in os.walk(run):
         first = Path(folder).relative_to(run).parts[:1]
         part = first[0] if first and first[0] in PARTS else "other"
-        found[part] += sum(_size(Path(folder, name)) for name in names)
-    return found
+        sizes[part] += sum(_size(Path(folder, name)) for name in names)
+    return sizes
 
 
 def is_there(path: Path) -> bool:

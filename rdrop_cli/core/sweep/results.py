@@ -36,12 +36,12 @@ def short_name(key: str) -> str:
     return _LONG_NAMES.get(key, key)
 
 
-def ranked(found: SearchResult, *, maximizes: bool) -> list[tuple[Trial, list[float]]]:
+def ranked(result: SearchResult, *, maximizes: bool) -> list[tuple[Trial, list[float]]]:
     """The trials, the best first; then those that were given up, then those that failed."""
     order = {"complete": 0, "pruned": 1, "running": 2, "failed": 3}
     sign = -1 if maximizes else 1
     return sorted(
-        found.trials, key=lambda each: (order[each[0].state], sign * mean(each[1]) if each[1] else 0.0, each[0].number)
+        result.trials, key=lambda each: (order[each[0].state], sign * mean(each[1]) if each[1] else 0.0, each[0].number)
     )
 
 
@@ -63,7 +63,7 @@ def as_document(result: SweepResult) -> dict[str, Any]:
         "metric": plan.metric,
         "seeds": list(plan.seeds),
         "selected_on": "validation",
-        "searches": {found.search.name: _search(found) for found in result.found},
+        "searches": {each.search.name: _search(each) for each in result.searches},
         "confirm": result.comparison.document if result.comparison else None,
     }
 
@@ -77,26 +77,26 @@ def write_results(result: SweepResult) -> list[Path]:
     folder = result.plan.folder
     files = [_write_table(result), folder / RESULTS]
     write_text(files[-1], json.dumps(as_document(result), indent=2) + "\n")
-    for found in result.found:
-        if found.config is not None:
-            files.append(recipe_path(folder, found))
-            write_text(files[-1], dump_config(found.config))
+    for each in result.searches:
+        if each.config is not None:
+            files.append(recipe_path(folder, each))
+            write_text(files[-1], dump_config(each.config))
     if can_plot():
         files.append(folder / PICTURE)
         _draw(result, files[-1])
     return files
 
 
-def recipe_path(folder: Path, found: SearchResult) -> Path:
+def recipe_path(folder: Path, result: SearchResult) -> Path:
     """Where the winner's configuration is written."""
-    return folder / ("best.yaml" if found.search.name == RDROP else f"best-{found.search.name}.yaml")
+    return folder / ("best.yaml" if result.search.name == RDROP else f"best-{result.search.name}.yaml")
 
 
-def _search(found: SearchResult) -> dict[str, Any]:
+def _search(result: SearchResult) -> dict[str, Any]:
     return {
-        "space": {key: str(dimension) for key, dimension in found.search.space.items()},
-        "best": found.best.number if found.best else None,
-        "seconds": found.seconds,
+        "space": {key: str(dimension) for key, dimension in result.search.space.items()},
+        "best": result.best.number if result.best else None,
+        "seconds": result.seconds,
         "trials": [
             {
                 "number": trial.number,
@@ -107,24 +107,24 @@ def _search(found: SearchResult) -> dict[str, Any]:
                 "sd": spread(scores),
                 "reason": trial.reason,
             }
-            for trial, scores in found.trials
+            for trial, scores in result.trials
         ],
     }
 
 
 def _write_table(result: SweepResult) -> Path:
     path = result.plan.folder / TABLE
-    keys = list(dict.fromkeys(key for found in result.found for key in found.search.space))
+    keys = list(dict.fromkeys(key for each in result.searches for key in each.search.space))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     seeds = [f"validation_{result.plan.metric}_seed{seed}" for seed in result.plan.seeds]
     writer.writerow(["search", "trial", "state", *keys, f"validation_{result.plan.metric}", *seeds])
-    for found in result.found:
-        for trial, scores in found.trials:
+    for each in result.searches:
+        for trial, scores in each.trials:
             padded = [*scores, *[""] * (len(seeds) - len(scores))]
             values = [trial.values.get(key, "") for key in keys]
             average = mean(scores) if scores else ""
-            writer.writerow([found.search.name, trial.number, trial.state, *values, average, *padded])
+            writer.writerow([each.search.name, trial.number, trial.state, *values, average, *padded])
     write_text(path, buffer.getvalue())
     return path
 
@@ -134,17 +134,17 @@ def _draw(result: SweepResult, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    keys = list(dict.fromkeys(key for found in result.found for key in found.search.space))
+    keys = list(dict.fromkeys(key for each in result.searches for key in each.search.space))
     columns = min(3, len(keys))
     rows = -(-len(keys) // columns)
     figure = Figure(figsize=(3.9 * columns, 3.1 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     panels = [figure.add_subplot(rows, columns, index + 1) for index in range(len(keys))]
     for index, (axes, key) in enumerate(zip(panels, keys, strict=True)):
-        _scale(axes, next(found.search.space[key] for found in result.found if key in found.search.space))
-        for found, look in zip(reversed(result.found), _LOOKS, strict=False):
-            if key in found.search.space:
-                _scatter(axes, key, found, *look)
+        _scale(axes, next(each.search.space[key] for each in result.searches if key in each.search.space))
+        for each, look in zip(reversed(result.searches), _LOOKS, strict=False):
+            if key in each.search.space:
+                _scatter(axes, key, each, *look)
         axes.set_xlabel(short_name(key))
         if index % columns == 0:
             axes.set_ylabel(f"validation {TITLES.get(result.plan.metric, result.plan.metric)}")
@@ -159,22 +159,22 @@ def _draw(result: SweepResult, path: Path) -> None:
         figure.savefig(staging, format="png", dpi=130)
 
 
-def _scatter(axes: Axes, key: str, found: SearchResult, colour: str, marker: str) -> None:
-    dimension = found.search.space[key]
+def _scatter(axes: Axes, key: str, result: SearchResult, colour: str, marker: str) -> None:
+    dimension = result.search.space[key]
 
     def place(trial: Trial) -> Any:
         value = trial.values[key]
         return dimension.values.index(value) if isinstance(dimension, Choices) else value
 
     for state, face, label in (("complete", colour, ""), ("pruned", "none", ", given up")):
-        shown = [(place(trial), mean(scores)) for trial, scores in found.trials if trial.state == state and scores]
+        shown = [(place(trial), mean(scores)) for trial, scores in result.trials if trial.state == state and scores]
         if shown:
             x, y = zip(*shown, strict=True)
-            name = f"{found.search.name}{label}"
+            name = f"{result.search.name}{label}"
             axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=colour, label=name)
-    if found.best is not None:
-        score = mean(next(scores for trial, scores in found.trials if trial is found.best))
-        axes.scatter([place(found.best)], [score], s=130, marker=marker, facecolors="none", edgecolors=colour)
+    if result.best is not None:
+        score = mean(next(scores for trial, scores in result.trials if trial is result.best))
+        axes.scatter([place(result.best)], [score], s=130, marker=marker, facecolors="none", edgecolors=colour)
 
 
 def _scale(axes: Axes, dimension: Dimension) -> None:

@@ -65,12 +65,12 @@ class SweepResult:
     """The results of a sweep.
 
     Attributes:
-        found: By search.
+        searches: The result of each search.
         comparison: Of the winners with fresh seeds; None: none was asked for.
     """
 
     plan: SweepPlan
-    found: Sequence[SearchResult]
+    searches: Sequence[SearchResult]
     comparison: ComparisonResult | None
 
 
@@ -100,9 +100,9 @@ def sweep(
         executor.open()
         save_record(plan)
         trainer = TrialTrainer(plan, observer, executor)
-        found = [_SearchRunner(plan, search, trainer, observer).run() for search in plan.searches]
-    compared = _confirm(plan, found, comparison_observer, executor) if plan.confirm else None
-    return SweepResult(plan, found, compared)
+        results = [_SearchRunner(plan, search, trainer, observer).run() for search in plan.searches]
+    compared = _confirm(plan, results, comparison_observer, executor) if plan.confirm else None
+    return SweepResult(plan, results, compared)
 
 
 class _SearchRunner:
@@ -237,12 +237,12 @@ def _judgements(seeds: int) -> list[int]:
 
 
 def _confirm(
-    plan: SweepPlan, found: Sequence[SearchResult], observer: ComparisonObserver | None, executor: Executor
+    plan: SweepPlan, results: Sequence[SearchResult], observer: ComparisonObserver | None, executor: Executor
 ) -> ComparisonResult:
     """Compare the winners with fresh seeds; plain fine-tuning is the baseline."""
     arms = []
     first = plan.seeds[-1] + 1
-    for each in found:
+    for each in results:
         if each.config is None:
             raise ModelError(f"no trial of {each.search.name} was completed, so there is nothing to confirm")
         name = "plain-tuned" if each.search.name == PLAIN else "rdrop-tuned"

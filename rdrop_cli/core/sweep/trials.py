@@ -56,17 +56,17 @@ class Trial:
         Raises:
             CheckpointError: the metrics of a run are damaged.
         """
-        found = []
+        scores = []
         for seed in seeds:
             path = self.run(seed) / layout.METRICS
             if not path.is_file():
                 break
             try:
                 value = layout.read_json(path)["validation"][metric]
-                found.append(0.0 if value is None else float(value))
+                scores.append(0.0 if value is None else float(value))
             except (LookupError, TypeError, ValueError) as error:
                 raise CheckpointError(f"{path}: damaged", f"Delete {path.parent} to train it again.") from error
-        return found
+        return scores
 
     def ended(self, state: State, reason: str | None, seconds: float) -> Trial:
         """The trial with another state, written to its folder.

@@ -63,18 +63,18 @@ def calibrate_best(
     Raises:
         StorageError: best/ cannot be written.
     """
-    found = Calibration()
+    calibration = Calibration()
     if processes.is_main_process():
         fitted = fit_temperature(predictions.labels, predictions.probabilities)
-        found = Calibration(fitted.value, examples=len(predictions.labels), reason=fitted.reason)
+        calibration = Calibration(fitted.value, examples=len(predictions.labels), reason=fitted.reason)
         if fitted.reason is not None:
             notice(f"Probabilities are not calibrated: {fitted.reason}")
-            record_calibration(best, found)
+            record_calibration(best, calibration)
         else:
             assert isinstance(backend, TorchBackend)
             texts = [dataset[index] for index in range(min(TRIED_TEXTS, len(dataset)))]
-            found = _in_head_if_possible(best, backend, texts, found, trust_remote_code, notice)
-    return processes.broadcast(found)
+            calibration = _in_head_if_possible(best, backend, texts, calibration, trust_remote_code, notice)
+    return processes.broadcast(calibration)
 
 
 class _CannotBeWritten(Exception):

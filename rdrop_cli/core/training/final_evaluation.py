@@ -92,9 +92,9 @@ def measure_best(
     predictions: dict[str, Predictions] = {}
     for split, dataset in chosen.items():
         advance = counting(observer.stage, f"Evaluating {split}", len(dataset))
-        found = Predictions(dataset.targets, classifier.probabilities(dataset, advance))
-        metrics[split] = classification_metrics(found.labels, found.probabilities)
-        predictions[split] = found
+        split_predictions = Predictions(dataset.targets, classifier.probabilities(dataset, advance))
+        metrics[split] = classification_metrics(split_predictions.labels, split_predictions.probabilities)
+        predictions[split] = split_predictions
     calibration = None
     if config.train.calibrate == "temperature":
         calibration = calibrate_best(
@@ -105,7 +105,7 @@ def measure_best(
             trust_remote_code=config.model.trust_remote_code,
             notice=notice,
         )
-    for split, found in predictions.items():
+    for split, split_predictions in predictions.items():
         temperature = calibration.temperature if calibration else None
-        metrics[split] |= calibrated_metrics(found.labels, found.probabilities, temperature)
+        metrics[split] |= calibrated_metrics(split_predictions.labels, split_predictions.probabilities, temperature)
     return BestMeasured(metrics, predictions, calibration)
