@@ -45,15 +45,24 @@ def test_what_it_says_of_the_results_is_what_is_kept():
     kept = everything["rivals-rotten-tomatoes-1000"]
     gaps = {(gap["arm"], gap["metric"]): gap for gap in kept["differences"]}
     plain = kept["arms"]["plain"]["metrics"]
-    low, high = gaps["rdrop", "f1"]["interval_seeds"]
     alone, both, smoothing = (gaps[arm, "nll"] for arm in ("rdrop", "rdrop+smoothing", "smoothing"))
     by_temperature = plain["nll"]["mean"] - plain["nll_calibrated"]["mean"]
 
     f1 = gaps["rdrop", "f1"]
-    assert f"R-Drop scored {-f1['difference']:.3f} lower ({low:.3f} to {high:.3f}; p {f1['p_holm']:.2f})" in section
-    f1 = gaps["rdrop+smoothing", "f1"]
     low, high = f1["interval_seeds"]
-    assert f"with label smoothing {-f1['difference']:.3f} lower ({low:+.3f} to {high:+.3f})" in section
+    lower = f"R-Drop scored {-f1['difference']:.3f} lower on 1,000 sentences"
+    assert f"{lower} ({low:.3f} to {high:.3f}; p {f1['p_holm']:.2f})" in section
+    mpnet = everything["mpnet-500"]
+    of_mpnet = {(gap["arm"], gap["metric"]): gap for gap in mpnet["differences"]}
+    f1, nll = of_mpnet["rdrop-tuned", "f1"], of_mpnet["rdrop-tuned", "nll"]
+    low, high = f1["interval_seeds"]
+    assert (
+        f"{-f1['difference']:.3f} lower with MPNet on 500 ({low:+.3f} to {high:+.3f}; p {f1['p_holm']:.2f})" in section
+    )
+    assert f"its NLL rather rises, by {nll['difference']:.2f} (p {nll['p_holm']:.3f})" in section
+    needed = mpnet["arms"]["plain"]["metrics"]["temperature"]["mean"]
+    assert f"MPNet needs {needed:.1f}, and" in section
+    assert f"it needs a temperature of {plain['temperature']['mean']:.1f}, alpha 5" in section
     assert f"alpha 5 lowers the test NLL by {-alone['difference']:.2f} nats (p {alone['p_holm']:.3f})" in section
     assert f"with label smoothing by {-both['difference']:.2f} (p {both['p_holm']:.3f})" in section
     assert f"lowers it by {by_temperature:.2f} at no cost" in section
@@ -75,4 +84,4 @@ def test_what_it_says_of_the_results_is_what_is_kept():
     ]
     assert min(elsewhere) > 0.05
     number = ("six", "seven", "eight", "nine", "ten")[len(everything) - 6]
-    assert f"from {number} [comparisons](docs/results.md)" in section
+    assert f"From {number} [comparisons](docs/results.md)" in section
