@@ -6,7 +6,8 @@ Each is one `rdrop compare`, run where its comparisons/ folder is: what was trai
 interrupted one resumes. Their results are then kept in benchmarks/results/, and the page is written.
 
 What is compared is written here before it is trained: the arms, the seeds, and the metric of the verdict, which is F1
-(`train.metric`) unless the command says otherwise. The seeds from 1 on had been used for nothing before.
+(`train.metric`) unless the command says otherwise. Seeds from 1 on had
+been used for nothing before the first comparison with them, nor had any seed with MPNet; the test sentences had.
 
 A comparison of hours keeps its finished runs in benchmarks/results/cells/ too, without their weights (`--keep`, also
 while it is running), and continues from there on another machine.

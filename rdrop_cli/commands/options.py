@@ -44,7 +44,7 @@ DataArgument = Annotated[
 
 AlphaOption = Annotated[
     Optional[float],  # noqa: UP045
-    _in(EVERYDAY, "--alpha", metavar="NUMBER", text="Weight of the KL term; 0 is plain fine-tuning."),
+    _in(EVERYDAY, "--alpha", metavar="NUMBER", text="Weight of the KL term; 0 is one pass without it."),
 ]
 ModelOption = Annotated[
     Optional[str],  # noqa: UP045
