@@ -66,7 +66,9 @@ def set_thread_limits(count: int | None) -> None:
 def requested_threads() -> int | None:
     """The number set by `--threads` or the user's OMP_NUM_THREADS; None if neither is set."""
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # the others are for nested regions
-    return int(first) if first.isascii() and first.isdecimal() and int(first) > 0 else None
+    if not first.isascii() or not first.isdecimal() or len(first) > 4:  # more digits are no number of threads
+        return None
+    return int(first) or None
 
 
 def cores_per_process() -> int:

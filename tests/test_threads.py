@@ -60,7 +60,8 @@ def test_what_scikit_learn_sets_is_no_word_of_the_users(environment):
 
 
 @pytest.mark.parametrize(
-    ("own", "number"), [("4", 4), ("4,2", 4), (" 3 ", 3), ("0", None), ("-1", None), ("many", None), ("", None)]
+    ("own", "number"),
+    [("4", 4), ("4,2", 4), (" 3 ", 3), ("0", None), ("-1", None), ("many", None), ("", None), ("9" * 5000, None)],
 )
 def test_the_users_number_is_read_as_openmp_reads_it(environment, own, number):
     environment["OMP_NUM_THREADS"] = own

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,13 @@ def test_a_search_whose_trials_fail_one_after_the_other_ends_and_counts_their_ti
     monkeypatch.setattr(trial_trainer.TrialTrainer, "train", trained)
     continued = rdrop.json("sweep", reviews, *options, "--trials", 4, "--out", "failing")
     assert [state for _, state, _ in trials_of(continued)] == ["complete", "failed", "failed", "complete"]
+
+
+def test_a_removed_run_of_a_whole_trial_is_trained_again(sweep):
+    document = sweep(trials=2)
+    for seed in document["seeds"]:
+        shutil.rmtree(Path(document["sweep"], "rdrop", "trials", "000", f"seed{seed}"))
+        assert trials_of(sweep(trials=2)) == trials_of(document)
 
 
 def test_it_is_said_before_training_if_the_disk_is_too_small_for_all_models(rdrop, reviews, tiny_model, monkeypatch):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from safetensors import safe_open
 
 from rdrop_cli.core.comparison.observer import ComparisonPlan
+from rdrop_cli.core.model.loading import map_loading_errors
 from rdrop_cli.core.model.locate import fetch_model, locate_model
 from rdrop_cli.core.model.memory import give_back_memory, weight_bytes
 from rdrop_cli.core.runs import layout
@@ -121,9 +122,11 @@ def _steps(config: Config, data: Prepared) -> int:
 
 
 def _recorded_rate(cell: Cell) -> float | None:
-    """Seconds per step of a finished cell; None if its training was interrupted."""
+    """Seconds per step of a finished cell; None if its training was interrupted, or they are not recorded."""
     cost = load_cost(cell.folder)
-    return None if cost["resumed_from_step"] else float(cost["wall_seconds"]) / int(cost["steps"])
+    if cost.get("resumed_from_step") or not cost.get("steps") or cost.get("wall_seconds") is None:
+        return None
+    return float(cost["wall_seconds"]) / int(cost["steps"])
 
 
 def _model_size(config: Config, observer: Observer) -> int:
@@ -131,10 +134,14 @@ def _model_size(config: Config, observer: Observer) -> int:
 
 
 def weights_in(folder: Path) -> int:
-    """Bytes that a base model's weights take in float32; 0 if they are not in safetensors files."""
+    """Bytes that a base model's weights take in float32; 0 if they are not in safetensors files.
+
+    Raises:
+        ModelError: a file is damaged.
+    """
     count = 0
     for path in folder.glob("*.safetensors"):
-        with safe_open(path, framework="numpy") as weights:
+        with map_loading_errors(str(path), "model"), safe_open(path, framework="numpy") as weights:
             count += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
     return 4 * count
 

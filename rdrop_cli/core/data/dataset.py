@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import ValidationError
 
 from rdrop_cli.core.data.audit import class_balance
 from rdrop_cli.core.data.labels import LabelMap
@@ -212,7 +213,10 @@ def adopt_settings(config: Config) -> Config:
             "Name the original data instead, or prepare it again with --out.",
         )
     kept = {"source": config.data.source, "allow_rejects": config.data.allow_rejects}
-    return config.model_copy(update={"data": DataConfig(**{**stored, **kept})})
+    try:
+        return config.model_copy(update={"data": DataConfig(**{**stored, **kept})})
+    except ValidationError as error:
+        raise DataError(f"{folder}: prepared by another version of rdrop", _AGAIN) from error
 
 
 def is_prepared(folder: Path) -> bool:

@@ -98,7 +98,11 @@ def _builtin(name: str) -> Source:
 
 def _folder(folder: Path) -> Source:
     """Files named after splits, or a folder of text files for each class (under split folders or not)."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and format_of(path) not in (None, "txt"))
+    tables = sorted(path for path in folder.iterdir() if format_of(path) not in (None, "txt"))
+    for path in tables:
+        if path.is_symlink() and not path.exists():
+            raise DataError(f"{path}: broken link, its target does not exist", "Fetch or remove it.")
+    files = [path for path in tables if path.is_file()]
     by_split: dict[str, Path] = {}
     for path in files:
         split = _SPLIT_NAMES.get(path.name.split(".")[0].lower())
@@ -185,6 +189,8 @@ def _digest(paths: list[Path], root: Path) -> str:
     for path in paths:
         try:
             digest.update(f"{path.relative_to(root)}\0".encode() + bytes.fromhex(sha256_once(path)))
+        except UnicodeEncodeError as error:
+            raise DataError(f"{str(path)!a}: the name is not valid UTF-8", "Rename it.") from error
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     return digest.hexdigest()

@@ -8,8 +8,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from rdrop_cli.core.data.dataset import load_recorded_data
 from rdrop_cli.core.metrics.calibration import at_temperature, fit_temperature
 from rdrop_cli.core.report.lengths import token_lengths
@@ -22,6 +20,7 @@ from rdrop_cli.core.runs.summary import is_there, read_metrics
 from rdrop_cli.errors import CheckpointError, RDropError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from rdrop_cli.core.data.dataset import Prepared
@@ -180,16 +179,13 @@ def _predictions(run: Path, split: str, classes: int | None) -> Predictions:
         CheckpointError: they are missing or damaged, or not of the classes that the run has.
     """
     predictions = load_predictions(run, split)
-    rows, columns = predictions.probabilities.shape
-    is_sound = rows > 0 and columns > 1 and classes in (None, columns)
-    is_sound = is_sound and predictions.labels.min() >= 0 and predictions.labels.max() < columns
-    if not is_sound or not np.isfinite(predictions.probabilities).all() or (predictions.probabilities < 0).any():
+    if classes not in (None, predictions.probabilities.shape[1]):
         raise CheckpointError(f"{run / layout.PREDICTIONS[split]}: damaged")
     return predictions
 
 
 def _checked(cost: dict[str, Any]) -> dict[str, Any]:
-    """The content of training.json without what should be a number and is none."""
+    """The content of training.json without numbers that are null."""
     is_fine = {key: isinstance(cost.get(key), float | int) for key in _NUMBERS}
     return {key: value for key, value in cost.items() if is_fine.get(key, True)}
 

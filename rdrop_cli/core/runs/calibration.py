@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rdrop_cli.errors import CheckpointError
+
+_LOWEST, _HIGHEST = 0.01, 100.0
+"""Beyond what training fits; further out, probabilities are no numbers any more."""
 
 KEY = "calibration"
 """Of rdrop.json. A model without it was not calibrated, such as one that an earlier version trained."""
@@ -52,7 +54,7 @@ def read_calibration(card: Mapping[str, Any], where: object) -> Calibration | No
     temperature: Any
     temperature, in_head = record.get("temperature"), record.get("in_head", False)
     if not _is_temperature(temperature):
-        raise _invalid(where, f"{KEY}.temperature", "a number above 0", temperature)
+        raise _invalid(where, f"{KEY}.temperature", f"a number from {_LOWEST:g} to {_HIGHEST:g}", temperature)
     if not isinstance(in_head, bool):
         raise _invalid(where, f"{KEY}.in_head", "true or false", in_head)
     examples, reason = record.get("examples"), record.get("reason")
@@ -68,7 +70,7 @@ def _is_temperature(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
-        return math.isfinite(float(value)) and value > 0
+        return _LOWEST <= float(value) <= _HIGHEST
     except OverflowError:
         return False
 

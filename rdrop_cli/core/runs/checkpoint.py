@@ -61,7 +61,7 @@ class Checkpoint:
 
     def _count(self, key: str) -> int | None:
         value = self.card.get(key)
-        return value if isinstance(value, int) and 0 < value < 2**31 else None
+        return value if type(value) is int and 0 < value < 2**31 else None
 
     @property
     def columns(self) -> ColumnNames:

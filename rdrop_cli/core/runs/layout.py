@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from rdrop_cli.core.storage import shell
 from rdrop_cli.core.storage.files import flush_folder, unwritable
@@ -69,8 +70,16 @@ def runs_by_age() -> list[Path]:
     """Run folders under runs/, the most recently written first."""
     if not RUNS.is_dir():
         return []
-    runs = [path for path in RUNS.iterdir() if (path / CONFIG).is_file() and not path.name.startswith(".")]
+    runs = [path for path in RUNS.iterdir() if not path.name.startswith(".") and _is_run(path)]
     return sorted(runs, key=last_written, reverse=True)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder holds a run; False for one that may not be looked into."""
+    try:
+        return (folder / CONFIG).is_file()
+    except OSError:
+        return False
 
 
 def new_run_folders(parts: list[str]) -> Iterator[Path]:
@@ -122,6 +131,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a JSON object")
     return content
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value of a record is a finite number."""
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer beyond float
+        return False
 
 
 def last_written(run: Path) -> float:

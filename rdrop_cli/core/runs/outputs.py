@@ -19,6 +19,17 @@ from rdrop_cli.core.runs import layout
 from rdrop_cli.core.storage.files import write_text, writing
 from rdrop_cli.errors import CheckpointError
 
+_NUMBERS = (
+    "seconds",
+    "wall_seconds",
+    "examples_per_second",
+    "steps",
+    "planned_steps",
+    "resumed_from_step",
+    "best_epoch",
+)
+"""Keys of training.json whose values are numbers, or null."""
+
 
 def save_outputs(run: Path, predictions: Mapping[str, Predictions], cost: dict[str, Any]) -> None:
     """Write the files that `load_predictions` and `load_cost` read.
@@ -53,11 +64,21 @@ def load_predictions(run: Path, split: str = "test") -> Predictions:
         table = pq.read_table(path.absolute(), page_checksum_verification=True)
         labels = table["label"].to_numpy().astype(np.int64)
         columns = [table[f"class_{index}"].to_numpy() for index in range(table.num_columns - 1)]
-        return Predictions(labels, np.column_stack(columns).astype(np.float64))
+        predictions = Predictions(labels, np.column_stack(columns).astype(np.float64))
+        if not _are_sound(predictions):
+            raise ValueError("not labels and probabilities of two classes or more")
+        return predictions
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: file not found", f"Delete {run} and train it again.") from error
     except (OSError, LookupError, ValueError, TypeError, pa.ArrowException) as error:
         raise CheckpointError(f"{path}: damaged", f"Delete {run} and train it again.") from error
+
+
+def _are_sound(predictions: Predictions) -> bool:
+    rows, classes = predictions.probabilities.shape
+    if rows == 0 or classes < 2 or predictions.labels.min() < 0 or predictions.labels.max() >= classes:
+        return False
+    return bool(np.isfinite(predictions.probabilities).all() and (predictions.probabilities >= 0).all())
 
 
 def load_cost(run: Path) -> dict[str, Any]:
@@ -66,15 +87,23 @@ def load_cost(run: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is missing or damaged.
     """
-    return layout.read_json(run / layout.COST)
+    cost = layout.read_json(run / layout.COST)
+    is_sound = all(cost.get(key) is None or layout.is_number(cost[key]) for key in _NUMBERS)
+    if not is_sound or not isinstance(cost.get("versions", {}), dict):
+        raise CheckpointError(f"{run / layout.COST}: damaged", f"Delete {run} and train it again.")
+    return cost
 
 
 def seconds_of(cost: Mapping[str, Any]) -> float:
     """Seconds that a run took, from its training.json, which has those of its last session only.
 
-    What earlier sessions took is estimated by their steps.
+    What earlier sessions took is estimated by their steps. 0 if it is not recorded.
     """
-    seconds, steps, first = float(cost["wall_seconds"]), int(cost["steps"]), int(cost["resumed_from_step"] or 0)
+    seconds, steps, first = (
+        float(cost.get("wall_seconds") or 0),
+        cost.get("steps") or 0,
+        cost.get("resumed_from_step") or 0,
+    )
     return seconds * steps / (steps - first) if first < steps else seconds
 
 

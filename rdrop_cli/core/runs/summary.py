@@ -149,9 +149,12 @@ def read_metrics(run: Path) -> dict[str, dict[str, Any]]:
 
 
 def _are_metrics(values: object) -> bool:
-    return isinstance(values, dict) and all(
-        isinstance(value, float | int | None) for name, value in values.items() if name not in _NO_NUMBERS
-    )
+    if not isinstance(values, dict) or not isinstance(values.get("undefined", {}), dict):
+        return False
+    per_class = values.get("per_class", [])
+    if not isinstance(per_class, list) or not all(isinstance(each, dict) for each in per_class):
+        return False
+    return all(value is None or layout.is_number(value) for name, value in values.items() if name not in _NO_NUMBERS)
 
 
 def disk_use(run: Path) -> dict[str, int]:
@@ -198,4 +201,4 @@ def _saved(run: Path) -> tuple[int | None, float | None]:
         epoch = layout.read_json(checkpoints[0] / layout.STATE).get("epoch")
     except (CheckpointError, OSError):
         return None, None
-    return step_of(checkpoints[0]), float(epoch) if isinstance(epoch, float | int) else None
+    return step_of(checkpoints[0]), float(epoch) if layout.is_number(epoch) else None

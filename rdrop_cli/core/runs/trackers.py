@@ -46,7 +46,9 @@ def check_trackers(names: Sequence[str]) -> None:
 def load_sent(run: Path) -> dict[str, TrackerProgress]:
     """What trackers have received, by name; a missing or damaged record counts as nothing."""
     with contextlib.suppress(CheckpointError, TypeError, AttributeError):
-        return {name: TrackerProgress(**sent) for name, sent in layout.read_json(run / layout.TRACKERS).items()}
+        progress = {name: TrackerProgress(**sent) for name, sent in layout.read_json(run / layout.TRACKERS).items()}
+        if all(layout.is_number(step) for each in progress.values() for step in each.steps.values()):
+            return progress
     return {}
 
 

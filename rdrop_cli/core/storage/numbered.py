@@ -12,10 +12,16 @@ RAW_WEIGHTS = "raw_weights.safetensors"
 
 
 def numbered_checkpoints(folder: Path) -> list[Path]:
-    """The `checkpoint-STEP` folders in a folder, most steps first."""
+    """The `checkpoint-STEP` folders in a folder, most steps first; none if it does not exist.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    if not folder.is_dir():
+        return []
     by_step = {
         int(match[1]): path
-        for path in folder.glob("checkpoint-*")
+        for path in folder.iterdir()
         if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir()
     }
     return [by_step[step] for step in sorted(by_step, reverse=True)]

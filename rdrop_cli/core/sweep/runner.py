@@ -112,7 +112,7 @@ class _SearchRunner:
         self.plan, self.search, self.trainer, self.observer = plan, search, trainer, observer
         self.seeds = plan.seeds
         make_folder(search.folder)
-        self.trials = [(trial, trial.scores(self.seeds, plan.metric)) for trial in load_trials(search.folder)]
+        self.trials = [(trial, self._scores(trial)) for trial in load_trials(search.folder)]
         self.study = Study(
             search.folder,
             search.space,
@@ -137,6 +137,14 @@ class _SearchRunner:
         return SearchResult(
             self.search, self.trials, best, None if best is None else self._config(best), sum(self._costs().values())
         )
+
+    def _scores(self, trial: Trial) -> list[float]:
+        """The scores of a trial; runs of a complete one that were removed since are trained again."""
+        scores = trial.scores(self.seeds, self.plan.metric)
+        if trial.state == "complete" and len(scores) < len(self.seeds):
+            self.trainer.train(trial, self._config(trial), self.seeds)
+            scores = trial.scores(self.seeds, self.plan.metric)
+        return scores
 
     def best(self) -> Trial | None:
         """The complete trial with the best mean score; of several the first."""

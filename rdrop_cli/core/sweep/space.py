@@ -134,6 +134,10 @@ def _parse(text: str) -> tuple[str, Dimension]:
             raise ConfigError(f"--space {text}: {rest} is not a range of numbers", "For example alpha=0.1..20:log.")
         return key, Range(bounds[0], bounds[1], log=high.endswith(":log"))
     values = tuple(parse_yaml(part, f"--space {name}") for part in rest.removeprefix("[").removesuffix("]").split(","))
+    if any(isinstance(value, dict | list) for value in values):
+        raise ConfigError(
+            f"--space {text}: values must be numbers, words or true and false", "For example lr=1e-5,3e-5."
+        )
     return key, Choices(tuple(dict.fromkeys(values)))
 
 

@@ -1,6 +1,9 @@
 """What a user may name as data."""
 
+import os
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +59,23 @@ def test_two_files_for_one_split_are_refused(tmp_path):
         write_csv(tmp_path / name, make_reviews(10))
     with pytest.raises(DataError, match=r"dev.csv and valid.csv are named as the validation split"):
         open_source(str(tmp_path))
+
+
+def test_a_broken_link_to_a_split_is_not_passed_over(tmp_path):
+    write_csv(tmp_path / "train.csv", make_reviews(10))
+    (tmp_path / "test.csv").symlink_to("not-fetched.csv")
+    with pytest.raises(DataError, match=r"test\.csv: broken link"):
+        open_source(str(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, names are valid")
+def test_a_name_that_is_no_utf8_is_refused(tmp_path):
+    for label in ("neg", "pos"):
+        (tmp_path / label).mkdir()
+        Path(os.fsdecode(os.fsencode(tmp_path / label) + b"/caf\xe9.txt")).write_text("a fine film")
+    with pytest.raises(DataError, match="name is not valid UTF-8") as caught:
+        open_source(str(tmp_path))
+    str(caught.value).encode()
 
 
 def test_the_fingerprint_is_that_of_the_content(tmp_path):

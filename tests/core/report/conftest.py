@@ -95,7 +95,7 @@ def hostile(run, tmp_path_factory):
         "classes": {split: dict.fromkeys(names, size // 6) for split, size in sizes.items()}, "left_out": {},
     }  # fmt: skip
     (copied / layout.DATA).write_text(with_checksum(record))
-    cost = {"seconds": "no number", "steps": 3, "device": HOSTILE, "versions": {HOSTILE: HOSTILE}}
+    cost = {"seconds": None, "steps": 3, "device": HOSTILE, "versions": {HOSTILE: HOSTILE}}
     save_outputs(copied, predictions, cost)
     metrics = {name: classification_metrics(found.labels, found.probabilities) for name, found in predictions.items()}
     (copied / layout.METRICS).write_text(json.dumps(metrics))

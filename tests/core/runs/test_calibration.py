@@ -35,10 +35,12 @@ def test_a_record_comes_back():
 
 
 @pytest.mark.parametrize(
-    "temperature", [0, -1.5, math.nan, math.inf, "1.3", None, True, [1.3], 10**400], ids=lambda value: str(value)[:8]
+    "temperature",
+    [0, 1e-300, 101, -1.5, math.nan, math.inf, "1.3", None, True, [1.3], 10**400],
+    ids=lambda value: str(value)[:8],
 )
 def test_a_temperature_that_is_none_is_refused(temperature):
-    with pytest.raises(CheckpointError, match=r"^best/rdrop.json: calibration.temperature must be a number above 0"):
+    with pytest.raises(CheckpointError, match=r"^best/rdrop.json: calibration.temperature must be a number from 0.01"):
         read_calibration({"calibration": {"temperature": temperature}}, "best/rdrop.json")
 
 
@@ -56,7 +58,9 @@ def test_an_edited_temperature_is_refused_in_one_line_by_every_command(rdrop, ex
     edit(temperature=-1.0, in_head=False)
     for command in (["predict", "great"], ["evaluate", RUN]):
         said = rdrop.error(*command, "--backend", backend)
-        assert said.startswith(f"error: {CARD}: calibration.temperature must be a number above 0, got '-1.0'. Restore")
+        assert said.startswith(
+            f"error: {CARD}: calibration.temperature must be a number from 0.01 to 100, got '-1.0'. Restore"
+        )
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx", "onnx-int8"])

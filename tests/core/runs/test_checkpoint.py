@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
+from rdrop_cli.core.runs.checkpoint import Checkpoint, find_checkpoint, newest_finished
 from rdrop_cli.core.storage.numbered import numbered_checkpoints
 from rdrop_cli.errors import CheckpointError
 
@@ -40,6 +40,26 @@ def test_the_newest_finished_run_is_not_the_one_still_training():
     make_run("training", finished=False, age=0)
     assert newest_finished().run == Path("runs/new")
     assert layout.newest_unfinished() == Path("runs/training")
+
+
+def test_a_folder_that_may_not_be_looked_into_is_in_nobodys_way(monkeypatch):
+    make_run("old", age=100)
+    make_run("closed", age=50)
+    is_file = Path.is_file
+
+    def refused(path):
+        if path.parent.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    assert layout.runs_by_age() == [Path("runs/old")]
+
+
+@pytest.mark.parametrize("length", [True, 0, -5, 2**40, "64", 64.0, None])
+def test_a_length_that_is_none_is_not_recorded(length):
+    assert Checkpoint("x", card={"max_length": length}).max_length is None
+    assert Checkpoint("x", card={"max_length": 64}).max_length == 64
 
 
 def test_an_unknown_name_lists_the_runs():

@@ -36,6 +36,23 @@ def test_without_a_test_split_there_are_none(tmp_path):
         load_predictions(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("labels", "probabilities"),
+    [([0, 2], [[0.7, 0.3], [0.2, 0.8]]), ([0, 1], [[0.7, 0.3], [np.nan, 0.8]]), ([], np.zeros((0, 2))), ([0], [[1.0]])],
+)
+def test_what_cannot_be_predictions_is_damaged(tmp_path, labels, probabilities):
+    save_outputs(tmp_path, {"test": Predictions(np.array(labels, dtype=int), np.array(probabilities))}, {})
+    with pytest.raises(CheckpointError, match=r"test-predictions.parquet: damaged"):
+        load_predictions(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [{"wall_seconds": "long"}, {"steps": np.inf}, {"best_epoch": [1]}, {"versions": []}])
+def test_a_cost_that_is_no_number_is_damaged(tmp_path, damage):
+    save_outputs(tmp_path, {}, {"wall_seconds": 3.0, "steps": 5, **damage})
+    with pytest.raises(CheckpointError, match=r"training.json: damaged"):
+        load_cost(tmp_path)
+
+
 @pytest.mark.parametrize("position", [10, 60])
 def test_damage_is_found(tmp_path, position):
     save_outputs(tmp_path, {"test": Predictions(np.array([0, 1]), np.array([[0.7, 0.3], [0.2, 0.8]]))}, {})

@@ -51,7 +51,18 @@ def test_the_one_that_wrote_last_comes_first(run):
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "data.json", "metrics.json"])
-@pytest.mark.parametrize("content", [b"\xff", b"[1", b'{"train": {"f1": "high"}, "data": 1}', None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff",
+        b"[1",
+        b'{"train": {"f1": "high"}, "data": 1}',
+        b'{"train": {"f1": NaN}, "data": 1}',
+        b'{"train": {"f1": 1%s}, "data": 1}' % (b"0" * 400),
+        b'{"train": {"per_class": 5}, "data": 1}',
+        None,
+    ],
+)
 def test_a_damaged_record_is_named_and_the_rest_is_told(run, name, content):
     (run / name).write_bytes(content) if content is not None else (run / name).unlink()
     (found,) = list_runs()

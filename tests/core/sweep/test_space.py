@@ -57,6 +57,7 @@ def test_default_is_a_start_that_other_options_change():
         ("train.seed=1..5", "must be the same for all trials"),
         ("data.validation=0.1,0.2", "must be the same for all trials"),
         ("train.metric=f1,nll", "must be the same for all trials"),
+        ("train.class_weights=none,{}", "values must be numbers, words"),
     ],
 )
 def test_what_cannot_be_varied_is_refused_with_its_option(text, message):
