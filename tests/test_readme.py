@@ -63,8 +63,11 @@ def test_what_it_says_of_the_results_is_what_is_kept():
     needed = everything["mpnet-500"]["arms"]["plain"]["metrics"]["temperature"]["mean"]
     higher = f"{nll['difference']:.2f} higher (p {nll['p_holm']:.3f})"
     assert f"with MPNet, which needs {needed:.1f}, it is {higher}" in section
+    gaps_of = everything["mpnet-500-compute"]["differences"]
+    f1 = next(gap for gap in gaps_of if (gap["arm"], gap["metric"]) == ("rdrop-tuned", "f1"))
+    assert f"at equal compute {f1['difference']:.3f} higher {difference(f1)}" in section
     f1, nll = most["rdrop+smoothing", "f1"], most["rdrop+smoothing", "nll"]
-    assert f"it is {f1['difference']:.3f} higher {difference(f1)}" in section
+    assert f"with label smoothing, {f1['difference']:.3f} higher {difference(f1)}" in section
     assert f"on all sentences {-nll['difference']:.2f} lower (p {nll['p_holm']:.2f})" in section
 
     assert f"plain fine-tuning needs a temperature of {plain['temperature']['mean']:.1f}, alpha 5" in section
