@@ -187,10 +187,10 @@ def load_cell(cell: Cell) -> CellOutcome:
         has_validation = (cell.folder / layout.PREDICTIONS["validation"]).exists()
         validation = load_predictions(cell.folder, "validation") if has_validation else None
         for split, predictions in (("test", test), ("validation", validation)):
-            again = (
-                classification_metrics(predictions.labels, predictions.probabilities) if predictions is not None else {}
-            )
-            if any(not _same(metrics[split][name], again[name]) for name in SCALARS if again):
+            if predictions is None:
+                continue
+            again = classification_metrics(predictions.labels, predictions.probabilities)
+            if any(not _same(metrics[split][name], again[name]) for name in SCALARS):
                 raise ValueError(f"its {split} metrics do not match its predictions")
         numbers = [metrics["validation"][name] for name in SCALARS] + [cost[name] for name in _NUMBERS]
         if not all(isinstance(value, float | int | None) for value in numbers):

@@ -99,13 +99,12 @@ def _builtin(name: str) -> Source:
 def _folder(folder: Path) -> Source:
     """Files named after splits, or a folder of text files for each class (under split folders or not)."""
     tables = sorted(path for path in folder.iterdir() if format_of(path) not in (None, "txt"))
-    for path in tables:
-        if path.is_symlink() and not path.exists():
-            raise DataError(f"{path}: broken link, its target does not exist", "Fetch or remove it.")
-    files = [path for path in tables if path.is_file()]
+    files = [path for path in tables if path.is_file() or not path.exists()]
     by_split: dict[str, Path] = {}
     for path in files:
         split = _SPLIT_NAMES.get(path.name.split(".")[0].lower())
+        if split is not None and not path.exists():
+            raise DataError(f"{path}: broken link, its target does not exist", "Fetch or remove it.")
         if split in by_split:
             raise DataError(f"{folder}: both {by_split[split].name} and {path.name} are named as the {split} split")
         if split is not None:

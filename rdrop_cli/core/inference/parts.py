@@ -176,7 +176,7 @@ def _matches(pattern: Path, root: Path, output: Path) -> Iterator[str]:
         below = path.relative_to(root)
         if is_inside and without in path.resolve().parents:
             continue
-        if all(map(_may_be_data, below.parts)) and (path.is_file() or path.is_symlink()):
+        if all(map(_may_be_data, below.parts)) and (path.is_file() or not path.exists()):  # a broken link
             yield below.as_posix()
 
 

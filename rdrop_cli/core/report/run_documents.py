@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 Read = TypeVar("Read")
 CARD = f"{layout.BEST}/{layout.CARD}"
 SPLITS = ("train", "validation", "test")
-_NUMBERS = (
-    "seconds",
-    "wall_seconds",
-    "examples_per_second",
-    "steps",
-    "planned_steps",
-    "resumed_from_step",
-    "best_epoch",
-)
 POSITIVE = 1
 """The id of the class that F1 is about, where there are two."""
 
@@ -154,13 +145,14 @@ def open_run(run: Path, name: str | None = None) -> RunDocuments:
     predictions = {
         split: reading(file, partial(_predictions, run, split, classes)) for split, file in layout.PREDICTIONS.items()
     }
+    cost = reading(layout.COST, lambda: load_cost(run)) or {}
     return RunDocuments(
         folder=run,
         name=name or str(run),
         metrics=metrics,
         config=reading(layout.CONFIG, lambda: recorded_config(run)),
         record=record,
-        cost=_checked(reading(layout.COST, lambda: load_cost(run)) or {}),
+        cost={key: value for key, value in cost.items() if value is not None},
         card=reading(CARD, lambda: layout.read_json(run / CARD)) or {},
         history=reading(layout.HISTORY, lambda: read_history(run)) or [],
         predictions={
@@ -182,12 +174,6 @@ def _predictions(run: Path, split: str, classes: int | None) -> Predictions:
     if classes not in (None, predictions.probabilities.shape[1]):
         raise CheckpointError(f"{run / layout.PREDICTIONS[split]}: damaged")
     return predictions
-
-
-def _checked(cost: dict[str, Any]) -> dict[str, Any]:
-    """The content of training.json without numbers that are null."""
-    is_fine = {key: isinstance(cost.get(key), float | int) for key in _NUMBERS}
-    return {key: value for key, value in cost.items() if is_fine.get(key, True)}
 
 
 class _Reading:

@@ -99,11 +99,7 @@ def seconds_of(cost: Mapping[str, Any]) -> float:
 
     What earlier sessions took is estimated by their steps. 0 if it is not recorded.
     """
-    seconds, steps, first = (
-        float(cost.get("wall_seconds") or 0),
-        cost.get("steps") or 0,
-        cost.get("resumed_from_step") or 0,
-    )
+    seconds, steps, first = (float(cost.get(key) or 0) for key in ("wall_seconds", "steps", "resumed_from_step"))
     return seconds * steps / (steps - first) if first < steps else seconds
 
 

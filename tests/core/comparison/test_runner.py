@@ -18,7 +18,7 @@ from rdrop_cli.core.comparison.analysis import weigh
 from rdrop_cli.core.comparison.arms import make_arms
 from rdrop_cli.core.comparison.grid import Grid, check_cells, default_folder, make_cells, make_grid
 from rdrop_cli.core.comparison.observer import ComparisonObserver
-from rdrop_cli.core.comparison.plan import time_cell
+from rdrop_cli.core.comparison.plan import time_cell, weights_in
 from rdrop_cli.core.comparison.runner import Comparison, compare, plan_comparison
 from rdrop_cli.core.metrics.classification import classification_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
@@ -573,3 +573,10 @@ def test_what_another_process_did_meanwhile_is_seen_when_the_folder_is_claimed(c
 )
 def test_what_changes_the_time_of_a_step_is_timed_by_itself(config, key, value, is_another):
     assert (planning._kind(config()) != planning._kind(config(**{key: value}))) == is_another
+
+
+def test_damaged_weights_of_a_base_model_are_named(tmp_path, tiny_model):
+    (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ModelError, match=r"model\.safetensors cannot be loaded"):
+        weights_in(tmp_path)
+    assert weights_in(tiny_model) > 4 * 1000

@@ -223,6 +223,15 @@ def test_data_that_an_earlier_version_prepared_is_found_and_read_as_before(tmp_p
     assert data_notes(load_prepared(data.folder)) == []
 
 
+def test_data_that_a_later_version_prepared_are_prepared_again(tmp_path):
+    data = prepare(write_csv(tmp_path / "r.csv", make_reviews(60)))
+    manifest = json.loads((data.folder / "prepared.json").read_text())
+    manifest["source"]["settings"]["of_tomorrow"] = 1
+    (data.folder / "prepared.json").write_text(with_checksum(manifest))
+    with pytest.raises(DataError, match="prepared by another version of rdrop"):
+        check_configuration(load_config("starter", [("data.source", str(data.folder))]))
+
+
 def test_tokens_of_a_tokenizer_without_a_backend_are_made_anew(tmp_path, tiny_model):
     """Two of them can have one vocabulary and split texts differently."""
     data = prepare(write_csv(tmp_path / "r.csv", make_reviews(60)))

@@ -66,6 +66,8 @@ def test_a_broken_link_to_a_split_is_not_passed_over(tmp_path):
     (tmp_path / "test.csv").symlink_to("not-fetched.csv")
     with pytest.raises(DataError, match=r"test\.csv: broken link"):
         open_source(str(tmp_path))
+    (tmp_path / "test.csv").rename(tmp_path / "notes.csv")
+    assert open_source(str(tmp_path)).passed_over == ("notes.csv",)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, names are valid")

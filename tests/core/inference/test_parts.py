@@ -49,6 +49,15 @@ def test_a_pattern_keeps_the_paths_below_its_fixed_folder():
     assert names_of(str(Path("parts/j*/1.csv").absolute())) == ["jan/1.csv"]
 
 
+def test_a_pattern_passes_over_linked_folders_but_no_broken_link():
+    make("1.csv", "more/2.csv")
+    Path("parts/linked.csv").symlink_to("more", target_is_directory=True)
+    assert names_of("parts/*.csv") == ["1.csv"]
+    Path("parts/broken.csv").symlink_to("not-fetched.csv")
+    with pytest.raises(DataError, match=r"broken\.csv: cannot be read"):
+        names_of("parts/*.csv")
+
+
 def test_a_file_with_the_name_of_a_pattern_is_a_file():
     make("a[1].csv")
     assert is_many("parts") and is_many("parts/*.csv") and not is_many("parts/a[1].csv") and not is_many("gone.csv")

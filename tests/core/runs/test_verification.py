@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rdrop_cli.core.runs import verification
+from rdrop_cli.core.runs import layout, verification
 from rdrop_cli.core.runs.details import describe_run
 from rdrop_cli.core.runs.verification import verify_runs
 from rdrop_cli.core.storage import integrity
@@ -169,6 +169,18 @@ def test_what_may_not_be_read_is_not_called_damaged(run, monkeypatch, name):
     assert found.outcome == "unreadable"
     assert list(found.faults.values()) == ["cannot be read (Permission denied)"]
     assert describe_run(run)["state"] == "damaged"
+
+
+def test_checkpoints_that_may_not_be_looked_into_are_not_called_intact(run, monkeypatch):
+    iterate = Path.iterdir
+
+    def refuse(path):
+        if path.name == layout.CHECKPOINTS:
+            raise PermissionError(13, "Permission denied", str(path))
+        return iterate(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert verify().outcome == "unreadable"
 
 
 def test_a_name_that_is_no_run_is_refused(run):

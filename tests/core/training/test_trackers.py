@@ -191,6 +191,7 @@ def test_a_missing_package_is_said_before_anything_is_loaded(rdrop, reviews, tmp
     assert "Loading" not in said and not run.exists()
 
 
-def test_a_damaged_record_of_what_was_sent_counts_as_nothing(tmp_path):
-    (tmp_path / layout.TRACKERS).write_text('{"wandb": 7}')
+@pytest.mark.parametrize("sent", ["7", '{"steps": null}', '{"steps": {"train": "many"}}'])
+def test_a_damaged_record_of_what_was_sent_counts_as_nothing(tmp_path, sent):
+    (tmp_path / layout.TRACKERS).write_text(f'{{"wandb": {sent}}}')
     assert load_sent(tmp_path) == {}
