@@ -54,16 +54,21 @@ def test_workers_end_with_a_killed_comparison_and_the_next_one_trains_only_the_r
 
 
 def test_a_run_whose_process_is_killed_every_time_has_failed_and_the_others_are_trained(comparisons):
+    killed = set()
+
     def kill(cell):
-        if cell == "rdrop seed 42" and told.killed < 3:
-            told.killed += 1
-            max(workers(), key=lambda process: process.cpu_times().user).kill()
+        # Steps that a killed process had reported before are handled later, so each process is killed only once.
+        for process in workers():
+            if cell == "endless seed 42" and process.pid not in killed:
+                killed.add(process.pid)
+                process.kill()
 
     told = Told()
-    told.killed, told.at_step = 0, kill
-    with pytest.raises(ModelError, match=r"rdrop seed 42 failed.* its process was ended by SIGKILL, 3 times"):
-        comparisons.make("killed", LocalWorkers(1), told, seeds=1)
+    told.at_step = kill
+    with pytest.raises(ModelError, match=r"endless seed 42 failed.* its process was ended by SIGKILL, 3 times"):
+        comparisons.make("killed", LocalWorkers(1), told, names=["plain"], own=["endless:train.epochs=100000"], seeds=1)
     assert told.ended_cells == ["plain seed 42"]
+    assert len(killed) == 3
 
 
 def test_told_to_stop_the_processes_save_and_the_comparison_says_how_to_resume(comparisons):
