@@ -109,6 +109,12 @@ MODELS = [  # name, what to do to a copy of a good model, a part of the message
     ("garbage", lambda at: (at / "model.safetensors").write_bytes(b"\xff" * 999), "cannot be loaded"),
     ("no-tokenizer", lambda at: [path.unlink() for path in at.glob("tokenizer*")], "tokenizer"),
     ("garbage-tokenizer", lambda at: (at / "tokenizer.json").write_text("{"), "tokenizer"),
+    (
+        "other-tokenizer",
+        lambda at: change_words(at, lambda words: {"text": 90, **words, "the": 91}),
+        "has embeddings for",
+    ),
+    ("no-unknown-token", lambda at: change_words(at, without_the_unknown), "the tokenizer fails"),
     ("garbage-config", lambda at: (at / "config.json").write_text("{"), "cannot be loaded"),
     ("list-config", lambda at: (at / "config.json").write_text("[]"), "cannot be loaded"),
     ("unknown-kind", lambda at: change(at, model_type="nonsense"), "cannot be loaded"),
@@ -255,6 +261,20 @@ def cut(path):
 def change(folder, **keys):
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+
+
+def change_words(folder, changed):
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["vocab"] = changed(content["model"]["vocab"])
+    content["added_tokens"] = [
+        token for token in content["added_tokens"] if token["content"] in content["model"]["vocab"]
+    ]
+    path.write_text(json.dumps(content))
+
+
+def without_the_unknown(words):
+    return {word: number for word, number in words.items() if word not in ("[UNK]", "movie")}
 
 
 @pytest.fixture(scope="module")

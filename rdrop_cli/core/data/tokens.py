@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdrop_cli.errors import ModelError, one_line
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -86,6 +88,9 @@ def encode(
         max_length: Longest input in tokens, special tokens included.
         count_all: Also count the tokens before truncation; texts that are too long are then encoded twice.
         on_progress: Called with the number of texts just encoded.
+
+    Raises:
+        ModelError: the tokenizer fails, for instance because it has no token for unknown words.
     """
     id_parts: list[NDArray[np.int32]] = []
     type_parts: list[NDArray[np.int8]] = []
@@ -94,7 +99,14 @@ def encode(
     for span in _chunks(texts, pairs):
         first = list(texts[span])
         second = list(pairs[span]) if pairs is not None else None
-        encoded, full = _encode_chunk(tokenizer, first, second, max_length, count_all)
+        try:
+            encoded, full = _encode_chunk(tokenizer, first, second, max_length, count_all)
+        except MemoryError:
+            raise
+        except Exception as error:  # fast tokenizers raise no other class
+            raise ModelError(
+                f"the tokenizer fails: {one_line(error)}", "Check that its files belong to the model, and are complete."
+            ) from error
         full_lengths += full
         lengths += [len(ids) for ids in encoded["input_ids"]]
         id_parts += [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]

@@ -44,6 +44,24 @@ def load_tokenizer(name: str, *, max_length: int | None, trust_remote_code: bool
     return tokenizer
 
 
+def check_token_ids(highest: int, model: Any, name: str) -> None:
+    """Refuse token ids that a model has no embeddings for; on a GPU they would make the device unusable.
+
+    Args:
+        highest: The highest id of the inputs.
+        name: The model's, for the message.
+
+    Raises:
+        ModelError: there are such ids.
+    """
+    count = getattr(model.get_input_embeddings(), "num_embeddings", highest + 1)
+    if highest >= count:
+        raise ModelError(
+            f"{name}: the tokenizer gives the token id {highest}, but the model has embeddings for {count} tokens",
+            "Put the tokenizer that belongs to the model into its folder.",
+        )
+
+
 def _lacks_sentencepiece(folder: Path) -> bool:
     """True if the tokenizer is only a sentencepiece model (DeBERTa-v3, XLNet, T5...) and that package is missing."""
     is_bare = any(folder.glob("*.model")) and not (folder / "tokenizer.json").is_file()

@@ -19,7 +19,7 @@ from rdrop_cli.core.model.collator import Collator, make_collator
 from rdrop_cli.core.model.fast_path import accelerate_training
 from rdrop_cli.core.model.loading import encoder_dropout, load_classifier, map_loading_errors
 from rdrop_cli.core.model.locate import fetch_model, locate_model
-from rdrop_cli.core.model.tokenizer import load_tokenizer
+from rdrop_cli.core.model.tokenizer import check_token_ids, load_tokenizer
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.method import describe_method
 from rdrop_cli.core.runs.record import model_record, read_record
@@ -156,6 +156,7 @@ def set_up_training(
     model = load_classifier(
         name, _with_dropout(name, config), data.labels, seed=config.train.seed, pad_token_id=pad_token_id
     )
+    check_token_ids(max(int(dataset.tokens.ids.max()) for dataset in datasets.values()), model, config.model.name)
     record = model_record(Path(name), tokenizer, model.config)
     has_unused = _check_model(model, tokenizer, datasets["train"], config, notice)
     segments = datasets["train"].tokens.type_ids is not None

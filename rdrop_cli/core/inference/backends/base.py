@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from rdrop_cli.core.data.labels import LabelMap
 
 BackendName = Literal["torch", "onnx", "onnx-int8"]
 """What runs a model: PyTorch, or ONNX Runtime in float32 or with 8-bit weights and products."""
@@ -39,6 +39,26 @@ def check_kind(name: object, architectures: object, problem_type: object, classe
         raise CheckpointError(f"{name}: not a fine-tuned text classifier ({known})")
     if classes < 2 or problem_type in ("regression", "multi_label_classification"):
         raise CheckpointError(f"{name}: not a single-label classifier ({problem_type or 'one output'})")
+
+
+def label_map(path: object, id2label: object, classes: int) -> LabelMap:
+    """The names of the classes in a config.json, which users may edit.
+
+    Args:
+        path: The file, for messages.
+        id2label: The names by class id, which may be a number or its text.
+        classes: The number of classes.
+
+    Raises:
+        CheckpointError: the names are not those of the classes, or two are the same.
+    """
+    names = {str(number): str(name) for number, name in id2label.items()} if isinstance(id2label, dict) else {}
+    if names.keys() != {str(number) for number in range(classes)}:
+        raise CheckpointError(f"{path}: id2label does not name the {classes} classes")
+    ((most_frequent, count),) = Counter(names.values()).most_common(1)
+    if count > 1:
+        raise CheckpointError(f"{path}: id2label gives the name {most_frequent!r} to {count} classes")
+    return LabelMap(tuple(names[str(number)] for number in range(classes)))
 
 
 class Backend(Protocol):

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rdrop_cli import threads
-from rdrop_cli.core.data.labels import LabelMap
 from rdrop_cli.core.data.padding import Padding
-from rdrop_cli.core.inference.backends.base import check_kind
+from rdrop_cli.core.inference.backends.base import check_kind, label_map
 from rdrop_cli.core.inference.backends.json_tokenizer import JsonTokenizer
 from rdrop_cli.core.runs import layout, onnx_export
-from rdrop_cli.errors import CheckpointError, ModelError, one_line
+from rdrop_cli.errors import ModelError, one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,14 +49,17 @@ class OnnxBackend:
         max_length: int | None = None,
         memory_hint: str = "Use a smaller --batch-size.",
     ) -> None:
-        config = layout.read_json(export.folder.parent / "config.json")
+        path = export.folder.parent / "config.json"
+        config = layout.read_json(path)
         names = config.get("id2label")
+        if names is None:
+            names = {index: f"LABEL_{index}" for index in range(len(export.labels))}  # as in Transformers
         classes = len(names if isinstance(names, dict) else export.labels)
         check_kind(export.folder.parent, config.get("architectures"), config.get("problem_type"), classes)
         expected = export.text_input
         self.name: Literal["onnx", "onnx-int8"] = "onnx-int8" if quantized else "onnx"
         self.precision = "int8" if quantized else "float32"
-        self.labels = LabelMap(_names(names, export))
+        self.labels = label_map(path, names, len(export.labels))
         self.max_length = max_length or expected.max_length
         self.batch_size = expected.batch_size
         self.by_exact_length = expected.exact_length
@@ -116,14 +118,3 @@ def _session(path: Path) -> Any:
         raise ModelError(
             f"{path}: ONNX Runtime cannot load it ({one_line(error)})", "Update it: pip install -U onnxruntime."
         ) from error
-
-
-def _names(id2label: object, export: OnnxExport) -> tuple[str, ...]:
-    """The names of the classes in config.json, which users may edit, as Transformers reads them."""
-    numbers = [str(index) for index in range(len(export.labels))]
-    if id2label is None:
-        return tuple(f"LABEL_{number}" for number in numbers)
-    if not isinstance(id2label, dict) or sorted(id2label) != sorted(numbers):
-        path = export.folder.parent / "config.json"
-        raise CheckpointError(f"{path}: id2label does not name the {len(numbers)} classes")
-    return tuple(str(id2label[number]) for number in numbers)

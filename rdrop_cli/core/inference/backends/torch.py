@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 
 from rdrop_cli import processes
-from rdrop_cli.core.data.labels import LabelMap
-from rdrop_cli.core.inference.backends.base import DEFAULT_BATCH_SIZE, check_kind
+from rdrop_cli.core.inference.backends.base import DEFAULT_BATCH_SIZE, check_kind, label_map
 from rdrop_cli.core.model import device as devices
 from rdrop_cli.core.model import probes, trial
 from rdrop_cli.core.model.attention import register_attention
@@ -20,8 +20,9 @@ from rdrop_cli.core.model.fast_path import accelerate_inference
 from rdrop_cli.core.model.head import keep_head_in_float32
 from rdrop_cli.core.model.loading import map_loading_errors, quiet_transformers
 from rdrop_cli.core.model.locate import fetch_model
-from rdrop_cli.core.model.tokenizer import load_tokenizer
+from rdrop_cli.core.model.tokenizer import check_token_ids, load_tokenizer
 from rdrop_cli.core.progress import Notice, Progress, no_notice, no_progress
+from rdrop_cli.core.runs.layout import CARD
 from rdrop_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -82,12 +83,10 @@ class TorchBackend:
             self.model = AutoModelForSequenceClassification.from_pretrained(
                 name, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust_remote_code
             )
-        if sorted(config.id2label) != list(range(config.num_labels)):
-            raise CheckpointError(f"{name}/config.json: id2label does not name the {config.num_labels} classes")
-        self.labels = LabelMap(tuple(str(config.id2label[index]) for index in range(config.num_labels)))
+        self.labels = label_map(f"{name}/config.json", config.id2label, config.num_labels)
         self.tokenizer = load_tokenizer(name, max_length=checkpoint.max_length, trust_remote_code=trust_remote_code)
         self.collate = make_collator(self.tokenizer, self.model)
-        self.max_length = self.tokenizer.model_max_length = checkpoint.max_length or self._default_max_length()
+        self.max_length = self.tokenizer.model_max_length = self._max_length(checkpoint)
         self._settle(notice)
         self.memory_hint = memory_hint
         self.batch_size = checkpoint.batch_size or DEFAULT_BATCH_SIZE
@@ -100,10 +99,19 @@ class TorchBackend:
             return cast("devices.Dtype", trained)
         return devices.pick_precision("auto", self.device)
 
-    def _default_max_length(self) -> int:
-        """For a checkpoint that records none: its tokenizer's limit, or its number of positions if that is smaller."""
-        positions = trial.configured_positions(self.model.config) or DEFAULT_MAX_LENGTH
-        upper = min(int(self.tokenizer.model_max_length), positions, _LONGEST_BY_DEFAULT)
+    def _max_length(self, checkpoint: Checkpoint) -> int:
+        """The recorded one; if there is none, the tokenizer's limit, or the number of positions if that is smaller."""
+        recorded, positions = checkpoint.max_length, trial.configured_positions(self.model.config)
+        if recorded is None:
+            limit = int(self.tokenizer.model_max_length)
+            return self._usable_length(min(limit, positions or DEFAULT_MAX_LENGTH, _LONGEST_BY_DEFAULT))
+        if positions is not None and (usable := self._usable_length(min(recorded, positions))) < recorded:
+            raise CheckpointError(
+                f"{Path(checkpoint.name) / CARD}: max_length {recorded} exceeds the model's {usable} positions"
+            )
+        return recorded
+
+    def _usable_length(self, upper: int) -> int:
         usable = probes.usable_length(self.model, self.tokenizer, self.collate, upper)
         return usable or upper  # a model that accepts no input fails in the trial, with the reason
 
@@ -141,6 +149,8 @@ class TorchBackend:
 
     def logits(self, features: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
         """The logits of one batch, as `Backend.logits`."""
-        batch = {name: value.to(self.device) for name, value in self.collate(features).items()}
+        on_cpu = self.collate(features)
+        check_token_ids(int(on_cpu["input_ids"].max()), self.model, self.model.name_or_path)
+        batch = {name: value.to(self.device) for name, value in on_cpu.items()}
         logits: NDArray[np.float32] = self.model(**batch).logits.float().cpu().numpy()
         return logits

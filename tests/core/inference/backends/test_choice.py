@@ -185,6 +185,13 @@ def test_names_for_other_classes_are_refused(rdrop, exported):
         assert said == f"error: {BEST}/config.json: id2label does not name the 2 classes"
 
 
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_two_classes_of_one_name_are_refused(rdrop, exported, backend):
+    change(BEST / "config.json", id2label={"0": "a", "1": "a"}, label2id=None)
+    said = rdrop.error("predict", "great", "--backend", backend)
+    assert said == f"error: {BEST}/config.json: id2label gives the name 'a' to 2 classes"
+
+
 def test_an_edited_max_length_is_used_by_every_backend(rdrop, exported):
     text = "great " * 3 + "dull awful boring cold clumsy tired " * 5
     change(BEST / "rdrop.json", max_length=5)
@@ -198,6 +205,8 @@ def test_a_max_length_beyond_the_models_positions_is_a_clear_error(rdrop, export
     assert rdrop.json("predict", "great", "--backend", "onnx")["predictions"]
     said = rdrop.error("predict", "great " * 90, "--backend", "onnx")
     assert "model.onnx: ONNX Runtime failed" in said and said.endswith("Use --backend torch.")
+    said = rdrop.error("predict", "great", "--backend", "torch")
+    assert said == f"error: {BEST}/rdrop.json: max_length 100 exceeds the model's 64 positions"
     assert capfd.readouterr().err == ""  # ONNX Runtime itself writes nothing
 
 
