@@ -111,9 +111,11 @@ def join() -> None:
 
     if world_size() == 1 or distributed.is_initialized():
         return
-    if rank() >= world_size() or not os.environ.get("MASTER_ADDR"):
+    has_meeting_place = os.environ.get("MASTER_ADDR") and os.environ.get("MASTER_PORT", "").isdecimal()
+    if rank() >= world_size() or not has_meeting_place:
         raise ConfigError(
-            "the environment variables RANK, WORLD_SIZE and MASTER_ADDR contradict each other or are incomplete",
+            "the environment variables RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT contradict each other or are"
+            " incomplete",
             "Start several processes with torchrun, or unset RANK and WORLD_SIZE for one.",
         )
     if torch.cuda.is_available():

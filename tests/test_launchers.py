@@ -25,10 +25,19 @@ def test_one_process_is_alone_whatever_is_left_in_its_environment(monkeypatch, v
     assert (processes.world_size(), processes.rank(), processes.is_main_process()) == (count, rank, rank == 0)
 
 
-@pytest.mark.parametrize("variables", [{"RANK": "3", "MASTER_ADDR": "here"}, {"RANK": "1"}])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RANK": "3", "MASTER_ADDR": "here", "MASTER_PORT": "29500"},
+        {"RANK": "1", "MASTER_PORT": "29500"},
+        {"RANK": "1", "MASTER_ADDR": "here"},
+        {"RANK": "1", "MASTER_ADDR": "here", "MASTER_PORT": "first"},
+    ],
+)
 def test_variables_that_do_not_fit_together_are_named(monkeypatch, variables):
-    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
     for name, value in {"WORLD_SIZE": "2", **variables}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match="RANK, WORLD_SIZE and MASTER_ADDR"):
+    with pytest.raises(ConfigError, match="RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT contradict"):
         processes.join()

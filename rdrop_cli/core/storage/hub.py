@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.storage.addresses import is_well_formed, without_password
+from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import ConfigError, HubError, one_line
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def is_offline() -> bool:
 def cache() -> Path:
     """The folder of all that was fetched from the hub; it need not exist yet."""
     home = Path(os.environ.get("HF_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"))
-    return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    return user_path(os.environ.get("HF_HUB_CACHE", home / "hub"))
 
 
 def _cache_folder(repo_id: str, kind: str) -> Path:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -168,6 +169,12 @@ def test_an_endpoint_that_says_nothing_is_given_up_before_anything_heavy_is_load
     for part in ("model FacebookAI/roberta-base", endpoint, "Use a local folder", "hub.endpoint=URL"):
         assert part in done.stderr
     assert seconds < 15  # left to itself, the hub library tries for 23
+
+
+def test_the_home_of_an_unknown_user_is_a_folder_of_that_name(monkeypatch):
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setenv("HF_HOME", "~no-such-user/cache")
+    assert hub.cache() == Path("~no-such-user/cache/hub")  # as in huggingface_hub
 
 
 @pytest.mark.parametrize("address", ["http://[::1", "https://user:pa/ss@host"])
