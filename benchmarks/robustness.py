@@ -1,6 +1,6 @@
 """The models of a comparison on changed test sentences, and on another domain.
 
-    python benchmarks/robustness.py comparisons/NAME --other imdb --save NAME
+    python benchmarks/robustness.py comparisons/NAME --arms plain,rdrop --seeds 5 --other imdb --save NAME
 
 Every finished run predicts the test split as it is, with typing errors, in another case, with negations contracted or
 written out (the changes are the same for all runs, and leave the labels alone), and 500 test examples of another data
@@ -34,11 +34,16 @@ METRICS = ("accuracy", "f1", "roc_auc", "nll")
 SEED, OTHERS = 42, 500
 
 
-def conditions(run: Path, other: str | None) -> dict[str, tuple[list[str], np.ndarray]]:
-    """The texts and labels that every run predicts, by name; the first is the unchanged test split."""
+def conditions(run: Path, other: str | None, *, unchanged: bool) -> dict[str, tuple[list[str], np.ndarray]]:
+    """The texts and labels that every run predicts, by name; the first is the unchanged test split.
+
+    Args:
+        other: Another data set, if any.
+        unchanged: Leave out the changed test sentences.
+    """
     test = prepare_data(recorded_config(run)).split("test")
     found = {"test": (test.texts, test.labels)}
-    for kind in PERTURBATIONS:
+    for kind in () if unchanged else PERTURBATIONS:
         found[kind] = (perturbed(test.texts, kind, SEED), test.labels)
     if other is not None:
         split = prepare_data(load_config("starter", [("data.source", other)])).split("test")
@@ -47,10 +52,15 @@ def conditions(run: Path, other: str | None) -> dict[str, tuple[list[str], np.nd
     return found
 
 
-def finished(arm: Path) -> list[Path]:
-    """An arm's finished runs, by seed."""
-    runs = [path.parent for path in arm.glob("seed*/metrics.json")]
-    return sorted(runs, key=lambda run: int(run.name.removeprefix("seed")))
+def finished(arm: Path, seeds: range) -> list[Path]:
+    """An arm's finished runs with these seeds."""
+    return [arm / f"seed{seed}" for seed in seeds if (arm / f"seed{seed}/metrics.json").is_file()]
+
+
+def parse_seeds(text: str) -> range:
+    """`5` is 1 to 5, and `6-10` what it says."""
+    first, _, last = text.rpartition("-")
+    return range(int(first or 1), int(last) + 1)
 
 
 def measure(run: Path, texts: dict[str, tuple[list[str], np.ndarray]]) -> list[dict[str, Any]]:
@@ -111,13 +121,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comparison", type=Path, help="The folder of a comparison whose runs are there.")
     parser.add_argument("--arms", required=True, help="Those to measure, the first one the baseline; with commas.")
-    parser.add_argument("--seeds", type=int, metavar="N", help="The first N seeds only. Default: all.")
+    parser.add_argument("--seeds", type=parse_seeds, required=True, metavar="N", help="Seeds 1 to N; or FIRST-LAST.")
     parser.add_argument("--other", help="Another data set with the same classes.")
+    parser.add_argument("--unchanged", action="store_true", help="Leave out the changed test sentences.")
     parser.add_argument("--save", metavar="NAME", help="Keep the results in benchmarks/results/robustness/.")
     args = parser.parse_args()
     arms = args.arms.split(",")
-    runs = [run for arm in arms for run in finished(args.comparison / arm)[: args.seeds]]
-    texts = conditions(runs[0], args.other)
+    runs = [run for arm in arms for run in finished(args.comparison / arm, args.seeds)]
+    texts = conditions(runs[0], args.other, unchanged=args.unchanged)
     console = Console()
     rows: list[dict[str, Any]] = []
     for number, run in enumerate(runs, start=1):
