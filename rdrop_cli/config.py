@@ -22,6 +22,8 @@ _SHOWN = 80
 """Most characters of an invalid value to show in a message."""
 _MAX_BYTES = 2**20
 """A configuration is about a page long; a larger file is something else."""
+KEYED_BY_DATA = frozenset({"data.label_map", "train.class_weights"})
+"""Settings whose own keys come from the data, and may have dots in them: each is one value."""
 
 
 def parse_micro_batch(text: str | None) -> int | str | None:
@@ -129,10 +131,8 @@ def load_config(name: str | None = None, overrides: Iterable[tuple[str, Any]] = 
         raise ConfigError(
             f"{where}: expected keys with values at the top level", f"Groups: {', '.join(Config.model_fields)}."
         )
-    given = list(overrides)
-    for key, value in given:
-        _assign(tree, key, value)
-    return validate(tree, where, overridden=frozenset(key for key, _ in given))
+    overridden = frozenset(key for key, value in overrides if _assign(tree, key, value))
+    return validate(tree, where, overridden=overridden)
 
 
 def validate(tree: Mapping[str, Any], where: str, *, overridden: frozenset[str] = frozenset()) -> Config:
@@ -196,21 +196,25 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         dotted = f"{prefix}{key}"
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and dotted not in KEYED_BY_DATA:
             flat |= flatten(value, f"{dotted}.")
         else:
             flat[dotted] = value
     return flat
 
 
-def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
+def _assign(tree: dict[str, Any], dotted: str, value: Any) -> bool:
+    """Set a key; False, with nothing changed, where its group has a value instead of keys, which is for `validate`."""
     *groups, last = dotted.split(".")
-    for group in groups:
+    for depth, group in enumerate(groups, start=1):
         child = tree.get(group)
         if not isinstance(child, dict):
+            if child is not None and ".".join(groups[:depth]) not in KEYED_BY_DATA:
+                return False
             child = tree[group] = {}
         tree = child
     tree[last] = value
+    return True
 
 
 def _dotted(fault: Mapping[str, Any]) -> str:
@@ -225,6 +229,8 @@ def _describe(fault: Mapping[str, Any]) -> str:
             key for key in keys if key.rpartition(".")[2] == dotted.rpartition(".")[2]
         ]
         return f"unknown key {dotted}" + (f" (did you mean {near[0]}?)" if near else "")
+    if fault["type"] == "model_type":
+        return f"{dotted or 'configuration'} should be a group of keys with values, got {_short(fault['input'])}"
     message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ").replace("Input should", "should")
     got = "" if isinstance(fault["input"], dict) else f", got {_short(fault['input'])}"
     return f"{dotted or 'configuration'} {message}{got}"

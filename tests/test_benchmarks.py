@@ -285,3 +285,24 @@ def test_what_an_arm_loses_on_changed_sentences_is_paired_with_the_first_over_se
     assert small == pytest.approx([first, min(1, 2 * first)])
     assert large == pytest.approx([second, max(second, min(1, 2 * first))])
     assert "p" not in summary["rdrop", "test"]["f1"] and "p" not in summary["plain", "case"]["f1"]
+
+
+def test_a_test_on_another_domain_was_made_as_it_had_been_written_down(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import evidence
+    import results_page
+
+    p_values = {}
+    for name, command in evidence.CONFIRMATIONS.items():
+        kept = json.loads((results_page.ROBUSTNESS / f"{name}-confirmation.json").read_text(encoding="utf-8"))
+        assert kept["command"] == command
+        f1 = {(row["arm"], row["seed"], row["condition"]): row["f1"] for row in kept["runs"]}
+        first, second = dict.fromkeys(arm for arm, *_ in f1)
+        lost = {
+            arm: [f1[arm, seed, "imdb"] - f1[arm, seed, "test"] for seed in range(6, 11)] for arm in (first, second)
+        }
+        p_values[name] = ttest_rel(lost[second], lost[first]).pvalue
+    larger, smaller = max(p_values.values()), min(p_values.values())
+    for name, p_value in p_values.items():
+        corrected = max(min(1, 2 * smaller), larger if p_value == larger else 0)
+        assert f"p {p_value:.2g}, corrected {corrected:.2g}). F1 on imdb" in results_page.make_section(name)

@@ -68,6 +68,28 @@ def test_a_fault_on_the_command_line_is_not_laid_to_the_file():
         load_config(None, [("rdrop.alpha", -1.0)])
 
 
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        ("data: reviews.csv", [("data.text_column", "body")], "yaml: data should be a group of keys with values"),
+        (
+            "train: {early_stopping: 3}",
+            [("train.early_stopping.patience", 0)],
+            "early_stopping should be a group of keys",
+        ),
+        ("", [("data", "reviews.csv"), ("data.text_column", "body")], r"command line: data .*got 'reviews\.csv'"),
+    ],
+)
+def test_an_override_does_not_hide_a_group_that_has_a_value_instead_of_keys(write, text, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(text), overrides)
+
+
+def test_weights_one_by_one_replace_the_word_for_all():
+    weights = [("train.class_weights", "balanced"), ("train.class_weights.ham", 1), ("train.class_weights.spam", 5)]
+    assert load_config(None, weights).train.class_weights == {"ham": 1, "spam": 5}
+
+
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), "5", True, None])
 def test_alpha_is_a_finite_number(value):
     with pytest.raises(ConfigError, match=r"rdrop\.alpha"):

@@ -176,7 +176,7 @@ def _predict_one(
 
 def _check_usage(texts: list[str] | None, input_: str | None, output: str | None, json_output: bool) -> None:
     if bool(texts) == (input_ is not None):
-        expanded = input_ is not None and all(map(os.path.isfile, texts or []))  # Path.is_file raises for a long text
+        expanded = input_ is not None and all(map(os.path.isfile, texts or []))
         hint = "; the shell has expanded a pattern: put it in quotes" if expanded else ""
         raise typer.BadParameter(f"give either TEXT or --input FILE (--input - reads stdin){hint}")
     if input_ == STREAM and processes.world_size() > 1:
@@ -201,8 +201,8 @@ def _checked(output: str, source: str | None) -> Path:
 def _warn_of_files(screen: Screen, texts: Iterable[str]) -> None:
     from rdrop_cli.core.data.readers import format_of
 
-    for text in texts:
-        if format_of(Path(text)) and Path(text).is_file():
+    for text in filter(os.path.isfile, texts):  # Path.is_file raises for a long text
+        if format_of(Path(text)):
             screen.say(f"{text} is taken as text; to classify the rows of that file: --input {text}", style="yellow")
 
 

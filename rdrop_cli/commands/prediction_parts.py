@@ -62,7 +62,7 @@ def refuse_options(**given: Any) -> None:
         typer.BadParameter: one was given.
     """
     for name, value in given.items():
-        if value not in (None, False):
+        if value is not None and value is not False:  # 0 is given too
             raise typer.BadParameter(f"--{name.replace('_', '-')} needs a folder or a pattern as --input")
 
 

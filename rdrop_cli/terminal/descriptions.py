@@ -26,16 +26,13 @@ _CLASSES = 10
 def describe_plan(plan: TrainingPlan) -> list[str]:
     """The plan in a few lines, each behind a label."""
     counts = ", ".join(f"{name} {count:,}" for name, count in plan.examples.items())
-    paper = plan.alpha * (2 if plan.ce_reduction == "mean" else 1)
-    reduction = f"(cross-entropy {plan.ce_reduction}"
-    loss = plan.method.replace(reduction, f"{reduction}; the paper's alpha {paper:g}")
     weights = [f"{'':{LABEL}}{_describe_weights(plan)}"] if plan.class_weights else []
     micro = _micro_batches(plan)
     lines = [
         f"Model  {plan.model}, {plan.parameters / 1e6:.1f} M parameters, on {plan.device}, {plan.precision}",
         f"Data   {plan.data}: {counts}; columns: {in_words(plan.columns)}",
         f"Labels {describe_classes(plan.classes)}",
-        f"Loss   {loss}, label smoothing {plan.label_smoothing:g}",
+        f"Loss   {plan.method}, label smoothing {plan.label_smoothing:g}",
         *weights,
         f"Steps  {plan.steps:,} in {count(plan.epochs, 'epoch')}, {plan.batch_size} examples each{micro}",
         f"Best   by validation {plan.metric}; the test split is used once, at the end",

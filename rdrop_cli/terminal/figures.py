@@ -90,11 +90,17 @@ class Figures:
 
     @property
     def best(self) -> int | None:
-        """The index of the best evaluation so far, the first of equals; None where the metric is undefined in all."""
+        """The index of the best evaluation so far; None where the metric is undefined in all.
+
+        Of equals, as the trainer does, the one with the lowest NLL, and of these the first.
+        """
         sign = -1 if self.metric in LOWER_IS_BETTER else 1
-        values = {index: row[f"validation_{self.metric}"] for index, row in enumerate(self.evaluations)}
-        defined = {index: sign * value for index, value in values.items() if value is not None}
-        return max(defined, key=lambda index: defined[index]) if defined else None
+        ranks = {
+            index: (sign * value, -(row["validation_nll"] or 0.0))
+            for index, row in enumerate(self.evaluations)
+            if (value := row[f"validation_{self.metric}"]) is not None
+        }
+        return max(ranks, key=lambda index: ranks[index]) if ranks else None
 
     def _kept(self, room: int) -> list[int]:
         """The indices of the evaluations to show."""

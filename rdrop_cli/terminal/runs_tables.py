@@ -128,9 +128,8 @@ def _subjects(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Columns", in_words(run["columns"]) if run["columns"] else ""
     yield "Labels", listed(run["labels"] or [], MANY_CLASSES)
     yield "Model", f"{run['model']}, at most {run['max_length']} tokens" if run["model"] else ""
-    if run["alpha"] is not None:
-        rdrop = f"alpha {run['alpha']:g}, cross-entropy {run['ce_reduction']}"
-        yield "R-Drop", rdrop if run["alpha"] else "none (alpha 0): plain fine-tuning"
+    if run["method"]:
+        yield "Method", run["method"]
         yield "Smoothing", f"{run['label_smoothing']:g}"
         yield (
             "Training",

@@ -155,6 +155,12 @@ def test_mistakes_are_named(rdrop, trained, arguments, message):
     assert message in rdrop.error("predict", *arguments)
 
 
+def test_a_text_that_is_a_file_is_asked_about_and_one_too_long_for_a_name_is_a_text(rdrop, trained, tmp_path):
+    (tmp_path / "results.csv").write_text("text\n")
+    assert "results.csv is taken as text; to classify" in " ".join(rdrop("predict", "results.csv").stdout.split())
+    assert rdrop.json("predict", "see our great results " * 50 + "in results.csv")["predictions"]
+
+
 def test_no_run_yet(rdrop):
     assert "no finished run found in runs/. Train one with rdrop train" in rdrop.error("predict", "great movie")
 

@@ -70,7 +70,8 @@ def test_one_run_is_shown(rdrop, run):
     for part in (
         "State finished", "reviews.csv", "train 160, validation 20, test 20", "text 'text', label 'label'",
         "Labels 0, 1",
-        "at most 32 tokens", "alpha 2, cross-entropy mean", "2 epochs, batch size 16, lr 0.01, seed 42",
+        "at most 32 tokens", "R-Drop, alpha 2 (cross-entropy mean; the paper's alpha 4)",
+        "2 epochs, batch size 16, lr 0.01, seed 42",
         "chosen by validation f1", "of training", "CPU", "float32", "checkpoints", "ROC-AUC",
         "Next: rdrop evaluate runs/mine", "Next: rdrop predict --checkpoint runs/mine",
     ):  # fmt: skip

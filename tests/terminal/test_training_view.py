@@ -9,6 +9,7 @@ from rich.console import Console
 from rdrop_cli import processes
 from rdrop_cli.terminal.console import Screen
 from rdrop_cli.terminal.descriptions import describe_plan, say_plan
+from rdrop_cli.terminal.figures import Figures
 from rdrop_cli.terminal.training_view import LiveTraining, PlainTraining
 from training_runs import PLAN
 
@@ -104,10 +105,18 @@ def best_of(lines):
 def test_the_best_epoch_is_marked_and_kept_in_view():
     scores = [0.5, None, 0.9, 0.9, *[0.6] * 40]
     lines = drawn(80, 24, scores)
-    assert best_of(lines) == ["3"], "the first of equals, as the trainer keeps it"
+    assert best_of(lines) == ["3"], "the first of equals"
     assert "epoch 44" in lines[-1]
     assert "epoch 4 " not in "\n".join(lines)
     assert best_of(drawn(80, 24, [0.5, 0.4, 0.6], metric="nll")) == ["2"]
+
+
+def test_of_epochs_with_the_same_metric_the_one_with_the_lower_nll_is_the_best_as_the_trainer_keeps_it():
+    figures = Figures("f1")
+    for epoch, (f1, nll) in enumerate([(0.9, 0.5), (0.9, 0.3), (0.9, 0.3), (0.8, 0.1)], start=1):
+        figures.log({**dict.fromkeys(f"validation_{name}" for name in NAMES), "epoch": epoch, "step": epoch,
+                     "validation_f1": f1, "validation_nll": nll})  # fmt: skip
+    assert figures.best == 1
 
 
 def test_an_undefined_metric_is_a_dash_and_no_best():

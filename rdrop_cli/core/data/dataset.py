@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -196,8 +196,11 @@ class Prepared:
         return updated
 
 
-def adopt_settings(config: Config) -> Config:
+def adopt_settings(config: Config, asked: Collection[str] = ()) -> Config:
     """Replace a configuration's data settings by those that the prepared folder was made with.
+
+    Args:
+        asked: Keys that count as given even with their defaults.
 
     Raises:
         ConfigError: a data setting was given that differs from the folder's and would have no effect.
@@ -206,11 +209,12 @@ def adopt_settings(config: Config) -> Config:
     stored = {**SETTINGS_BEFORE, **_read_settings(folder)}
     plain = DataConfig().model_dump()
     given = config.data.model_dump(exclude=NOT_OF_THE_DATA)
-    ignored = [key for key, value in given.items() if value not in (plain[key], stored.get(key))]
+    ignored = [
+        key for key, value in given.items() if value != stored.get(key) and (key in asked or value != plain[key])
+    ]
     if ignored:
         raise ConfigError(
-            f"{folder} is already prepared, so data.{ignored[0]} has no effect",
-            "Name the original data instead, or prepare it again with --out.",
+            f"{folder} is already prepared, so data.{ignored[0]} has no effect", "Name the original data instead."
         )
     kept = {"source": config.data.source, "allow_rejects": config.data.allow_rejects}
     try:

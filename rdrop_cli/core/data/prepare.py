@@ -63,7 +63,12 @@ def prepare_data(
     """
     folder = user_path(config.data.source)
     if is_prepared(folder):
-        return load_prepared(folder)
+        if out is not None and out.resolve() != folder.resolve():
+            raise DataError(f"{folder}: is already prepared", f"Name the original data to prepare them in {out}.")
+        prepared = load_prepared(folder)
+        if strict:
+            _refuse_rejected([(row["file"], row["line"], row["reason"]) for row in prepared.rejected])
+        return prepared
     source = open_source(config.data.source, config.hub)
     key = _key(source, config.data)
     target = out or Path("prepared") / f"{source.slug}-{key[:8]}"
@@ -115,10 +120,8 @@ def read_and_split(
 ) -> Prepared:
     """Read and split a source without saving anything. Arguments and errors are those of `prepare_data`."""
     reading = read_source(source, config, columns=columns, on_progress=on_progress)
-    if reading.rejected and strict:
-        shown = "; ".join(f"{row.file}, line {row.line}: {row.reason}" for row in reading.rejected[:5])
-        more = f"; and {len(reading.rejected) - 5:,} more" if len(reading.rejected) > 5 else ""
-        raise DataError(f"{len(reading.rejected):,} unusable rows (--strict): {shown}{more}")
+    if strict:
+        _refuse_rejected([(row.file, row.line, row.reason) for row in reading.rejected])
     first, *others = reading.examples
     labels = read_training_labels(
         [example.label for example in reading.examples[first]],
@@ -131,6 +134,14 @@ def read_and_split(
     for split, examples in reading.examples.items():
         _refuse_unknown_labels(labels, split, examples)
     return _split_and_audit(reading, labels, source, config)
+
+
+def _refuse_rejected(rows: Sequence[tuple[str, int, str]]) -> None:
+    """Refuse data with unusable rows: file, line and reason of each."""
+    if rows:
+        shown = "; ".join(f"{file}, line {line}: {reason}" for file, line, reason in rows[:5])
+        more = f"; and {len(rows) - 5:,} more" if len(rows) > 5 else ""
+        raise DataError(f"{len(rows):,} unusable rows (--strict): {shown}{more}")
 
 
 def _refuse_unknown_labels(reading: LabelReading, split: str, examples: list[Example]) -> None:

@@ -91,6 +91,10 @@ def examples_of_source(
     """
     folder = user_path(source)
     if is_prepared(folder):
+        if named != ColumnNames():
+            raise DataError(
+                f"{source} is already prepared, so columns cannot be named", "Name the original data instead."
+            )
         return _of_split(load_prepared(folder), source, split)
     opened = open_source(source, hub_config)
     chosen = WHOLE if WHOLE in opened.splits else split

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli.core.runs import layout
-from rdrop_cli.core.runs.finding import is_run, named_run
+from rdrop_cli.core.runs.finding import is_run, named_run, runs_by_age
 from rdrop_cli.core.storage import extras
 from rdrop_cli.core.storage.files import user_path, write_text
 from rdrop_cli.errors import CheckpointError, ConfigError, StorageError
@@ -119,7 +119,7 @@ def _holds_cells(folder: Path) -> bool:
 
 
 def _newest() -> Path:
-    for run in layout.runs_by_age():
+    for run in runs_by_age():
         if (run / layout.METRICS).is_file():
             return run
     raise CheckpointError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdrop_cli.core.metrics import formatting
 from rdrop_cli.core.metrics.classification import LOWER_IS_BETTER, TITLES
 from rdrop_cli.core.metrics.significance import paired_t
 from rdrop_cli.core.report import drawing, words
@@ -126,8 +127,8 @@ def _difference_row(arm: str, metric: str, gap: Any) -> list[str]:
         words.signed(gap["difference"]),
         words.signed_interval(*gap["interval_seeds"]),
         words.signed_interval(*(gap.get("interval_examples") or (None, None))),
-        words.number(gap.get("p_value")),
-        words.number(gap.get("p_holm")),
+        formatting.p(gap.get("p_value")),
+        formatting.p(gap.get("p_holm")),
     ]
 
 

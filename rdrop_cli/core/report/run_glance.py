@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import wording
+from rdrop_cli.core.metrics import formatting
 from rdrop_cli.core.metrics.bootstrap import interval, p_value
 from rdrop_cli.core.metrics.calibration import brier_score, calibrated_metrics, calibration_error
 from rdrop_cli.core.metrics.classification import LOWER_IS_BETTER, TITLES, average_of
@@ -61,7 +62,7 @@ def against(view: RunView, compared: HeadToHead, caution: str | None) -> Section
         gap = gaps.get(name)
         difference = None if own is None or other is None else own - other
         between = words.signed_interval(gap.interval.low, gap.interval.high) if gap else "–"
-        p = _p(gap.p_value) if gap and not caution else "–"
+        p = formatting.p(gap.p_value) if gap and not caution else "–"
         rows.append([title, words.number(own), words.number(other), words.signed(difference), between, p])
     table = Table("Both runs on the same test examples", ["", "A", "B", "A − B", "95 %", "p"], rows)
     test = compared.mcnemar
@@ -185,9 +186,3 @@ def _loss(config: Any) -> str:
 
 def _average(labels: tuple[str, ...]) -> str:
     return average_of([words.label(name, 60) for name in labels]) if len(labels) > 1 else "of the positive class"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"

@@ -11,7 +11,8 @@ from rdrop_cli.core.data.columns import ColumnNames
 from rdrop_cli.core.model.locate import check_model_folder
 from rdrop_cli.core.runs import onnx_export
 from rdrop_cli.core.runs.calibration import Calibration, read_calibration
-from rdrop_cli.core.runs.layout import BEST, CARD, CONFIG, DATA, METRICS, RUNS, read_json, resume_command, runs_by_age
+from rdrop_cli.core.runs.finding import runs_by_age
+from rdrop_cli.core.runs.layout import BEST, CARD, CONFIG, DATA, METRICS, RUNS, read_json, resume_command
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage import hub, integrity
 from rdrop_cli.core.storage.files import user_path

@@ -8,6 +8,7 @@ from typing import Any
 from rdrop_cli.config import flatten
 from rdrop_cli.core.data import left_out
 from rdrop_cli.core.runs import layout
+from rdrop_cli.core.runs.method import describe_method
 from rdrop_cli.core.runs.outputs import load_cost
 from rdrop_cli.core.runs.summary import Attempts, Summary, is_there, summarize
 from rdrop_cli.core.runs.threshold import read_threshold
@@ -61,6 +62,7 @@ def _of_the_configuration(summary: Summary) -> dict[str, Any]:
     config = summary.config
     return {
         "max_length": config.model.max_length if config else None,
+        "method": describe_method(config) if config else None,
         "ce_reduction": config.rdrop.ce_reduction if config else None,
         "label_smoothing": config.train.label_smoothing if config else None,
         "batch_size": config.train.batch_size if config else None,

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdrop_cli.config import load_config
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.storage import integrity, shell
 from rdrop_cli.core.storage.files import is_leftover, user_path
@@ -73,6 +72,25 @@ def is_run(folder: Path) -> bool:
         return False
 
 
+def runs_by_age() -> Iterator[Path]:
+    """Run folders under runs/, the most recently written first."""
+    if layout.RUNS.is_dir():
+        found = [path for path in layout.RUNS.iterdir() if not path.name.startswith(".")]
+        yield from filter(is_run, sorted(found, key=layout.last_written, reverse=True))
+
+
+def newest_unfinished() -> Path:
+    """The run folder to resume if none is named.
+
+    Raises:
+        CheckpointError: there is no unfinished run.
+    """
+    for run in runs_by_age():
+        if not (run / layout.METRICS).is_file():
+            return run
+    raise CheckpointError(f"no unfinished run found in {layout.RUNS}/", "Name the run's folder: --out RUN --resume.")
+
+
 def recorded_config(run: Path) -> Config:
     """A run's configuration as it stands in its file, for showing.
 
@@ -80,6 +98,8 @@ def recorded_config(run: Path) -> Config:
         CheckpointError: there is none.
         ConfigError: it does not hold.
     """
+    from rdrop_cli.config import load_config  # slow to import, and a prediction does without
+
     if not (run / layout.CONFIG).is_file():
         raise CheckpointError(f"{run / layout.CONFIG}: file not found")
     return load_config(str(run / layout.CONFIG))

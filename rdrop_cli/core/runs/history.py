@@ -66,7 +66,10 @@ def read_history(run: Path) -> list[dict[str, float | None]]:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
-            return [{key: _figure(row[key]) for key in reader.fieldnames or ()} for row in reader]
+            columns = reader.fieldnames or ()
+            if "step" not in columns:
+                raise LookupError("no column step")
+            return [{key: _figure(row[key]) for key in columns} for row in reader]
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: file not found") from error
     except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:

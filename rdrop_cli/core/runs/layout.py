@@ -1,9 +1,9 @@
-"""The layout of run folders: names, finding runs, and reading their files.
+"""The layout of run folders: names, and reading their files.
 
 A run folder contains config.yaml, data.json, best/, checkpoints/, history.csv and tensorboard/; a finished one also
 training.json, predictions of the validation and the test split, and metrics.json; `rdrop report` adds report.html,
 and trackers.json records what experiment trackers have received.
-config.yaml is written first and makes the folder a run; metrics.json is written last and marks it as finished. best/
+config.yaml is written first, metrics.json last, which marks a run as finished. best/
 can be loaded with `from_pretrained`, and its rdrop.json describes the input that the model expects. Folders with
 weights have a manifest to detect damage.
 """
@@ -52,34 +52,6 @@ OF_A_RUN = frozenset(
     }
 )
 """The names of everything in a run folder."""
-
-
-def newest_unfinished() -> Path:
-    """The run folder to resume if none is named.
-
-    Raises:
-        CheckpointError: there is no unfinished run.
-    """
-    for run in runs_by_age():
-        if not (run / METRICS).is_file():
-            return run
-    raise CheckpointError(f"no unfinished run found in {RUNS}/", "Name the run's folder: --out RUN --resume.")
-
-
-def runs_by_age() -> list[Path]:
-    """Run folders under runs/, the most recently written first."""
-    if not RUNS.is_dir():
-        return []
-    runs = [path for path in RUNS.iterdir() if not path.name.startswith(".") and _is_run(path)]
-    return sorted(runs, key=last_written, reverse=True)
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether a folder holds a run; False for one that may not be looked into."""
-    try:
-        return (folder / CONFIG).is_file()
-    except OSError:
-        return False
 
 
 def new_run_folders(parts: list[str]) -> Iterator[Path]:

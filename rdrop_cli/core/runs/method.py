@@ -9,12 +9,13 @@ if TYPE_CHECKING:
 
 
 def describe_method(config: Config) -> str:
-    """For instance `R-Drop, alpha 5 (cross-entropy mean)` or `plain fine-tuning (alpha 0)`."""
+    """For instance `R-Drop, alpha 5 (cross-entropy mean; the paper's alpha 10)` or `plain fine-tuning (alpha 0)`."""
     rdrop = config.rdrop
     if rdrop.noise:
         method = f"R3F, alpha {rdrop.alpha:g} (noise {rdrop.noise:g})"
     elif rdrop.alpha:
-        method = f"R-Drop, alpha {rdrop.alpha:g} (cross-entropy {rdrop.ce_reduction})"
+        paper = rdrop.alpha * (2 if rdrop.ce_reduction == "mean" else 1)
+        method = f"R-Drop, alpha {rdrop.alpha:g} (cross-entropy {rdrop.ce_reduction}; the paper's alpha {paper:g})"
     elif rdrop.two_passes:
         method = "two passes without KL (alpha 0)"
     else:

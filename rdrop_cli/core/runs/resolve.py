@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import processes
 from rdrop_cli.config import differences, load_config, load_recorded
-from rdrop_cli.core.data.dataset import (
-    adopt_settings,
-    is_prepared,
-)
+from rdrop_cli.core.data.dataset import adopt_settings, is_prepared
 from rdrop_cli.core.data.reading import named_columns
 from rdrop_cli.core.data.sources import WHOLE, open_source
 from rdrop_cli.core.model.locate import locate_model
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import check_run_folder
+from rdrop_cli.core.runs.finding import newest_unfinished
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.runs.trackers import check_trackers
 from rdrop_cli.core.storage import shell
@@ -62,7 +60,9 @@ def check_data(config: Config) -> Config:
         DataError, HubError: something is missing.
     """
     if is_prepared(user_path(config.data.source)):
-        return adopt_settings(config)
+        asked = config.data.model_fields_set
+        # A configuration that was made from another one has all keys, whoever gave them.
+        return adopt_settings(config, asked if len(asked) < len(type(config.data).model_fields) else ())
     source = open_source(config.data.source, config.hub)
     for row in source.splits[WHOLE if WHOLE in source.splits else "train"]():
         if row.values:
@@ -97,7 +97,7 @@ def open_run(
         if out is not None and processes.is_main_process():
             check_run_folder(out, overwrite)
         return resolved, out
-    run = out or layout.newest_unfinished()
+    run = out or newest_unfinished()
     saved = run / layout.CONFIG
     if not saved.is_file():
         raise CheckpointError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from rdrop_cli.core.model.locate import check_model_folder
 from rdrop_cli.core.progress import Progress, no_progress
 from rdrop_cli.core.runs import layout, onnx_export, remedy
 from rdrop_cli.core.runs.finding import find_runs, name_in, named_run, recorded_config
+from rdrop_cli.core.runs.history import read_history
 from rdrop_cli.core.runs.outputs import load_cost, load_predictions
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.runs.summary import read_metrics
@@ -200,7 +200,7 @@ def _record_faults(run: Path) -> dict[Path, str]:
     if (run / validation).exists():  # runs of earlier versions have none
         checks[validation] = partial(load_predictions, split="validation")
     if (run / layout.HISTORY).exists():
-        checks[layout.HISTORY] = _check_history
+        checks[layout.HISTORY] = read_history
     faults = {}
     for name, check in checks.items():
         if (run / name).is_file():
@@ -215,16 +215,6 @@ def _record_faults(run: Path) -> dict[Path, str]:
 def _check_best(run: Path) -> None:
     if not (run / layout.BEST).is_dir():
         raise CheckpointError("folder not found")
-
-
-def _check_history(run: Path) -> None:
-    try:
-        with (run / layout.HISTORY).open(encoding="utf-8", newline="") as stream:
-            readable = "step" in (csv.DictReader(stream).fieldnames or ()) and all(True for _ in stream)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CheckpointError("damaged") from error
-    if not readable:
-        raise CheckpointError("damaged")
 
 
 def _has_test(run: Path) -> bool:

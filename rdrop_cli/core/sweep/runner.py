@@ -26,7 +26,7 @@ from rdrop_cli.core.storage.files import make_folder
 from rdrop_cli.core.storage.lock import only_writer
 from rdrop_cli.core.sweep.observer import SweepObserver
 from rdrop_cli.core.sweep.plan import CONFIRM, PLAIN, Search, SweepPlan, save_record
-from rdrop_cli.core.sweep.space import DROPOUT, Choices, as_settings
+from rdrop_cli.core.sweep.space import DROPOUT, as_settings
 from rdrop_cli.core.sweep.study import SEEDS_BEFORE_PRUNING, Study
 from rdrop_cli.core.sweep.trial_trainer import TrialTrainer
 from rdrop_cli.core.sweep.trials import Trial, load_trials, save_trial, trial_folder
@@ -226,17 +226,7 @@ class _SearchRunner:
     def _own_values(self) -> dict[str, Any]:
         """The configuration's values that are in the space: the first trial."""
         tree = {DROPOUT: _mean(self.trainer.dropout), **flatten(self.search.config.model_dump())}
-        return {
-            key: tree[key]
-            for key, dimension in self.search.space.items()
-            if key in tree
-            and tree[key] is not None
-            and (
-                tree[key] in dimension.values
-                if isinstance(dimension, Choices)
-                else dimension.low <= tree[key] <= dimension.high
-            )
-        }
+        return {key: tree[key] for key, dimension in self.search.space.items() if dimension.holds(tree.get(key))}
 
 
 def _judgements(seeds: int) -> list[int]:

@@ -51,6 +51,10 @@ class Range:
     def __str__(self) -> str:
         return f"{self.low:g}..{self.high:g}{':log' if self.log else ''}"
 
+    def holds(self, value: Any) -> bool:
+        """Whether a setting's value is a number within the bounds."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -60,6 +64,10 @@ class Choices:
 
     def __str__(self) -> str:
         return ",".join(map(str, self.values))
+
+    def holds(self, value: Any) -> bool:
+        """Whether a setting's value is one of them; None, no value, never is."""
+        return value is not None and value in self.values
 
 
 Dimension = Range | Choices

@@ -33,8 +33,6 @@ class TrainingPlan:
     first_step: int
     batch_size: int
     micro_batch_size: int | str | None
-    alpha: float
-    ce_reduction: str
     method: str
     label_smoothing: float
     metric: str

@@ -98,8 +98,6 @@ class TrainingSetup:
             first_step=first_step,
             batch_size=config.train.batch_size,
             micro_batch_size=config.train.micro_batch_size,
-            alpha=config.rdrop.alpha,
-            ce_reduction=config.rdrop.ce_reduction,
             method=describe_method(config),
             label_smoothing=config.train.label_smoothing,
             class_weights=self.class_weights,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from transformers import TrainerCallback
 
 from rdrop_cli import processes
-from rdrop_cli.config import flatten
+from rdrop_cli.config import KEYED_BY_DATA, flatten
 from rdrop_cli.core.runs.trackers import TrackerProgress, load_sent, save_sent
 from rdrop_cli.core.storage.addresses import without_password
 from rdrop_cli.core.storage.extras import TRACKERS
@@ -126,8 +126,6 @@ class _MLflow:
 _TRACKERS: dict[str, Callable[[], _Tracker]] = {"wandb": _Wandb, "mlflow": _MLflow}
 _TOTALS = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss", "total_flos"}
 """What the Trainer logs at its end, about one session only."""
-_BY_NAME = (("data", "label_map"), ("train", "class_weights"))
-"""Settings with keys from the data, which need not be names that MLflow accepts. Each is one parameter there."""
 
 
 class Trackers(TrainerCallback):
@@ -232,11 +230,11 @@ def _kind(logs: Mapping[str, Any] | None) -> str | None:
 
 
 def _parameters(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as MLflow's parameters."""
-    mappings = {f"{group}.{key}": config[group][key] for group, key in _BY_NAME}
-    as_one = {key: json.dumps(value, ensure_ascii=False) for key, value in mappings.items() if isinstance(value, dict)}
-    prefixes = tuple(f"{key}." for key in as_one)
-    return {key: value for key, value in flatten(dict(config)).items() if not key.startswith(prefixes)} | as_one
+    """A configuration as MLflow's parameters, whose names cannot be all that classes are called."""
+    return {
+        key: json.dumps(value, ensure_ascii=False) if key in KEYED_BY_DATA and isinstance(value, dict) else value
+        for key, value in flatten(dict(config)).items()
+    }
 
 
 def _run_name(run: Path) -> str:

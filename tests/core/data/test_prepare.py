@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from rdrop_cli.core.model.tokenizer import load_tokenizer
 from rdrop_cli.core.runs.resolve import check_configuration
 from rdrop_cli.core.storage.integrity import with_checksum
 from rdrop_cli.errors import ConfigError, DataError
+from rdrop_cli.schema import Config
 
 
 def prepare(source, strict=False, out=None, **data):
@@ -180,6 +182,26 @@ def test_settings_that_a_prepared_folder_cannot_follow_are_refused(tmp_path):
     changed = load_config(None, [("data.source", str(folder)), ("data.validation", 0.3)])
     with pytest.raises(ConfigError, match=r"is already prepared, so data.validation has no effect"):
         check_configuration(changed)
+
+
+def test_a_default_that_is_asked_for_is_a_setting_too(tmp_path):
+    folder = prepare(write_csv(tmp_path / "r.csv", make_reviews(60)), validation=0.3).folder
+    assert check_configuration(load_config(None, [("data.source", str(folder))])).data.validation == 0.3
+    asked = load_config(None, [("data.source", str(folder)), ("data.validation", 0.1)])
+    with pytest.raises(ConfigError, match=r"is already prepared, so data.validation has no effect"):
+        check_configuration(asked)
+    everything = Config.model_validate({**asked.model_dump(), "data": {**asked.data.model_dump()}})
+    assert check_configuration(everything).data.validation == 0.3
+
+
+def test_a_prepared_folder_is_not_prepared_elsewhere_and_strict_looks_at_what_it_left_out(tmp_path):
+    (tmp_path / "broken.csv").write_bytes(BROKEN)
+    folder = prepare("broken.csv").folder
+    with pytest.raises(DataError, match=r"is already prepared. Name the original data to prepare them in other"):
+        prepare(folder, out=Path("other"))
+    assert prepare(folder, out=folder).folder == folder
+    with pytest.raises(DataError, match=r"5 unusable rows \(--strict\): broken.csv, line 3: text is empty"):
+        prepare(folder, strict=True)
 
 
 def test_a_sample_of_train_leaves_validation_and_test_as_they_are(reviews):

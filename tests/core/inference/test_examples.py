@@ -2,10 +2,13 @@
 
 import pytest
 
+from conftest import make_reviews, write_csv
+from rdrop_cli.config import load_config
 from rdrop_cli.core.data.columns import ColumnNames
+from rdrop_cli.core.data.prepare import prepare_data
 from rdrop_cli.core.inference.examples import examples_of_run, examples_of_source
 from rdrop_cli.core.runs.checkpoint import Checkpoint
-from rdrop_cli.errors import CheckpointError
+from rdrop_cli.errors import CheckpointError, DataError
 from rdrop_cli.schema import HubConfig
 
 
@@ -45,3 +48,11 @@ def test_named_columns_are_read_where_the_first_row_has_none(tmp_path):
 def test_a_checkpoint_without_a_run_has_no_data_of_its_own():
     with pytest.raises(CheckpointError, match="not part of a run"):
         examples_of_run(Checkpoint("a/b"), "test", lambda *_: None)
+
+
+def test_columns_of_a_prepared_folder_cannot_be_chosen_again(tmp_path):
+    source = write_csv(tmp_path / "r.csv", make_reviews(60))
+    folder = str(prepare_data(load_config("starter", [("data.source", str(source))])).folder)
+    assert len(read(folder, {}).texts) == 6
+    with pytest.raises(DataError, match="is already prepared, so columns cannot be named"):
+        read(folder, {}, text="nothing")

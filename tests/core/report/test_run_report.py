@@ -3,14 +3,17 @@
 import json
 import os
 import re
+import shlex
 
 import numpy as np
 import pytest
 
 from conftest import run_python
+from rdrop_cli.config import differences, load_config, parse_assignment
 from rdrop_cli.core.metrics.calibration import Temperature, calibrated_metrics
 from rdrop_cli.core.metrics.predictions import Predictions
 from rdrop_cli.core.report import run_documents
+from rdrop_cli.core.report.run_settings import training_command
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.outputs import load_predictions, save_outputs
 from rdrop_cli.core.storage.integrity import with_checksum
@@ -37,6 +40,15 @@ def test_the_figures_are_those_of_the_run(reported, run):
     metrics = json.loads((run / layout.METRICS).read_text())
     assert f"{metrics['test']['accuracy']:.4f}" in page.text and f"{metrics['validation']['nll']:.4f}" in page.text
     assert "rdrop train" in page.text and "--alpha 1" in page.text
+
+
+def test_the_command_is_one_that_makes_the_same_configuration_whatever_classes_are_called():
+    given = [("train.class_weights", {"comp.graphics": 2, "sci.space": 1}), ("data.label_map", {"a=b": "sci.space"})]
+    config = load_config(None, given)
+    assignments = shlex.split(training_command(config))[7:]
+    assert assignments[::2] == ["--set", "--set"]
+    again = load_config(None, [parse_assignment(text) for text in assignments[1::2]])
+    assert differences(config, again) == []
 
 
 def test_every_cell_of_the_confusion_matrix_has_its_count(hostile):

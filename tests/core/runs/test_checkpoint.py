@@ -9,6 +9,7 @@ import pytest
 
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.checkpoint import Checkpoint, find_checkpoint, newest_finished
+from rdrop_cli.core.runs.finding import newest_unfinished, runs_by_age
 from rdrop_cli.core.storage.numbered import numbered_checkpoints
 from rdrop_cli.errors import CheckpointError
 
@@ -17,7 +18,7 @@ def make_run(name, *, finished=True, age=0):
     run = Path("runs") / name
     (run / "best").mkdir(parents=True)
     (run / "config.yaml").write_text("{}")
-    (run / "data.json").write_text("{}")
+    (run / "data.json").write_text('{"fingerprint": "", "splits": {}, "labels": []}')
     (run / "best" / "config.json").write_text("{}")
     (run / "best" / "model.safetensors").write_text("")
     if finished:
@@ -39,21 +40,33 @@ def test_the_newest_finished_run_is_not_the_one_still_training():
     make_run("new", age=50)
     make_run("training", finished=False, age=0)
     assert newest_finished().run == Path("runs/new")
-    assert layout.newest_unfinished() == Path("runs/training")
+    assert newest_unfinished() == Path("runs/training")
+
+
+def test_a_configuration_that_a_user_keeps_under_runs_is_nothing_to_resume():
+    make_run("finished", age=100)
+    (Path("runs") / "mine").mkdir()
+    (Path("runs") / "mine" / "config.yaml").write_text("train:\n  epochs: 3\n")
+    with pytest.raises(CheckpointError, match="no unfinished run found in runs/"):
+        newest_unfinished()
 
 
 def test_a_folder_that_may_not_be_looked_into_is_in_nobodys_way(monkeypatch):
     make_run("old", age=100)
     make_run("closed", age=50)
-    is_file = Path.is_file
+    is_file, read_text = Path.is_file, Path.read_text
 
-    def refused(path):
-        if path.parent.name == "closed":
-            raise PermissionError(13, "Permission denied", str(path))
-        return is_file(path)
+    def refusing(act):
+        def act_or_refuse(path, **options):
+            if "closed" in path.parts:
+                raise PermissionError(13, "Permission denied", str(path))
+            return act(path, **options)
 
-    monkeypatch.setattr(Path, "is_file", refused)
-    assert layout.runs_by_age() == [Path("runs/old")]
+        return act_or_refuse
+
+    monkeypatch.setattr(Path, "is_file", refusing(is_file))
+    monkeypatch.setattr(Path, "read_text", refusing(read_text))
+    assert list(runs_by_age()) == [Path("runs/old")]
 
 
 @pytest.mark.parametrize("length", [True, 0, -5, 2**40, "64", 64.0, None])

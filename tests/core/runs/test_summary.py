@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from rdrop_cli.config import dump_config, override
 from rdrop_cli.core.runs.details import describe_run
+from rdrop_cli.core.runs.finding import recorded_config
 from rdrop_cli.core.runs.summary import list_runs, summarize
+from rdrop_cli.core.storage.files import write_text
 from rdrop_cli.core.storage.integrity import with_checksum
 from rdrop_cli.core.storage.lock import only_writer
 from training_runs import unfinished
@@ -28,6 +31,20 @@ def test_a_finished_run(run):
     assert (told["name"], told["alpha"], told["seed"], told["epochs"]) == ("mine", 2.0, 42, 2)
     assert told["bytes"] == sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
     assert found.disk["checkpoints"] > found.disk["best"] > found.disk["other"] > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "method"),
+    [
+        ({"rdrop.alpha": 0}, "plain fine-tuning (alpha 0)"),
+        ({"rdrop.alpha": 0, "rdrop.two_passes": True}, "two passes without KL (alpha 0)"),
+        ({"rdrop.alpha": 2, "rdrop.noise": 1e-5}, "R3F, alpha 2 (noise 1e-05)"),
+        ({"rdrop.alpha": 0, "train.ema": 0.99}, "plain fine-tuning (alpha 0), averaged weights (decay 0.99)"),
+    ],
+)
+def test_the_method_is_told_whatever_it_is(run, settings, method):
+    write_text(run / "config.yaml", dump_config(override(recorded_config(run), settings, "test")))
+    assert describe_run(run)["method"] == method
 
 
 def test_an_unfinished_run_tells_what_is_saved(run):

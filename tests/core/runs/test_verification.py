@@ -61,6 +61,12 @@ def test_a_record_that_cannot_be_read_is_named(run, name):
     assert list(faults(verify("mine"))) == [name if "best" not in name else "best"]
 
 
+@pytest.mark.parametrize("text", ["step,loss\n1,abc\n", "epoch,loss\n1,0.5\n", ""])
+def test_a_history_that_a_report_could_not_draw_is_named(run, text):
+    (run / "history.csv").write_text(text)
+    assert list(faults(verify("mine"))) == ["history.csv"]
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "data.json", "training.json", "test-predictions.parquet", "best"])
 def test_what_is_missing_is_named(run, name):
     shutil.rmtree(run / name) if name == "best" else (run / name).unlink()

@@ -78,3 +78,9 @@ def test_dropout_sets_every_dropout_of_the_encoder():
         "model.config.hidden_dropout_prob": 0.2,
         "model.config.attention_probs_dropout_prob": 0.2,
     }
+
+
+def test_what_a_dimension_holds():
+    assert [Range(1, 8).holds(value) for value in (1, 8.0, 9, "auto", None)] == [True, True, False, False, False]
+    assert [Choices(("auto", 2)).holds(value) for value in ("auto", 2, 3, None)] == [True, True, False, False]
+    assert not Choices((None, 2)).holds(None)
