@@ -65,7 +65,7 @@ def test_what_it_says_of_the_results_is_what_is_kept():
     assert f"with MPNet, which needs {needed:.1f}, it is {higher}" in section
     gaps_of = everything["mpnet-500-compute"]["differences"]
     f1 = next(gap for gap in gaps_of if (gap["arm"], gap["metric"]) == ("rdrop-tuned", "f1"))
-    assert f"at equal compute {f1['difference']:.3f} higher {difference(f1)}" in section
+    assert abs(f1["difference"]) < 0.001 and f"at equal compute the same {difference(f1)}" in section
     f1, nll = most["rdrop+smoothing", "f1"], most["rdrop+smoothing", "nll"]
     assert f"with label smoothing, {f1['difference']:.3f} higher {difference(f1)}" in section
     assert f"on all sentences {-nll['difference']:.2f} lower (p {nll['p_holm']:.2f})" in section
@@ -75,6 +75,9 @@ def test_what_it_says_of_the_results_is_what_is_kept():
     assert f"with label smoothing by {-both['difference']:.2f} (p {both['p_holm']:.3f})" in section
     assert f"lowers it by {by_temperature:.2f} at no cost in training" in section
     assert f"label smoothing by {-smoothing['difference']:.2f} in half the passes" in section
+    left = gaps["rdrop", "nll_calibrated"]
+    low, high = (-bound for bound in reversed(left["interval_seeds"]))
+    assert f"R-Drop's lead is {-left['difference']:.3f} ({low:.3f} to {high:+.3f})" in section
     for arm in ("two-pass", "ema", "r3f"):
         assert min(gaps[arm, metric]["p_holm"] for metric in ("f1", "nll", "nll_calibrated")) > 0.05
     shown = [
@@ -92,6 +95,18 @@ def test_what_it_says_of_the_results_is_what_is_kept():
     ]
     assert min(elsewhere) > 0.05
     number = ("six", "seven", "eight", "nine", "ten")[len(everything) - 6]
-    assert f"From {number} [comparisons](docs/results.md)" in section
+    assert f"From {number} [comparisons](docs/results.md) of three to ten paired seeds" in section
+    assert {3, 10} == {len(each["seeds"]) for each in everything.values()} - {5}
     alike = sum(each["data"]["source"] == kept["data"]["source"] for each in everything.values())
     assert f"{('four', 'five', 'six', 'seven')[alike - 4]} of them on Rotten Tomatoes" in section
+
+    results = " ".join((pages.ROOT / "docs" / "results.md").read_text(encoding="utf-8").split())
+    for of_page, of_section in (
+        (
+            "rdrop-tuned minus plain is +0.024 (+0.014 to +0.035,",
+            "F1 is 0.024 higher with R-Drop (+0.014 to +0.035, ten",
+        ),
+        ("rdrop-tuned under imdb, +0.032 (+0.006 to +0.058, p 0.028, corrected 0.056)", "has p 0.056;"),
+        ("rdrop under imdb, +0.023 (-0.040 to +0.086, p 0.37, corrected 0.37)", "the built-in encoder's 0.37."),
+    ):
+        assert of_page in results and of_section in section

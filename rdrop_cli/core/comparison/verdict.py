@@ -185,8 +185,8 @@ def _what_it_would_take(gap: Difference) -> str:
     if not gap.mean:
         return ""
     if gap.seeds_needed is None:
-        return f" To detect a difference of this size, more than {MOST_SEEDS:,} seeds would be needed."
-    return f" To detect a difference of this size, about {gap.seeds_needed} seeds would be needed."
+        return f" If it were really this large, showing it would take more than {MOST_SEEDS:,} seeds."
+    return f" If it were really this large, showing it would take about {gap.seeds_needed} seeds."
 
 
 def _holds_on_other_examples(gap: Difference) -> bool:

@@ -130,7 +130,7 @@ def test_no_evidence_names_the_seeds_that_would_be_needed():
     gap = compare("f1", {"plain": [0.80, 0.81, 0.79], "b": [0.81, 0.80, 0.80]})[0]
     said = verdict(gap.metric, "plain", [gap])
     assert said.startswith("No evidence of a difference in test F1 between b and plain: +0.0033 (95 % interval over 3")
-    assert said.endswith(f"To detect a difference of this size, about {gap.seeds_needed} seeds would be needed.")
+    assert said.endswith(f"If it were really this large, showing it would take about {gap.seeds_needed} seeds.")
     assert gap.seeds_needed > 3
 
 
