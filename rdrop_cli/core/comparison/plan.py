@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
+from rdrop_cli import wording
 from rdrop_cli.core.comparison.observer import ComparisonPlan
 from rdrop_cli.core.model.loading import map_loading_errors
 from rdrop_cli.core.model.locate import fetch_model, locate_model
@@ -98,8 +99,8 @@ def _check_space(plan: ComparisonPlan, folder: Path) -> None:
     free = free_space(folder)
     if free < plan.disk:
         raise StorageError(
-            f"{folder}: {len(plan.cells)} runs need about {plan.disk / 2**30:.1f} GiB of disk space, but only"
-            f" {free / 2**30:.1f} GiB are free",
+            f"{folder}: {len(plan.cells)} runs need about {wording.size(plan.disk)} of disk space, but only"
+            f" {wording.size(free)} are free",
             "Free some space, or give an --out on another disk.",
         )
 

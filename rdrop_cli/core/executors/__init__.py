@@ -1,1 +1,1 @@
-"""Where the runs of a comparison are trained: in this process, in others on this machine, or on a Ray cluster."""
+"""Where runs are trained and many files predicted: in this process, others on this machine, or on a Ray cluster."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from rdrop_cli import processes
+from rdrop_cli import processes, wording
 from rdrop_cli.core.exporting.export import ExportResult, export_run
 from rdrop_cli.core.runs import layout, onnx_export
 from rdrop_cli.core.runs.checkpoint import find_checkpoint
@@ -52,7 +52,7 @@ def export_after_training(run: Path, *, trust_remote_code: bool, on_progress: Pr
         return Attempt(problem="several processes trained it")
     size = sum(file.stat().st_size for file in onnx_export.weights_of(run / layout.BEST))
     if _COPIES * size > psutil.virtual_memory().available:
-        return Attempt(problem=f"{_COPIES * size / 2**30:.1f} GiB of memory are needed and not available")
+        return Attempt(problem=f"{wording.size(_COPIES * size)} of memory are needed and not available")
     try:
         checkpoint = find_checkpoint(str(run))
         exported = export_run(

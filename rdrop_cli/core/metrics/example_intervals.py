@@ -6,24 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdrop_cli.core.metrics.bootstrap import Interval, interval, resample
+from rdrop_cli.core.metrics.bootstrap import Interval, interval, number_of_resamples, resample, resample_means
 from rdrop_cli.core.metrics.calibration import calibration_error
 from rdrop_cli.core.metrics.losses import brier_per_example
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from rdrop_cli.core.metrics.predictions import Predictions
 
 _RESAMPLES = 400
-_MEANS = 2000
 _WORK = 10_000_000
 """Limit on resamples x examples, above which there are fewer resamples."""
 _FEWEST = 50
-_LEVEL_Z = 1.959963984540054
-"""97.5 % of a standard normal distribution are below it."""
 _SEED = 0
 
 
@@ -40,19 +35,20 @@ def metric_intervals(
     """
     drawn = resample([predictions], on_progress=on_progress)
     known = {name: interval(values[0]) for name, values in drawn.items()}
-    known["brier"] = interval(resampled_means(brier_per_example(predictions.labels, predictions.probabilities)))
+    brier = brier_per_example(predictions.labels, predictions.probabilities)
+    known["brier"] = interval(resample_means(brier[None], resamples=number_of_resamples([predictions]))[0])
     known["ece"] = _of_calibration_error(predictions)
     return known
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
+    """Wilson's 95 % interval of a share; of nothing, all that a share can be."""
     if not total:
         return 0.0, 1.0
-    share, square = right / total, _LEVEL_Z**2
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    half = _LEVEL_Z * np.sqrt(share * (1 - share) / total + square / (4 * total**2)) / (1 + square / total)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    from scipy.stats import binomtest
+
+    bounds = binomtest(right, total).proportion_ci(method="wilson")
+    return float(bounds.low), float(bounds.high)
 
 
 def error_by_chance(predictions: Predictions) -> float | None:
@@ -67,13 +63,6 @@ def error_by_chance(predictions: Predictions) -> float | None:
         drawn = (rng.random((len(sums), 1)) * sums[:, -1:] > sums).sum(axis=1)
         errors.append(calibration_error(np.minimum(drawn, sums.shape[1] - 1), predictions.probabilities))
     return float(np.percentile(errors, 95))
-
-
-def resampled_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(resamples,) means over resampled examples, of values or differences of (examples,)."""
-    rng = np.random.default_rng(_SEED)
-    rounds = max(_FEWEST, min(_MEANS, _WORK * 4 // max(1, len(values))))
-    return np.array([values[rng.integers(0, len(values), len(values))].mean() for _ in range(rounds)])
 
 
 def _of_calibration_error(predictions: Predictions) -> Interval:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rdrop_cli import wording
 from rdrop_cli.core.metrics import formatting
-from rdrop_cli.core.metrics.bootstrap import interval, p_value
+from rdrop_cli.core.metrics.bootstrap import interval, number_of_resamples, p_value, resample_means
 from rdrop_cli.core.metrics.calibration import brier_score, calibrated_metrics, calibration_error
 from rdrop_cli.core.metrics.classification import LOWER_IS_BETTER, TITLES, average_of
-from rdrop_cli.core.metrics.example_intervals import resampled_means
 from rdrop_cli.core.metrics.head_to_head import CheckpointDifference
 from rdrop_cli.core.metrics.losses import brier_per_example, nll_per_example
 from rdrop_cli.core.report import words
@@ -88,7 +87,7 @@ def _mean_differences(first: RunDocuments, second: RunDocuments) -> dict[str, Ch
         pairs["nll_calibrated"] = nll_per_example(a.labels, own), nll_per_example(b.labels, other)
     gaps = {}
     for name, (of_first, of_second) in pairs.items():
-        drawn = resampled_means(of_first - of_second)
+        drawn = resample_means((of_first - of_second)[None], resamples=number_of_resamples([a, b]))[0]
         gaps[name] = CheckpointDifference(float((of_first - of_second).mean()), interval(drawn), p_value(drawn))
     return gaps
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rdrop_cli.core.metrics.bootstrap import Interval
-    from rdrop_cli.core.metrics.head_to_head import HeadToHead
     from rdrop_cli.core.report.run_documents import RunDocuments
 
 
@@ -41,12 +40,10 @@ class RunView:
 
     Attributes:
         intervals: Of the run's metrics on `split`, by metric.
-        compared: None without another run.
     """
 
     run: RunDocuments
     other: RunDocuments | None = None
-    compared: HeadToHead | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @property

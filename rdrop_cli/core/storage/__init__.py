@@ -1,1 +1,1 @@
-"""Files, locks and checksums; models and data from the hub or from packages. Imports only errors and the schema."""
+"""Files, locks and checksums; models and data from hub or packages. Imports only errors, progress and the schema."""

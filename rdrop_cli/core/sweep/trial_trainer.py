@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rdrop_cli import wording
 from rdrop_cli.core.comparison.arms import Arm
 from rdrop_cli.core.comparison.grid import Cell
 from rdrop_cli.core.comparison.observer import ComparisonObserver
@@ -104,8 +105,8 @@ class TrialTrainer:
         needed, free = disk_needed(weights, configs, self.at_once(len(plan.seeds))), free_space(plan.folder)
         if free < needed:
             observer.training.notice(
-                f"Disk: each run keeps its model, and {len(configs)} more need {needed / 2**30:.1f} GiB at most;"
-                f" {free / 2**30:.1f} GiB are free. A full disk stops the sweep, and the same command resumes it"
+                f"Disk: each run keeps its model, and {len(configs)} more need {wording.size(needed)} at most;"
+                f" {wording.size(free)} are free. A full disk stops the sweep, and the same command resumes it"
             )
 
     def at_once(self, runs: int) -> int:
