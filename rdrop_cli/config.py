@@ -22,6 +22,20 @@ _SHOWN = 80
 """Most characters of an invalid value to show in a message."""
 _MAX_BYTES = 2**20
 """A configuration is about a page long; a larger file is something else."""
+_USUAL_NAMES = {
+    "learning_rate": "train.lr",
+    "num_train_epochs": "train.epochs",
+    "per_device_train_batch_size": "train.batch_size",
+    "per_device_eval_batch_size": "train.eval_batch_size",
+    "warmup_ratio": "train.warmup",
+    "lr_scheduler_type": "train.schedule",
+    "label_smoothing_factor": "train.label_smoothing",
+    "metric_for_best_model": "train.metric",
+    "max_seq_length": "model.max_length",
+    "model_name_or_path": "model.name",
+    "dropout": "rdrop.dropout",
+}
+"""Our keys for the names that transformers' scripts give them."""
 KEYED_BY_DATA = frozenset({"data.label_map", "train.class_weights"})
 """Settings whose own keys come from the data, and may have dots in them: each is one value."""
 
@@ -225,6 +239,8 @@ def _describe(fault: Mapping[str, Any]) -> str:
     dotted = _dotted(fault)
     if fault["type"] == "extra_forbidden":
         keys = dotted_keys()
+        if usual := _USUAL_NAMES.get(dotted.rpartition(".")[2]):
+            return f"unknown key {dotted} (did you mean {usual}?)"
         near = difflib.get_close_matches(dotted, keys, n=1, cutoff=0.5) or [
             key for key in keys if key.rpartition(".")[2] == dotted.rpartition(".")[2]
         ]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rdrop_cli import config
 from rdrop_cli.config import (
     differences,
     dump_config,
@@ -61,6 +62,19 @@ def test_every_fault_is_reported_at_once(write):
     ):
         assert part in str(error.value)
     assert path in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "ours"),
+    [("train.learning_rate", "train.lr"), ("num_train_epochs", "train.epochs")],
+)
+def test_an_unknown_key_is_answered_with_the_one_that_is_meant(key, ours):
+    with pytest.raises(ConfigError, match=rf"unknown key {key} \(did you mean {ours}\?\)"):
+        load_config(None, [(key, 1)])
+
+
+def test_the_names_of_other_scripts_lead_to_keys():
+    assert set(config._USUAL_NAMES.values()) <= set(config.dotted_keys())
 
 
 def test_a_fault_on_the_command_line_is_not_laid_to_the_file():

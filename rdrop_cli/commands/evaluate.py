@@ -117,7 +117,7 @@ def evaluate(
             data,
             split=split,
             columns=ColumnNames(text_column, label_column, text_pair_column),
-            label_map=parse_label_map(label_map) if label_map is not None else None,
+            label_map=parse_label_map(label_map) if label_map else None,
             allow_rejects=bool(allow_rejects),
             positive_label=positive_label,
             against=against,

@@ -71,6 +71,8 @@ def export(
         destination.check_out(out, folder)
     extras.ONNX.require("exporting")
     screen = Screen(json_output=json_output, quiet=quiet)
+    if remark := checkpoint.remark:
+        screen.say(remark, style="yellow")
     screen.say(f"Exporting {folder}")
 
     with large_imports():

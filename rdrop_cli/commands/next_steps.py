@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def prediction(checkpoint: str, labels: tuple[str, ...], *, has_pairs: bool, options: Sequence[str] = ()) -> str:
@@ -24,7 +26,8 @@ def prediction(checkpoint: str, labels: tuple[str, ...], *, has_pairs: bool, opt
 
 
 def report(folder: str) -> str:
-    """The command that makes the report of a run or a comparison."""
+    """The command that makes the report of a run or a comparison; a bare name would be one in runs/."""
     from rdrop_cli.core.storage import shell
 
-    return shell.join(["rdrop", "report", folder])
+    is_bare = len(Path(folder).parts) == 1
+    return shell.join(["rdrop", "report", f".{os.sep}{folder}" if is_bare else folder])

@@ -93,12 +93,12 @@ TrainExamplesOption = Annotated[
     ),
 ]
 LabelMapOption = Annotated[
-    Optional[str],  # noqa: UP045
+    Optional[list[str]],  # noqa: UP045
     _in(
         DATA,
         "--label-map",
         metavar="LABEL=CLASS,...",
-        text="Rename labels to the classes they stand for, e.g. pos=positive,neg=negative.",
+        text="Rename labels to the classes they stand for, e.g. pos=positive,neg=negative; repeatable.",
     ),
 ]
 AllowRejectsOption = Annotated[
@@ -189,7 +189,7 @@ OutOption = Annotated[
     _in(OUTPUT, "--out", "-o", metavar="DIR", text="Folder to write to."),
 ]
 JsonOption = Annotated[bool, _in(OUTPUT, "--json", text="Print one JSON document on stdout.")]
-QuietOption = Annotated[bool, _in(OUTPUT, "--quiet", "-q", text="Show results only, no progress.")]
+QuietOption = Annotated[bool, _in(OUTPUT, "--quiet", "-q", text="Show results only, and warnings on stderr.")]
 DebugOption = Annotated[
     bool,
     _in(
@@ -246,6 +246,6 @@ def overrides(values: Mapping[str, Any], assignments: Iterable[str] | None) -> l
     from rdrop_cli.core.data.label_column import parse_label_map
 
     parsers = {"label_map": parse_label_map, "micro_batch_size": parse_micro_batch, "micro_batch": parse_micro_batch}
-    given = {name: values[name] for name in FLAG_KEYS if values.get(name) is not None}
+    given = {name: values[name] for name in FLAG_KEYS if values.get(name) not in (None, [])}
     flags = {FLAG_KEYS[name]: parsers[name](value) if name in parsers else value for name, value in given.items()}
     return collect_overrides(flags, assignments)

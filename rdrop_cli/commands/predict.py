@@ -45,8 +45,8 @@ def predict(
             rich_help_panel=help_pages.EVERYDAY,
         ),
     ] = None,
-    input_: Annotated[
-        Optional[str],  # noqa: UP045
+    inputs: Annotated[
+        Optional[list[str]],  # noqa: UP045
         typer.Option(
             "--input",
             "-i",
@@ -116,6 +116,7 @@ def predict(
     from rdrop_cli.core.runs.checkpoint import find_checkpoint, newest_finished
 
     set_thread_limits(threads)
+    input_ = _only(inputs or [])
     _check_usage(texts, input_, output, json_output)
     load_options = LoadOptions(
         option_values.parse_backend(backend, "auto"),
@@ -129,6 +130,8 @@ def predict(
     chosen = newest_finished(verify=False) if checkpoint is None else find_checkpoint(checkpoint, verify=False)
     named = ColumnNames(text_column, text_pair=text_pair_column)
     screen = Screen(json_output=json_output, quiet=quiet, to_stderr=input_ is not None or output == STREAM)
+    if remark := chosen.remark:
+        screen.say(remark, style="yellow")
     if input_ is not None and prediction_parts.is_many(input_):
         cluster = prediction_parts.choose_cluster(on, cpus_per_worker, gpus_per_worker)
         parts, share = prediction_parts.choose(input_, output, input_format, shard)
@@ -171,7 +174,13 @@ def _predict_one(
     predictions.show_inputs(screen, rows)
     predictions.show_tally(screen, tally)
     if output is not None:
-        predictions.show_written(screen, file, tally, classifier)
+        predictions.show_written(screen, file, tally, classifier, rows.problems)
+
+
+def _only(inputs: list[str]) -> str | None:
+    if len(inputs) > 1:
+        raise typer.BadParameter("--input appears twice; for many files give a folder, or a pattern in quotes")
+    return inputs[0] if inputs else None
 
 
 def _check_usage(texts: list[str] | None, input_: str | None, output: str | None, json_output: bool) -> None:

@@ -138,17 +138,19 @@ def show_tally(screen: Screen, tally: Tally) -> None:
         )
 
 
-def show_written(screen: Screen, file: Path | None, tally: Tally, classifier: Classifier) -> None:
+def show_written(screen: Screen, file: Path | None, tally: Tally, classifier: Classifier, problems: int) -> None:
     """Say what was written; with `--json` this is the document.
 
     Args:
         file: Where to; None: stdout.
+        problems: The number of rows without a usable text.
     """
     counts, backend = tally.labels, classifier.backend.name
     summary = summary_of(counts, classifier.labels.names)
     screen.say(f"{count(tally.total, 'prediction')} in {file or 'stdout'} ({backend}): {summary}")
     if screen.json_output:
         document = {"output": str(file), "count": tally.total, "labels": dict(counts), "backend": backend}
+        document["problems"] = problems
         screen.document({**document, **_threshold_of(classifier), **without_label(tally)})
 
 

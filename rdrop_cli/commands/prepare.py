@@ -117,7 +117,7 @@ def _document(data: Prepared) -> dict[str, Any]:
 def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[dict[str, Any]]) -> None:
     from rdrop_cli.core.data import left_out
     from rdrop_cli.core.data.audit import rare_class_advice
-    from rdrop_cli.core.data.notes import label_notes
+    from rdrop_cli.core.data.notes import label_notes, token_notes
     from rdrop_cli.terminal.class_tables import class_table
     from rdrop_cli.terminal.tables import data_table
 
@@ -134,7 +134,7 @@ def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[d
     if not_used := report.get("not_used"):
         screen.say(f"Left out of train: {count(not_used, 'example')}, as a sample was asked for")
     advice = rare_class_advice(report["classes"]["train"])
-    for note in [*label_notes(report), *([advice] if advice else [])]:
+    for note in [*label_notes(report), *token_notes(report), *([advice] if advice else [])]:
         screen.say(note, style="yellow")
     omissions = left_out.record(report)
     for sentence in left_out.sentences({**omissions, "rejected": {}, "crossing": 0}):

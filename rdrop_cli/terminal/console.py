@@ -104,6 +104,10 @@ def natural_width(of: Table, console: Console) -> int:
     return Measurement.get(console, console.options.update(max_width=_ENDLESS), of).maximum
 
 
+WARNING = "yellow"
+"""The style of a warning."""
+
+
 class Screen:
     """Where a command shows things.
 
@@ -112,7 +116,7 @@ class Screen:
 
     Args:
         json_output: stdout is for one JSON document.
-        quiet: Show results only, no progress and no remarks.
+        quiet: Show results and warnings only, no progress and no other remarks.
         to_stderr: Keep stdout free for data.
     """
 
@@ -148,11 +152,14 @@ class Screen:
         """A remark on a line of its own, on a terminal on as many as its words need.
 
         Args:
+            style: `WARNING` for what may change what a result means: it is said on stderr also when quiet.
             label: Characters of a label at its beginning, which further lines leave free.
             to_copy: It holds a command, which a line break would spoil: the terminal itself wraps it.
         """
         if not self.quiet:
             self._print(safe(text), style=style or "", label=label, to_copy=to_copy)
+        elif style == WARNING and processes.is_main_process():
+            make_console(stderr=True).print(Text(safe(text), style=style), soft_wrap=True)
 
     def _print(self, text: str, *, style: str, label: int = 0, to_copy: bool = False) -> None:
         if self.ui.is_terminal and not to_copy:

@@ -71,7 +71,7 @@ def describe_classes(classes: Mapping[str, int]) -> str:
     if len(names) == 2:
         about = f"F1 is about {names[1]!r}, the second (data.positive_label chooses)"
     else:
-        about = f"F1 is the macro average of the {len(names)} classes, as far as a split has them"
+        about = f"F1 is the macro average of those of the {len(names)} classes that a split or its predictions have"
     return f"{shown}; {about}"
 
 

@@ -53,13 +53,16 @@ def test_with_json_everything_else_goes_to_stderr(capsys):
     assert err.split("\n")[:2] == ["a remark", "a result"]
 
 
-def test_quiet_keeps_results_and_drops_remarks(capsys):
+def test_quiet_keeps_results_and_warnings_and_drops_remarks(capsys):
     screen = Screen(quiet=True)
     screen.say("a remark")
+    screen.say("a warning\x1b[0m", style="yellow")
     screen.show("a result")
     with screen.stages() as stages:
         stages.update("Reading", 5, 5)
-    assert capsys.readouterr() == ("a result\n", "")
+    out, err = capsys.readouterr()
+    assert out == "a result\n"
+    assert err.startswith("a warning") and err.isascii() and "\x1b" not in err
 
 
 def test_json_on_a_terminal_is_escaped_where_it_could_act_and_readable_elsewhere():

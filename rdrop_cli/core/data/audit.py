@@ -104,15 +104,19 @@ def rare_class_advice(counts: Mapping[str, int]) -> str | None:
     return f"Rare in train: {shown} of the examples. If finding such texts matters most, try {ways}"
 
 
-def token_statistics(tokens: Tokens) -> dict[str, Any]:
-    """Lengths before truncation, and how much truncation removes.
+def token_statistics(tokens: Tokens, unknown_id: int | None) -> dict[str, Any]:
+    """Lengths before truncation, how much truncation removes, and how much the tokenizer does not know.
+
+    Args:
+        unknown_id: What stands for an unknown token; None: the tokenizer knows everything.
 
     Returns:
-        p50, p95, max (tokens); truncated (share of texts that are cut); lost (share of all tokens that are cut off).
+        p50, p95, max (tokens); truncated (share of texts that are cut); lost (share of all tokens that are cut off);
+        unknown (share of the others that are unknown).
     """
     full = tokens.full_lengths.astype(np.int64)
     if not len(full):
-        return {"p50": 0, "p95": 0, "max": 0, "truncated": 0.0, "lost": 0.0}
+        return {"p50": 0, "p95": 0, "max": 0, "truncated": 0.0, "lost": 0.0, "unknown": 0.0}
     lost = int(full.sum() - tokens.lengths.sum())
     return {
         "p50": int(np.percentile(full, 50)),
@@ -120,4 +124,5 @@ def token_statistics(tokens: Tokens) -> dict[str, Any]:
         "max": int(full.max()),
         "truncated": float((full > tokens.lengths).mean()),
         "lost": lost / int(full.sum()),
+        "unknown": float((tokens.ids == unknown_id).mean()) if unknown_id is not None and len(tokens.ids) else 0.0,
     }

@@ -137,12 +137,13 @@ def read_labels_as(
     return LabelReading(labels, classes, note)
 
 
-def parse_label_map(text: str) -> dict[str, str]:
-    """`pos=positive,neg=negative` as a dictionary.
+def parse_label_map(texts: Sequence[str]) -> dict[str, str]:
+    """`pos=positive,neg=negative` as a dictionary; several such texts are one.
 
     Raises:
         DataError: a part without `=`, or a label twice.
     """
+    text = ",".join(texts)
     classes: dict[str, str] = {}
     for part in text.split(","):
         label, equals, name = (side.strip() for side in part.partition("="))

@@ -173,7 +173,7 @@ def tokenize_splits(data: Prepared, config: Config, tokenizer: Any, *, on_progre
     for name, split in data.splits.items():
         advance = counting(on_progress, f"Tokenizing {name}", len(split))
         tokens = data.tokens(name, tokenizer, max_length=config.model.max_length, on_progress=advance)
-        statistics[name] = audit.token_statistics(tokens)
+        statistics[name] = audit.token_statistics(tokens, tokenizer.unk_token_id)
     report = {
         **data.report,
         "tokens": {

@@ -163,6 +163,9 @@ def evaluate(
     needs_weights = backend == "torch"
     own = find_checkpoint(checkpoint, verify=needs_weights)
     other = find_checkpoint(against, verify=needs_weights) if against is not None else None
+    for each in (own, other):
+        if each is not None and (remark := each.remark):
+            notice(remark)
     save_in = check_choice(own, choose_threshold, save=save_threshold)
     examples = _read(own, data, split, columns or ColumnNames(), allow_rejects, on_progress)
     from rdrop_cli.core.inference.backends.choice import open_classifier

@@ -17,6 +17,7 @@ from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.storage import hub, integrity
 from rdrop_cli.core.storage.files import user_path
 from rdrop_cli.errors import CheckpointError, ModelError
+from rdrop_cli.wording import listed
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ class Checkpoint:
     run: Path | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
     verified: bool = False
+
+    @property
+    def remark(self) -> str | None:
+        """What must be said of a model whose training has not come to its end; None: it has, as far as is known."""
+        if self.run is None or (self.run / METRICS).is_file():
+            return None
+        return f"{self.run} has not finished: this is its best model so far"
 
     @property
     def max_length(self) -> int | None:
@@ -84,13 +92,15 @@ def find_checkpoint(name: str, *, verify: bool = True) -> Checkpoint:
     for folder in (user_path(name), RUNS / name):
         if folder.is_dir():
             return _open(folder, verify)
+    if user_path(name).is_file():
+        raise CheckpointError(f"{name}: is a file, not a run or checkpoint", "Give the folder of a run.")
     if hub.looks_like_id(name) and not name.startswith("runs/"):
         from rdrop_cli.schema import HubConfig
 
         hub.require(name, "model", HubConfig())
         return Checkpoint(name, card=_card_on_hub(name))
     runs = [run.name for run in runs_by_age()]
-    known = f"Runs: {', '.join(runs[:5])}." if runs else "There are no runs yet; create one with rdrop train."
+    known = f"Runs: {listed(runs, 5)}." if runs else "There are no runs yet; create one with rdrop train."
     raise CheckpointError(f"{name}: no such run or checkpoint", known)
 
 

@@ -14,6 +14,7 @@ from rdrop_cli.core.storage.files import is_leftover, user_path
 from rdrop_cli.core.storage.lock import LOCK
 from rdrop_cli.core.storage.numbered import numbered_checkpoints
 from rdrop_cli.errors import CheckpointError, ConfigError
+from rdrop_cli.wording import listed
 
 if TYPE_CHECKING:
     from rdrop_cli.schema import Config
@@ -128,7 +129,7 @@ def named_folder(name: str, folder: Path = layout.RUNS) -> Path:
     if not is_path and name and path.is_dir():
         raise CheckpointError(f"{name}: no such run in {folder}", f"If you mean the folder, give .{os.sep}{name}.")
     names = run_names(folder)
-    known = f"Runs: {', '.join(names[:5])}." if names else f"There are no runs in {folder} yet."
+    known = f"Runs: {listed(names, 5)}." if names else f"There are no runs in {folder} yet."
     raise CheckpointError(f"{name}: no such run in {folder}{', and no such folder' if is_path else ''}", known)
 
 

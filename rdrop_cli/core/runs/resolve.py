@@ -13,7 +13,7 @@ from rdrop_cli.core.data.sources import WHOLE, open_source
 from rdrop_cli.core.model.locate import locate_model
 from rdrop_cli.core.runs import layout
 from rdrop_cli.core.runs.claim import check_run_folder
-from rdrop_cli.core.runs.finding import newest_unfinished
+from rdrop_cli.core.runs.finding import is_run, newest_unfinished
 from rdrop_cli.core.runs.record import read_record
 from rdrop_cli.core.runs.trackers import check_trackers
 from rdrop_cli.core.storage import shell
@@ -90,6 +90,7 @@ def open_run(
         CheckpointError: a new run's folder exists or is in use, or there is nothing to resume.
         ConfigError: the configuration is invalid, or differs from that of the run to resume.
     """
+    _refuse_run_as_data(dict(overrides).get("data.source"), resume=resume)
     if not resume:
         resolved = load_config(config, overrides)
         _check_shares(resolved)
@@ -155,6 +156,19 @@ def _fallbacks(run: Path) -> dict[str, Any]:
         return {}
     fallbacks = read_record(run).get("fallbacks")
     return fallbacks if isinstance(fallbacks, dict) else {}
+
+
+def _refuse_run_as_data(source: object, *, resume: bool) -> None:
+    """Refuse a run where the data belongs: its folder has files that could be taken for data."""
+    if not isinstance(source, str):
+        return
+    folder = user_path(source)
+    if resume and not folder.exists():
+        folder = layout.RUNS / source
+    if is_run(folder):
+        resumed = f"To resume it: {layout.resume_command(folder)}."
+        evaluated = f"To evaluate it: {shell.join(['rdrop', 'evaluate', str(folder)])}."
+        raise ConfigError(f"{folder} is a run, not data", resumed if resume else evaluated)
 
 
 def _check_shares(config: Config) -> None:

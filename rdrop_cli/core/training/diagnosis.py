@@ -22,6 +22,8 @@ NEGLIGIBLE, DOMINANT = 0.005, 0.5
 _STUCK, _SOLVED = 0.03, 0.9
 """Shares of the way from the chance cross-entropy to the perfect one. Below the first, a model has learned nothing;
 above the second, the loss is so small that its parts' shares mean little."""
+_RANKS_WELL = 0.8
+"""ROC-AUC on validation from which on a model has learned something, whatever its mean loss in the epoch was."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def diagnose(
     Returns:
         A name for the problem and a sentence about it; None: no problem was found.
     """
+    history = list(history)
     rows = [row for row in history if "kl_share" in row]
     if not rows or not config.rdrop.alpha:
         return None
@@ -84,6 +87,9 @@ def diagnose(
     alpha = config.rdrop.alpha
     learned = (bounds.chance - ce) / (bounds.chance - bounds.perfect) if bounds.chance > bounds.perfect else 1.0
     if learned < _STUCK:
+        roc_auc = next((row["eval_roc_auc"] for row in reversed(history) if "eval_roc_auc" in row), None)
+        if roc_auc is not None and roc_auc >= _RANKS_WELL:
+            return None
         cause = (
             f"With KL at {share:.1%} of the loss, alpha is not the cause: train longer (--epochs), or change --lr"
             if share < NEGLIGIBLE
@@ -91,8 +97,8 @@ def diagnose(
             f" {alpha:g}), train longer (--epochs), or change --lr"
         )
         return "stuck", (
-            f"The model has not learned yet: its cross-entropy is {ce:.3f} nats, as if it knew only the class"
-            f" frequencies. {cause}"
+            f"The model has not learned yet: its cross-entropy in training is {ce:.3f} nats, and who knows only the"
+            f" class frequencies has {bounds.chance:.3f}. {cause}"
         )
     if share < NEGLIGIBLE:
         method, remedy = (

@@ -81,11 +81,12 @@ def test_the_numbers_of_the_training_are_remembered():
 @pytest.mark.parametrize("text", ["", "a", "a=", "=b", "a=b,", "a=b,a=c"])
 def test_a_label_map_is_pairs(text):
     with pytest.raises(DataError, match="--label-map"):
-        parse_label_map(text)
+        parse_label_map([text])
 
 
 def test_a_label_map_is_parsed():
-    assert parse_label_map("pos=positive, neg = negative") == {"pos": "positive", "neg": "negative"}
+    assert parse_label_map(["pos=positive, neg = negative"]) == {"pos": "positive", "neg": "negative"}
+    assert parse_label_map(["pos=positive", "neg=negative"]) == {"pos": "positive", "neg": "negative"}
 
 
 @pytest.mark.parametrize("labels", [["0.5", "3.8"], ["0", "2.4", "5"], ["1e-3", "0.25"]])

@@ -81,6 +81,27 @@ def test_an_unknown_name_lists_the_runs():
         find_checkpoint("mime")
 
 
+def test_of_many_runs_it_is_said_that_there_are_more():
+    for number in range(7):
+        make_run(f"run{number}", age=number)
+    with pytest.raises(CheckpointError, match=r"Runs: run0, run1, run2, run3, run4 and 2 more\."):
+        find_checkpoint("mime")
+
+
+def test_a_file_is_no_checkpoint_on_the_hub(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "reviews").write_text("text")
+    with pytest.raises(CheckpointError, match="data/reviews: is a file, not a run or checkpoint"):
+        find_checkpoint("data/reviews")
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_model_whose_training_has_not_ended_is_said_to_be_one(finished):
+    make_run("mine", finished=finished)
+    remark = find_checkpoint("mine").remark
+    assert remark is None if finished else remark == "runs/mine has not finished: this is its best model so far"
+
+
 def test_a_run_without_a_finished_epoch_says_how_to_go_on():
     run = make_run("mine", finished=False)
     (run / "best").rename(run / "gone")

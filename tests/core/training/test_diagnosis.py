@@ -41,6 +41,16 @@ def test_a_model_that_learned_nothing_is_not_told_to_raise_alpha():
     assert finding((1.9, 0.9, 0.692), (2.0, 0.9, 0.70)) == "stuck"
 
 
+def test_a_model_that_ranks_validation_well_has_learned_something_in_the_end():
+    rows = [{"epoch": 2.0, "kl_share": 0.001, "ce": 0.692}]
+    config, bounds = load_config("starter"), Bounds(0.2, 0.69)
+    for roc_auc, is_stuck in ((0.98, False), (0.55, True), (None, True)):
+        history = [*rows, {"epoch": 2.0, "eval_roc_auc": roc_auc}]
+        found = diagnose(history, config=config, bounds=bounds, dropout_key="x")
+        assert (found is not None) == is_stuck
+    assert "is 0.692 nats, and who knows only the class frequencies has 0.690." in found[1]
+
+
 @pytest.mark.parametrize(("share", "blamed"), [(0.001, False), (0.9, True)])
 def test_alpha_is_blamed_for_a_model_that_learned_nothing_only_if_kl_weighs(share, blamed):
     rows = [{"epoch": 2.0, "kl_share": share, "ce": 0.692}]
