@@ -14,6 +14,7 @@ from rdrop_cli.wording import count
 
 if TYPE_CHECKING:
     from rdrop_cli.core.data.dataset import Prepared
+    from rdrop_cli.schema import DataConfig
 
 EXAMPLES = """[bold]Examples[/]
 rdrop prepare                                    [dim]# built-in movie reviews[/]
@@ -87,20 +88,25 @@ def prepare(
         data = tokenize_splits(data, resolved, tokenizer, on_progress=stages.update)
     assert data.folder is not None, "prepare saves what it returns"
     screen.say(f"Columns: {in_words(data.columns)}")
-    _show(screen, data.report, data.folder, data.rejected)
-    again = {"--config": config, "--model": model, "--max-length": max_length}
-    screen.say(f"Next: {_next_command(data.folder, again, set_ or [])}", style="bold", to_copy=True)
+    _show(screen, data, resolved.data)
+    if "validation" in data.splits:
+        again = {"--config": config, "--model": model, "--max-length": max_length}
+        screen.say(f"Next: {_next_command(data, again, set_ or [])}", style="bold", to_copy=True)
+    else:
+        screen.say("Training needs a validation split, which chooses the best epoch", style="yellow")
     if json_output:
         screen.document(_document(data))
 
 
-def _next_command(folder: Path, flags: Mapping[str, object], assignments: list[str]) -> str:
+def _next_command(data: Prepared, flags: Mapping[str, object], assignments: list[str]) -> str:
     """How to train on what was prepared, with what was said of the model."""
+    from rdrop_cli.core.data import left_out
     from rdrop_cli.core.storage import shell
 
     again = [part for name, value in flags.items() if value is not None for part in (name, str(value))]
     again += [part for text in assignments if not text.startswith("data.") for part in ("--set", text)]
-    return shell.join(["rdrop", "train", str(folder), *again, "--alpha", "5"])
+    again += ["--allow-rejects"] if left_out.is_too_much(left_out.record(data.report)) else []
+    return shell.join(["rdrop", "train", str(data.folder), *again, "--alpha", "5"])
 
 
 def _document(data: Prepared) -> dict[str, Any]:
@@ -114,13 +120,14 @@ def _document(data: Prepared) -> dict[str, Any]:
     }
 
 
-def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[dict[str, Any]]) -> None:
+def _show(screen: Screen, data: Prepared, settings: DataConfig) -> None:
     from rdrop_cli.core.data import left_out
     from rdrop_cli.core.data.audit import rare_class_advice
     from rdrop_cli.core.data.notes import label_notes, token_notes
     from rdrop_cli.terminal.class_tables import class_table
     from rdrop_cli.terminal.tables import data_table
 
+    report, folder = data.report, Path(str(data.folder))
     screen.show(data_table(report), title="Data")
     title, classes = class_table(report)
     screen.show(classes, title=title)
@@ -141,8 +148,9 @@ def _show(screen: Screen, report: dict[str, Any], folder: Path, rejected: list[d
         screen.say(sentence, style="yellow")
     for split in ("validation", "test"):
         if split not in report["classes"]:
-            screen.say(f"There is no {split} split: its share is 0, or no class is large enough", style="yellow")
-    _show_rejected(screen, rejected, folder / "rejected.jsonl", is_too_much=left_out.is_too_much(omissions))
+            reason = "no class is large enough" if getattr(settings, split) else "its share is 0"
+            screen.say(f"There is no {split} split: {reason}", style="yellow")
+    _show_rejected(screen, data.rejected, folder / "rejected.jsonl", is_too_much=left_out.is_too_much(omissions))
     screen.say(f"Prepared in {folder}")
 
 

@@ -34,6 +34,9 @@ def test_json_has_the_report(rdrop, reviews, tiny_model):
 def test_shares_can_be_chosen(rdrop, reviews, tiny_model):
     found = rdrop.json("prepare", reviews, "--model", tiny_model, "--validation", "0.2", "--test", "0")
     assert found["splits"] == {"train": 160, "validation": 40}
+    shown = rdrop("prepare", reviews, "--model", tiny_model, "--validation", "0").stdout
+    assert "There is no validation split: its share is 0" in shown
+    assert shown.splitlines()[-1].startswith("Training needs a validation split")
     assert "must leave something" in rdrop.error("prepare", reviews, "--validation", "0.5", "--test", "0.5")
 
 
@@ -57,7 +60,9 @@ def test_the_old_name_of_the_default_is_still_taken(rdrop, reviews, tiny_model):
 
 def test_an_earlier_preparation_with_rejected_rows_does_not_satisfy_strict(rdrop, tmp_path, tiny_model):
     path = write_csv(tmp_path / "x.csv", [*make_reviews(40), ("", 1)])
-    assert "rdrop train asks for --allow-rejects" in rdrop("prepare", path, "--model", tiny_model).stdout
+    shown = rdrop("prepare", path, "--model", tiny_model).stdout
+    assert "rdrop train asks for --allow-rejects" in shown
+    assert "--allow-rejects" in shown.splitlines()[-1]
     assert "1 of 41 rows (2%) cannot be used" in rdrop.error("train", path, "--model", tiny_model)
     assert "1 unusable rows (--strict)" in rdrop.error("prepare", path, "--model", tiny_model, "--strict")
 
