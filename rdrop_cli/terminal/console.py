@@ -152,13 +152,14 @@ class Screen:
         """A remark on a line of its own, on a terminal on as many as its words need.
 
         Args:
-            style: `WARNING` for what may change what a result means: it is said on stderr also when quiet.
+            style: `WARNING` for what may change what a result means: it is said on stderr also when quiet,
+                unless a JSON document tells.
             label: Characters of a label at its beginning, which further lines leave free.
             to_copy: It holds a command, which a line break would spoil: the terminal itself wraps it.
         """
         if not self.quiet:
             self._print(safe(text), style=style or "", label=label, to_copy=to_copy)
-        elif style == WARNING and processes.is_main_process():
+        elif style == WARNING and not self.json_output and processes.is_main_process():
             make_console(stderr=True).print(Text(safe(text), style=style), soft_wrap=True)
 
     def _print(self, text: str, *, style: str, label: int = 0, to_copy: bool = False) -> None:

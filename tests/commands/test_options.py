@@ -40,9 +40,9 @@ def test_flags_win_over_assignments_and_zero_is_a_value():
 
 
 def test_maps_and_numbers_are_read():
-    given = {"label_map": "pos=positive,neg=negative", "micro_batch_size": "8"}
+    given = {"label_map": ["pos=positive", "neg=negative"], "micro_batch_size": "8"}
     read = dict(options.overrides(given, None))
     assert read == {"data.label_map": {"pos": "positive", "neg": "negative"}, "train.micro_batch_size": 8}
     assert options.overrides({"micro_batch_size": "auto"}, None) == [("train.micro_batch_size", "auto")]
     with pytest.raises(DataError, match="--label-map"):
-        options.overrides({"label_map": "pos"}, None)
+        options.overrides({"label_map": ["pos"]}, None)

@@ -30,7 +30,8 @@ def test_json_says_where_it_is_what_it_has_and_what_it_lacks(rdrop, trained):
 
 def test_training_and_comparing_end_with_the_command(rdrop, reviews, tiny_args):
     lines = rdrop("train", reviews, *tiny_args, "--epochs", "1", "--out", "a run").stdout.splitlines()
-    assert "Next: rdrop report 'a run'" in lines
+    assert "Next: rdrop report './a run'" in lines
+    assert rdrop("report", "./a run").stdout
 
 
 @pytest.mark.parametrize(
