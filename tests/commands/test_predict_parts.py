@@ -75,7 +75,7 @@ def test_what_is_said(rdrop, parts):
     assert "Texts without a table get predictions as jsonl: out/deep/a.jsonl.gz for parts/deep/a.txt.gz" in said
     assert "Columns: text 'text'" in said
     assert "30 predictions of 3 parts in out (onnx): 0: " in said
-    assert rdrop(*MANY, "--quiet").stderr == ""
+    assert rdrop(*MANY, "--quiet").stderr == "1 file of other types passed over: notes.md\n"
 
 
 def test_a_folder_of_predictions_is_read_as_one_table(rdrop, trained):
