@@ -4,8 +4,8 @@ A run folder contains config.yaml, data.json, best/, checkpoints/, history.csv a
 training.json, predictions of the validation and the test split, and metrics.json; `rdrop report` adds report.html,
 and trackers.json records what experiment trackers have received.
 config.yaml is written first, metrics.json last, which marks a run as finished. best/ can be loaded with
-`from_pretrained`, and its rdrop.json describes the input that the model expects. Folders with weights have a manifest to
-detect damage.
+`from_pretrained`, and its rdrop.json describes the input that the model expects. Folders with weights have a manifest
+to detect damage.
 """
 
 from __future__ import annotations
